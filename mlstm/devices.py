@@ -1,0 +1,109 @@
+"""Devices: the mesh, and where each array lives on it.
+
+The mesh has two axes. `data` splits the streams of a batch; `model` splits the hidden units, which
+is the last axis of every recurrent weight. With the gates on an axis of their own, that splits
+each gate alike and costs no shuffling between them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from mlstm.errors import InputError
+
+# The last axis of these is the hidden units that they make.
+_BY_LAST_AXIS = {"wmx", "wmh", "wx", "wh", "b", "gmx", "gmh", "gx", "gh"}
+
+CARRY = P("data", "model")  # (batch, hidden)
+BATCH = P(None, "data")  # (time, batch)
+
+
+def mesh(data: int = 1, model: int = 1) -> Mesh:
+    """A ('data', 'model') mesh over the first data x model devices.
+
+    The axes are Auto: the compiler places what is computed in between.
+    Raises InputError where there are fewer devices than that.
+    """
+    devices = jax.devices()
+    if data * model > len(devices):
+        advice = ""
+        if devices[0].platform == "cpu":
+            advice = "; XLA_FLAGS=--xla_force_host_platform_device_count=N makes N of a CPU"
+        raise InputError(
+            f"config.mesh {data} x {model} needs {data * model} devices, here "
+            f"{'is' if len(devices) == 1 else 'are'} {len(devices)} ({devices[0].platform})"
+            f"{advice}"
+        )
+    grid = np.array(devices[: data * model]).reshape(data, model)
+    return Mesh(grid, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+
+
+def parameter_shardings(mesh: Mesh, parameters: Any) -> Any:
+    """For each leaf of the parameters its NamedSharding, by the leaf's name.
+
+    The recurrent weights are split over `model` by their last axis. The readout's w (H, V) is
+    split by its first, so that each device reads the hidden units it made, and what is summed over
+    devices is logits (V of them) rather than states (H). The embedding and the readout's bias are
+    everywhere.
+    """
+
+    def sharding(path: tuple, leaf: Any) -> NamedSharding:
+        *above, name = (_name(key) for key in path)
+        if "readout" in above:
+            spec = P("model", None) if name == "w" else P()
+        elif name in _BY_LAST_AXIS and "layers" in above:
+            spec = P(*(None,) * (leaf.ndim - 1), "model")
+        else:
+            spec = P()
+        return NamedSharding(mesh, spec)
+
+    return jax.tree_util.tree_map_with_path(sharding, parameters)
+
+
+def optimizer_shardings(mesh: Mesh, optimizer: Any, parameters: Any) -> Any:
+    """A moment that has a parameter's name and shape lives where the parameter lives; the rest of
+    the optimizer's state (counts, factored moments) is everywhere."""
+    placed: Mapping[tuple, tuple] = {
+        tuple(map(_name, path)): (leaf.shape, sharding)
+        for (path, leaf), sharding in zip(
+            jax.tree_util.tree_leaves_with_path(parameters),
+            jax.tree.leaves(parameter_shardings(mesh, parameters)),
+            strict=True,
+        )
+    }
+
+    def sharding(path: tuple, leaf: Any) -> NamedSharding:
+        names = tuple(map(_name, path))
+        for start in range(len(names)):
+            shape, place = placed.get(names[start:], (None, None))
+            if shape == leaf.shape:
+                return place
+        return NamedSharding(mesh, P())
+
+    return jax.tree_util.tree_map_with_path(sharding, optimizer)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """On every device, whole."""
+    return NamedSharding(mesh, P())
+
+
+def carry_sharding(mesh: Mesh) -> NamedSharding:
+    """(batch, hidden): streams over `data`, units over `model`."""
+    return NamedSharding(mesh, CARRY)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """(time, batch): streams over `data`."""
+    return NamedSharding(mesh, BATCH)
+
+
+def _name(key: Any) -> str:
+    for attribute in ("key", "name", "idx"):
+        if hasattr(key, attribute):
+            return str(getattr(key, attribute))
+    return str(key)

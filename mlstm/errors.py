@@ -1,0 +1,9 @@
+"""The one error that is the user's to mend."""
+
+
+class InputError(ValueError):
+    """Something that a person gave is wrong: a file, a flag, a field, a name.
+
+    The message is one line written for the person at the keyboard: what is wrong, where, and what
+    would be right. The programs of `launch` print it and exit with code 2, without a traceback.
+    """

@@ -1,0 +1,274 @@
+"""Embedding, recurrent layers, readout and loss, and the config that fixes their shapes.
+
+The functions are pure in (config, parameters, ids, state). `ModelConfig` is hashable: give it as a
+static argument to `jax.jit`. Parameters are one nested dict of arrays:
+
+    {"embedding": (V, E), "layers": {"0": {...the cell's, see cells.py}}, "readout": {"w": (H, V), "b": (V,)}}
+
+Legend: T time, B batch, E embedding, H hidden, V vocabulary.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from mlstm.errors import InputError
+from mlstm.model import recurrence
+from mlstm.model.cells import CELLS
+from mlstm.model.recurrence import Controls, Plan, Weights
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a model, and how its products are computed."""
+
+    cell: str = "multiplicative_lstm"
+    """One of `cells.CELLS`."""
+    vocabulary: int = 256
+    embedding: int = 64
+    hidden: int = 256
+    layers: int = 1
+    weight_norm: bool = True
+    """w = g v / ||v|| for each output unit of the cell's weights; embedding and readout plain."""
+    forget_bias: float = 1.0
+    """The forget gate's bias at the start."""
+    dropout: float = 0.0
+    """Share of the units dropped between layers, in training."""
+    output_dropout: float = 0.0
+    """Share of the units dropped before the readout, in training."""
+    products: str = "float32"
+    """"bfloat16" rounds the operands of the recurrent products and of the readout; sums, states
+    and parameters stay float32."""
+
+    def check(self) -> "ModelConfig":
+        """Return self, or raise InputError that names the field and what it may be."""
+        if self.cell not in CELLS:
+            raise InputError(f'model.cell is "{self.cell}"; it may be {", ".join(CELLS)}')
+        if self.products not in ("float32", "bfloat16"):
+            raise InputError(
+                f'model.products is "{self.products}"; it may be float32 or bfloat16'
+            )
+        for name in ("vocabulary", "embedding", "hidden", "layers"):
+            if getattr(self, name) < 1:
+                raise InputError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("dropout", "output_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(
+                    f"model.{name} is {getattr(self, name)}; it is a share from 0 to below 1"
+                )
+        if not math.isfinite(self.forget_bias):
+            raise InputError(f"model.forget_bias is {self.forget_bias}; it must be finite")
+        return self
+
+
+class LanguageModel(nnx.Module):
+    """The parameters of a model and their shapes; what is computed with them is below."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, dtype=jnp.float32):
+        cell = CELLS[config.cell]
+        self.embedding = nnx.Param(
+            jax.random.normal(rngs.params(), (config.vocabulary, config.embedding), dtype)
+        )
+        self.layers = nnx.Dict(
+            {
+                str(layer): cell(
+                    config.embedding if layer == 0 else config.hidden,
+                    config.hidden,
+                    weight_norm=config.weight_norm,
+                    forget_bias=config.forget_bias,
+                    rngs=rngs,
+                    dtype=dtype,
+                )
+                for layer in range(config.layers)
+            }
+        )
+        glorot = jax.nn.initializers.glorot_uniform()
+        self.readout = nnx.Dict(
+            w=nnx.Param(glorot(rngs.params(), (config.hidden, config.vocabulary), dtype)),
+            b=nnx.Param(jnp.zeros(config.vocabulary, dtype)),
+        )
+
+
+class Output(NamedTuple):
+    """What a forward pass gives: the last layer's h (T, B, H), the state, the emitted sites."""
+
+    hidden: jax.Array
+    state: Any
+    emitted: dict[str, jax.Array]
+
+
+@functools.lru_cache
+def _structure(config: ModelConfig):
+    return nnx.split(nnx.eval_shape(lambda: LanguageModel(config, rngs=nnx.Rngs(0))))
+
+
+def _module(config: ModelConfig, parameters) -> LanguageModel:
+    definition, shapes = _structure(config)
+    shapes = jax.tree.map(lambda leaf: leaf, shapes)
+    nnx.replace_by_pure_dict(shapes, parameters)
+    return nnx.merge(definition, shapes)
+
+
+def init_parameters(config: ModelConfig, key: jax.Array, dtype=jnp.float32) -> dict:
+    """Fresh parameters: orthogonal recurrent weights, Glorot-uniform input weights and readout,
+    normal embedding (standard deviation 1); gains are the norms of what they scale."""
+    model = LanguageModel(config.check(), rngs=nnx.Rngs(params=key), dtype=dtype)
+    return nnx.to_pure_dict(nnx.split(model)[1])
+
+
+def parameter_shapes(config: ModelConfig) -> dict:
+    """The parameters as ShapeDtypeStructs (float32); nothing is allocated."""
+    return nnx.to_pure_dict(_structure(config.check())[1])
+
+
+def parameter_count(config: ModelConfig) -> int:
+    """How many numbers are trained."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(parameter_shapes(config)))
+
+
+def flops_per_byte(config: ModelConfig) -> int:
+    """Floating-point operations of the products of one training step, for each symbol.
+
+    Two for each weight forward and four backward; an embedding row is read, not multiplied.
+    """
+    return 6 * sum(
+        math.prod(leaf.shape)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(parameter_shapes(config))
+        if path[-1].key.startswith("w")
+    )
+
+
+def initial_state(config: ModelConfig, batch: int, dtype=jnp.float32) -> tuple:
+    """The zero state: for each layer a dict of (B, H)."""
+    names = CELLS[config.cell].state_names
+    return tuple(
+        {name: jnp.zeros((batch, config.hidden), dtype) for name in names}
+        for _ in range(config.layers)
+    )
+
+
+def _of_layer(layer: int, edits) -> dict:
+    prefix = f"{layer}."
+    return {k.removeprefix(prefix): v for k, v in (edits or {}).items() if k.startswith(prefix)}
+
+
+def _dropped(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
+    if rate == 0 or key is None:
+        return x
+    return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
+
+
+def forward(
+    config: ModelConfig,
+    parameters: dict,
+    ids: jax.Array,
+    state: tuple,
+    *,
+    mask: jax.Array | None = None,
+    resets: jax.Array | None = None,
+    edits: dict | None = None,
+    emit: tuple[str, ...] = (),
+    dropout_key: jax.Array | None = None,
+    reference: bool = False,
+) -> Output:
+    """Run the model over ids.
+
+    Args:
+      ids: (T, B) int32.
+      state: as `initial_state` makes it, or as an earlier call returned it.
+      mask: (T, B) bool; where False the state is carried unchanged.
+      resets: (T, B) bool; where True the step starts from the zero state.
+      edits: as `edits.edits` makes them.
+      emit: names of sites to return at every step.
+      dropout_key: None runs without dropout.
+      reference: run the plain scan with JAX's own gradient instead of the fast one.
+
+    Returns:
+      Output with hidden (T, B, H), the state after the last step, and emitted {name: (T, B, H)}.
+    """
+    module = _module(config, parameters)
+    keys = [None] * config.layers
+    if dropout_key is not None:
+        keys = list(jax.random.split(dropout_key, config.layers))
+    scan = recurrence.scan_plain if reference else recurrence.scan
+    hidden, states, emitted = None, [], {}
+    for layer in range(config.layers):
+        cell = module.layers[str(layer)]
+        names = tuple(s.removeprefix(f"{layer}.") for s in emit if s.startswith(f"{layer}."))
+        result = scan(
+            Plan(CELLS[config.cell], names, config.products),
+            Weights(
+                cell.weights(),
+                cell.input_weights(),
+                module.embedding[...] if layer == 0 else None,
+            ),
+            hidden,
+            state[layer],
+            _of_layer(layer, edits),
+            Controls(ids if layer == 0 else None, mask, resets),
+        )
+        states.append(result.state)
+        emitted |= {f"{layer}.{name}": value for name, value in result.emitted.items()}
+        last = layer == config.layers - 1
+        rate = config.output_dropout if last else config.dropout
+        hidden = _dropped(result.hidden, rate, keys[layer])
+    return Output(hidden, tuple(states), emitted)
+
+
+def logits(parameters: dict, hidden: jax.Array, products: str = "float32") -> jax.Array:
+    """The readout: hidden (..., H) to unnormalised log probabilities (..., V)."""
+    readout = parameters["readout"]
+    return recurrence.dot(hidden, readout["w"], products) + readout["b"]
+
+
+def negative_log_likelihood(
+    config: ModelConfig, parameters: dict, hidden: jax.Array, targets: jax.Array
+) -> jax.Array:
+    """Nats that each target costs: hidden (..., H), targets (...) int32 to (...)."""
+    scores = logits(parameters, hidden, config.products)
+    chosen = jnp.take_along_axis(scores, targets[..., None], axis=-1)[..., 0]
+    return jax.nn.logsumexp(scores, axis=-1) - chosen
+
+
+def fold(config: ModelConfig, parameters: dict) -> dict:
+    """What generation computes once: normalised weights, and the first layer's input table."""
+    module = _module(config, parameters)
+    layers = {}
+    for layer in range(config.layers):
+        cell = module.layers[str(layer)]
+        inputs = cell.input_weights()
+        if layer == 0:
+            inputs = cell.inputs(inputs, module.embedding[...])
+        layers[str(layer)] = {"weights": cell.weights(), "inputs": inputs}
+    return {"layers": layers, "readout": parameters["readout"]}
+
+
+def step(
+    config: ModelConfig, folded: dict, ids: jax.Array, state: tuple, edits: dict | None = None
+) -> tuple[jax.Array, tuple]:
+    """One step of generation: ids (B,) int32 and a state to logits (B, V) and the new state."""
+    cell = CELLS[config.cell]
+    states, hidden = [], None
+    for layer in range(config.layers):
+        weights, inputs = (folded["layers"][str(layer)][k] for k in ("weights", "inputs"))
+        if layer == 0:
+            now = jax.tree.map(lambda table: table[ids], inputs)
+        else:
+            now = cell.inputs(inputs, hidden)
+        new, _ = recurrence.masked_step(
+            cell,
+            state[layer],
+            now,
+            lambda name, x, weights=weights: recurrence.dot(x, weights[name], config.products),
+            _of_layer(layer, edits),
+            None,
+            None,
+        )
+        states.append(new)
+        hidden = new["h"]
+    return logits(folded, hidden, config.products), tuple(states)

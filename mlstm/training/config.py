@@ -1,0 +1,256 @@
+"""What a run is asked to do: frozen dataclasses, read from a config file and checked field by field.
+
+The defaults stand here once; a config file says what differs from them. Beside a field stands what
+it may hold, and, where a resumed run may come with another value, why that does no harm.
+"""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlstm.errors import InputError
+from mlstm.model.language_model import ModelConfig
+
+FORMAT_VERSION = 1
+
+
+def setting(
+    default: Any,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    resume: str | None = None,
+) -> Any:
+    """A field with its limits; `resume` is the reason why a resumed run may change it."""
+    limits = {"low": low, "above": above, "high": high, "choices": choices, "resume": resume}
+    return dataclasses.field(default=default, metadata=limits)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which text, and how it is cut into windows."""
+
+    source: str = setting("")  # a prepared corpus, a file, a folder, or "python_stdlib"
+    folder: str = setting("")  # where a raw source is prepared; "" is WORKDIR/corpus
+    batch: int = setting(32, low=1)  # streams of text read side by side
+    window: int = setting(64, low=1)  # steps of truncated back-propagation through time
+    prefetch: int = setting(4, low=1, resume="batches read ahead are the same batches")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How parameters move. A zero turns off what can be turned off."""
+
+    name: str = setting(
+        "adamw",
+        choices=(
+            "adamw", "muon", "sgd", "adam", "nadam", "nadamw", "adafactor", "adagrad", "lamb",
+            "lion", "rmsprop",
+        ),
+    )  # fmt: skip
+    learning_rate: float = setting(1e-3, above=0)
+    adam_learning_rate: float = setting(0.0, low=0)  # muon: for what is no matrix; 0 is the same
+    schedule: str = setting("linear", choices=("constant", "linear", "cosine"))
+    warmup: int = setting(0, low=0)  # steps from 0 to the learning rate
+    final_fraction: float = setting(0.0, low=0, high=1)  # of the learning rate, at the last step
+    momentum: float = setting(0.95, low=0, high=1)  # muon, sgd and rmsprop
+    b1: float = setting(0.9, low=0, high=1)
+    b2: float = setting(0.999, low=0, high=1)
+    epsilon: float = setting(1e-8, above=0)
+    weight_decay: float = setting(0.0, low=0)  # never of vectors; muon: of its matrices alone
+    clip_norm: float = setting(0.0, low=0)  # largest norm of the whole gradient
+    clip_value: float = setting(0.0, low=0)  # largest size of one element of it
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long, and when to look. Steps and epochs: one of the two is given."""
+
+    steps: int = setting(0, low=0, resume="more steps are what a second run is for")
+    epochs: float = setting(0.0, low=0, resume="more epochs are what a second run is for")
+    validate_every: int = setting(0, low=0)  # steps; 0 is after the last one alone
+    validation_batch: int = setting(0, low=0)  # streams of held-out text; 0 is data.batch
+    validation_window: int = setting(256, low=1)
+    patience: int = setting(0, low=0, resume="looks only at validations still to come")
+    on_nonfinite: str = setting(
+        "stop", choices=("stop", "skip"), resume="the way on after a stop is to skip"
+    )
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When the whole state is saved, and which are kept."""
+
+    every: int = setting(1000, low=1, resume="a checkpoint changes nothing that is trained")
+    newest: int = setting(3, low=1, resume="concerns only what is deleted")
+    best: int = setting(1, low=0, resume="concerns only what is deleted")
+    log_spaced: bool = setting(True, resume="concerns only what is saved")  # steps 1, 2, 4, 8 ...
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """What is written down on the way."""
+
+    every: int = setting(50, low=1)  # steps over which the training loss is averaged
+    samples: int = setting(1, low=0, resume="samples change nothing that is trained")
+    sample_bytes: int = setting(400, low=1, resume="samples change nothing that is trained")
+    temperature: float = setting(0.7, low=0, resume="samples change nothing that is trained")
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """Devices: `data` groups share the batch, `model` devices of a group share the hidden units."""
+
+    data: int = setting(1, low=1, resume="where the arrays lie does not change the numbers")
+    model: int = setting(1, low=1, resume="where the arrays lie does not change the numbers")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment."""
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    log: LogConfig = dataclasses.field(default_factory=LogConfig)
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+    seed: int = setting(0, low=0, high=2**31 - 1)
+
+    def check(self) -> None:
+        """Raises InputError for what only several fields together can have wrong."""
+        self.model.check()
+        if not self.data.source:
+            raise InputError(
+                "config.data.source is empty: give a prepared corpus, a file, a folder or "
+                '"python_stdlib" with --config.data.source'
+            )
+        if (self.train.steps > 0) == (self.train.epochs > 0):
+            raise InputError(
+                "config.train: give steps or epochs, one of them more than 0 (they are "
+                f"steps={self.train.steps}, epochs={self.train.epochs:g})"
+            )
+        if self.data.batch % self.mesh.data:
+            raise InputError(
+                f"config.mesh.data={self.mesh.data} does not divide config.data.batch="
+                f"{self.data.batch}: {_divisors(self.data.batch)} do"
+            )
+        streams = self.train.validation_batch
+        if streams % self.mesh.data:
+            raise InputError(
+                f"config.mesh.data={self.mesh.data} does not divide "
+                f"config.train.validation_batch={streams}: {_divisors(streams)} do"
+            )
+        if self.model.hidden % self.mesh.model:
+            raise InputError(
+                f"config.mesh.model={self.mesh.model} does not divide config.model.hidden="
+                f"{self.model.hidden}: {_divisors(self.model.hidden)} do"
+            )
+        if self.train.patience and not self.train.validate_every:
+            raise InputError(
+                "config.train.patience counts validations, and config.train.validate_every is 0: "
+                "give both or neither"
+            )
+
+
+def from_config_dict(given: Mapping[str, Any]) -> Config:
+    """A checked Config from what a config file returned (an ml_collections.ConfigDict or a dict).
+
+    Raises InputError that names the field, what it holds and what it may hold.
+    """
+    config = _read(Config, given, "config")
+    config.check()
+    return config
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The same as nested dicts: what a config file starts from, and what config.json holds."""
+    return dataclasses.asdict(config)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted field name -> (old value, new value), for each field whose values differ."""
+    flat_old, flat_new = _flat(old), _flat(new)
+    names = [*flat_new, *(name for name in flat_old if name not in flat_new)]
+    return {
+        name: (flat_old.get(name), flat_new.get(name))
+        for name in names
+        if flat_old.get(name) != flat_new.get(name)
+    }
+
+
+def may_change(name: str) -> bool:
+    """Whether a resumed run may come with another value of the field with this dotted name."""
+    section: Any = Config
+    for part in name.split("."):
+        fields = {f.name: f for f in dataclasses.fields(section)}
+        if part not in fields:
+            return False
+        field = fields[part]
+        section = typing.get_type_hints(section)[part]
+    return bool(field.metadata.get("resume"))
+
+
+def _read(kind: Any, given: Any, where: str) -> Any:
+    if not isinstance(given, Mapping) and not hasattr(given, "items"):
+        raise InputError(f"{where} is {given!r}: it has to be a section with fields")
+    types = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    values = {}
+    for name, value in given.items():
+        if name not in fields:
+            close = difflib.get_close_matches(name, fields, 1, 0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"fields: {', '.join(fields)}"
+            raise InputError(f"{where} has no field {name!r}; {hint}")
+        if dataclasses.is_dataclass(types[name]):
+            values[name] = _read(types[name], value, f"{where}.{name}")
+        else:
+            values[name] = _value(types[name], fields[name].metadata, value, f"{where}.{name}")
+    return kind(**values)
+
+
+def _value(kind: type, limits: Mapping[str, Any], value: Any, where: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        article = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+        raise InputError(f"{where} is {value!r}: it has to be {article[kind]}")
+    if value == "None":
+        raise InputError(f'{where} is the text "None": leave it empty ("") instead')
+    choices = limits.get("choices")
+    if choices and value not in choices:
+        close = difflib.get_close_matches(value, choices, 1, 0.6)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise InputError(f"{where} is {value!r}; {hint}It may be: {', '.join(choices)}")
+    low, above, high = (limits.get(name) for name in ("low", "above", "high"))
+    if isinstance(value, int | float):
+        # Written so that nan fails each.
+        if low is not None and not value >= low:
+            raise InputError(f"{where} is {value!r}: it has to be at least {low}")
+        if above is not None and not value > above:
+            raise InputError(f"{where} is {value!r}: it has to be more than {above}")
+        if high is not None and not value <= high:
+            raise InputError(f"{where} is {value!r}: it has to be at most {high}")
+        if value in (float("inf"), float("-inf")):
+            raise InputError(f"{where} is {value!r}: it has to be finite")
+    return value
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(n) for n in range(1, number + 1) if number % n == 0)

@@ -1,0 +1,23 @@
+"""Shared fixtures. Eight CPU devices are forced before JAX starts, so that mesh tests run anywhere."""
+
+import os
+from pathlib import Path
+
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def mlstm_data() -> Path:
+    """The folder of real text that MLSTM_DATA names; the test skips where there is none."""
+    folder = os.environ.get("MLSTM_DATA")
+    if not folder:
+        pytest.skip("MLSTM_DATA is not set: no folder of real test data on this machine")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.skip(f"MLSTM_DATA={folder} is not a folder")
+    return path
