@@ -6,6 +6,7 @@ interrupt is then answered in one line from the first moment on.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -75,6 +76,19 @@ def config_flag(required: bool = True) -> flags.FlagHolder:
     return holder
 
 
+def save(path: str, text: str) -> None:
+    """Write a file beside its name, then rename it: it is whole or not there."""
+    target = Path(path).expanduser()
+    part = target.with_name(target.name + ".part")
+    try:
+        part.write_text(text)
+        part.replace(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise InputError(f"{target}: cannot be written: {error.strerror}") from error
+
+
 def _parse(argv: list[str]) -> list[str]:
     """absl's parsing, but with one line for whatever is wrong."""
     from absl import flags, logging
@@ -105,6 +119,8 @@ def _one_line(error: flags.Error) -> str:
 
 
 _WRONG_TYPE = {
+    r"=None: Flag --\S+ must have a value other than None\.": " is needed",
+    r"--config=None: ": "--config: ",
     r": invalid literal for int\(\) with base 10: .*": " is not a whole number",
     r": could not convert string to float: .*": " is not a number",
     r": \('Non-boolean argument to boolean flag', .*": " is neither true nor false",

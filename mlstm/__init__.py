@@ -1,0 +1,51 @@
+"""Train byte-level recurrent language models, and run them.
+
+    model = mlstm.load("runs/quickstart")
+    for (text,) in mlstm.generate(model, b"def ", 200): ...
+    print(mlstm.evaluate(model, mlstm.open_source("text.txt").split("test")))
+
+Names are imported when they are first used: `import mlstm` costs nothing and touches no device.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlstm.corpus.reading import Corpus as Corpus
+    from mlstm.corpus.shards import open_source as open_source
+    from mlstm.errors import InputError as InputError
+    from mlstm.evaluation import compare as compare
+    from mlstm.evaluation import evaluate as evaluate
+    from mlstm.loading import Model as Model
+    from mlstm.loading import load as load
+    from mlstm.model.language_model import ModelConfig as ModelConfig
+    from mlstm.model.sampling import generate as generate
+    from mlstm.model.scoring import Score as Score
+
+_HOMES = {
+    "Corpus": "mlstm.corpus.reading",
+    "InputError": "mlstm.errors",
+    "Model": "mlstm.loading",
+    "ModelConfig": "mlstm.model.language_model",
+    "Score": "mlstm.model.scoring",
+    "compare": "mlstm.evaluation",
+    "evaluate": "mlstm.evaluation",
+    "generate": "mlstm.model.sampling",
+    "load": "mlstm.loading",
+    "open_source": "mlstm.corpus.shards",
+}
+
+__all__ = list(_HOMES)  # noqa: PLE0605  one list of names, not two
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mlstm' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

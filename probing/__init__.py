@@ -1,0 +1,8 @@
+"""Find out what the neurons of a model know: tasks and states give evidence, views show it."""
+
+from probing import tasks
+from probing.evidence.controls import random_twin
+from probing.evidence.scores import NeuronTable
+from probing.neurons import score_neurons
+
+__all__ = ["NeuronTable", "random_twin", "score_neurons", "tasks"]

@@ -1,0 +1,22 @@
+"""Text to token streams: sources, prepared corpora on disk, truncated-BPTT windows."""
+
+from mlstm.corpus.reading import Corpus, Split
+from mlstm.corpus.shards import open_source, prepare, prepare_source
+from mlstm.corpus.sources import Document, TextFile, documents
+from mlstm.corpus.stream import Batch, Stream, prefetch
+from mlstm.corpus.vocabulary import Bytes
+
+__all__ = [
+    "Batch",
+    "Bytes",
+    "Corpus",
+    "Document",
+    "Split",
+    "Stream",
+    "TextFile",
+    "documents",
+    "open_source",
+    "prefetch",
+    "prepare",
+    "prepare_source",
+]

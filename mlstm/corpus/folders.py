@@ -1,7 +1,8 @@
-"""A folder that is whole or not there: written beside its place under a hidden name, then renamed."""
+"""A folder that is whole or not there: written beside its place, hidden, then renamed."""
 
 import contextlib
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -19,7 +20,7 @@ def unfinished(folder: Path) -> Iterator[Path]:
     removed here; several processes at work on the same `folder` do not disturb each other.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for remains in folder.parent.glob(f".{folder.name}.*{_PARTIAL}"):
+    for remains in folder.parent.glob(f".{glob.escape(folder.name)}.*{_PARTIAL}"):
         with _locked(remains) as dead:
             if dead:
                 shutil.rmtree(remains, ignore_errors=True)
@@ -38,7 +39,8 @@ def unfinished(folder: Path) -> Iterator[Path]:
 def publish(new: Path, folder: Path, *, replace: bool = False) -> bool:
     """Gives `new` its name; False when the name was taken. `replace` removes what is there.
 
-    Files are flushed to the disk before, the name after: a crash leaves the old or the new.
+    Files are flushed to the disk before, the name after: what has the name is always whole. (A
+    crash between the two renames of a replacement leaves nothing under it.)
     """
     for path in new.iterdir():
         flush(path)

@@ -18,8 +18,8 @@ SPLITS = ("train", "validation", "test")
 FRACTIONS = (0.9, 0.05, 0.05)
 
 _LEFT_OUT_FOLDERS = frozenset(
-    ("test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__")
-    + ("encodings", "lib2to3", "idlelib")
+    {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+    | {"encodings", "lib2to3", "idlelib"}
 )
 _LEFT_OUT_FILES = frozenset(("sitecustomize.py", "usercustomize.py"))
 _GENERATED = re.compile(rb"(?i)auto-?generated|file is (automatically )?generated")
@@ -60,11 +60,9 @@ class TextFile:
         """The whole text. Raises InputError where the file cannot be read."""
         return b"".join(data for data, _ in self.chunks())
 
-    def length(self) -> int:
-        """Bytes of text; a compressed file is read through to count them. Raises InputError."""
-        if self.path.suffix in SUFFIXES:
-            return sum(len(data) for data, _ in self.chunks())
-        return self.size
+    def length(self) -> int | None:
+        """Bytes of text; None for a compressed file: it has to be read through to know."""
+        return None if self.path.suffix in SUFFIXES else self.size
 
     def chunks(self) -> Iterator[tuple[bytes, int]]:
         """Yields (bytes, source bytes read so far), in bounded memory. Raises InputError."""
@@ -119,7 +117,7 @@ def split_by_name(name: str, fractions: Sequence[float] = FRACTIONS) -> str:
         border += fraction
         if place < border:
             return split
-    return max(split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction)
+    return [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction][-1]
 
 
 def python_stdlib() -> Iterator[TextFile]:

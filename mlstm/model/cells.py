@@ -6,8 +6,8 @@ A cell is written once. What runs it fast, emits its states, edits them or diffe
     product(name, x)   x times the recurrent weight `name`, contracted over the last axis of x
     site(name, value)  gives a state its name; returns it, perhaps edited
 
-To add a cell: a class with `state_names`, `site_names`, `input_weights()`, `weights()`, `inputs()`
-and `step()`, and its name in `CELLS`.
+To add a cell: a class that says its states, sites and weights, its `inputs` and its `step`, and
+its name in `CELLS`.
 
 Legend: B batch, F features that the cell reads (embedding or the layer below), H hidden,
 G the four gates in the order i, f, o, u.
@@ -40,65 +40,91 @@ def flat_init(initializer, key, shape, dtype) -> jax.Array:
     return initializer(key, (inputs, size), dtype).reshape(shape)
 
 
-def normalised(v: jax.Array, g: jax.Array | None) -> jax.Array:
+def gain_of(weight: str) -> str:
+    """The name of a weight's gain: "gmx" for "wmx"."""
+    return "g" + weight[1:]
+
+
+def normalised(v: jax.Array, g: jax.Array) -> jax.Array:
     """Weight normalisation per output unit: g v / ||v||, the norm over the first axis of v.
 
     Salimans & Kingma 2016; the 1e-12 under the root is that of Radford et al.'s released code.
-    Without a gain (None) v is returned as it is.
     """
-    if g is None:
-        return v
     return v * (g * jax.lax.rsqrt(jnp.maximum(jnp.sum(v * v, axis=0), 1e-12)))
 
 
-class MultiplicativeLSTM(nnx.Module):
+class Cell(nnx.Module):
+    """The parameters that a cell declares: weights w..., gains g... and the gates' bias b.
+
+    Every weight is (inputs, *gates, H). Recurrent weights start orthogonal and input weights
+    Glorot-uniform; gains start as the norms of what they scale, so that normalisation changes
+    nothing at first; b is zero but for the forget gate's.
+    """
+
+    state_names: ClassVar[tuple[str, ...]]
+    """The states that a step carries; "h" is what the readout and the layer above see."""
+    site_names: ClassVar[tuple[str, ...]]
+    """The states that a step names, in its order."""
+    input_gates: ClassVar[dict[str, tuple[int, ...]]]
+    """The weights on the input, and their axes between inputs and H."""
+    recurrent_gates: ClassVar[dict[str, tuple[int, ...]]]
+    """The same for the weights on states."""
+
+    def __init__(self, features, hidden, *, weight_norm, forget_bias, rngs, dtype=jnp.float32):
+        groups = (
+            (self.input_gates, features, jax.nn.initializers.glorot_uniform()),
+            (self.recurrent_gates, hidden, jax.nn.initializers.orthogonal()),
+        )
+        for gates, inputs, initializer in groups:
+            for name, axes in gates.items():
+                v = flat_init(initializer, rngs.params(), (inputs, *axes, hidden), dtype)
+                setattr(self, name, nnx.Param(v))
+                if weight_norm:
+                    setattr(self, gain_of(name), nnx.Param(jnp.sqrt(jnp.sum(v * v, axis=0))))
+        self.b = nnx.Param(jnp.zeros((4, hidden), dtype).at[F].set(forget_bias))
+
+    def _normalised(self, names) -> dict[str, jax.Array]:
+        return {
+            name: normalised(getattr(self, name)[...], getattr(self, gain_of(name))[...])
+            if hasattr(self, gain_of(name))
+            else getattr(self, name)[...]
+            for name in names
+        }
+
+    def weights(self) -> dict[str, jax.Array]:
+        """The recurrent weights that `step` multiplies by, normalised."""
+        return self._normalised(self.recurrent_gates)
+
+    def input_weights(self) -> dict[str, jax.Array]:
+        """What `inputs` needs: input weights, normalised, and the bias."""
+        return self._normalised(self.input_gates) | {"b": self.b[...]}
+
+    @staticmethod
+    def inputs(weights: Arrays, x: jax.Array) -> Arrays:
+        """What depends on the input x (..., F) alone, under the names that `step` reads."""
+        raise NotImplementedError
+
+    @staticmethod
+    def step(state: Arrays, inputs: Arrays, product: Product, site: SiteCall) -> Arrays:
+        """One step: the states (B, H) that enter, and those that leave."""
+        raise NotImplementedError
+
+
+class MultiplicativeLSTM(Cell):
     """The multiplicative LSTM (Krause et al. 2016, eq. 17-22; as in Radford et al. 2017).
 
     Parameters: wmx (F, H), wmh (H, H), wx (F, 4, H), wh (H, 4, H), b (4, H), and with weight
     normalisation the gains gmx (H,), gmh (H,), gx (4, H), gh (4, H).
     """
 
-    state_names: ClassVar = ("h", "c")
-    site_names: ClassVar = ("m", "i", "f", "o", "u", "c", "h")
-
-    def __init__(self, features, hidden, *, weight_norm, forget_bias, rngs, dtype=jnp.float32):
-        glorot, orthogonal = jax.nn.initializers.glorot_uniform(), jax.nn.initializers.orthogonal()
-
-        def make(init, *shape):
-            return nnx.Param(flat_init(init, rngs.params(), shape, dtype))
-
-        self.wmx = make(glorot, features, hidden)
-        self.wmh = make(orthogonal, hidden, hidden)
-        self.wx = make(glorot, features, 4, hidden)
-        self.wh = make(orthogonal, hidden, 4, hidden)
-        self.b = nnx.Param(jnp.zeros((4, hidden), dtype).at[F].set(forget_bias))
-        self.weight_norm = weight_norm
-        if weight_norm:
-            for name in ("mx", "mh", "x", "h"):
-                v = getattr(self, "w" + name)[...]
-                setattr(self, "g" + name, nnx.Param(jnp.sqrt(jnp.sum(v * v, axis=0))))
-
-    def _gain(self, name):
-        return getattr(self, name)[...] if self.weight_norm else None
-
-    def weights(self) -> Arrays:
-        """The recurrent weights that `step` multiplies by, normalised."""
-        return {
-            "wmh": normalised(self.wmh[...], self._gain("gmh")),
-            "wh": normalised(self.wh[...], self._gain("gh")),
-        }
-
-    def input_weights(self) -> Arrays:
-        """What `inputs` needs, normalised."""
-        return {
-            "wmx": normalised(self.wmx[...], self._gain("gmx")),
-            "wx": normalised(self.wx[...], self._gain("gx")),
-            "b": self.b[...],
-        }
+    state_names = ("h", "c")
+    site_names = ("m", "i", "f", "o", "u", "c", "h")
+    input_gates: ClassVar = {"wmx": (), "wx": (4,)}
+    recurrent_gates: ClassVar = {"wmh": (), "wh": (4,)}
 
     @staticmethod
     def inputs(weights: Arrays, x: jax.Array) -> Arrays:
-        """What depends on the input x (..., F) alone: m (..., H) and z (..., 4, H)."""
+        """x (..., F) to m (..., H) and z (..., 4, H)."""
         return {
             "m": x @ weights["wmx"],
             "z": jnp.tensordot(x, weights["wx"], 1) + weights["b"],
@@ -106,54 +132,30 @@ class MultiplicativeLSTM(nnx.Module):
 
     @staticmethod
     def step(state: Arrays, inputs: Arrays, product: Product, site: SiteCall) -> Arrays:
-        """One step. state: h, c (B, H); inputs: m (B, H), z (B, 4, H); returns the new h, c."""
+        """state h, c (B, H); inputs m (B, H), z (B, 4, H); returns the new h, c."""
         m_BH = site("m", inputs["m"] * product("wmh", state["h"]))
         return lstm_gates(inputs["z"] + product("wh", m_BH), state["c"], site)
 
 
-class LSTM(nnx.Module):
+class LSTM(Cell):
     """The LSTM with a forget gate (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
 
     Parameters: wx (F, 4, H), wh (H, 4, H), b (4, H), and with weight normalisation gx, gh (4, H).
     """
 
-    state_names: ClassVar = ("h", "c")
-    site_names: ClassVar = ("i", "f", "o", "u", "c", "h")
-
-    def __init__(self, features, hidden, *, weight_norm, forget_bias, rngs, dtype=jnp.float32):
-        glorot, orthogonal = jax.nn.initializers.glorot_uniform(), jax.nn.initializers.orthogonal()
-
-        def make(init, *shape):
-            return nnx.Param(flat_init(init, rngs.params(), shape, dtype))
-
-        self.wx = make(glorot, features, 4, hidden)
-        self.wh = make(orthogonal, hidden, 4, hidden)
-        self.b = nnx.Param(jnp.zeros((4, hidden), dtype).at[F].set(forget_bias))
-        self.weight_norm = weight_norm
-        if weight_norm:
-            for name in ("x", "h"):
-                v = getattr(self, "w" + name)[...]
-                setattr(self, "g" + name, nnx.Param(jnp.sqrt(jnp.sum(v * v, axis=0))))
-
-    def _gain(self, name):
-        return getattr(self, name)[...] if self.weight_norm else None
-
-    def weights(self) -> Arrays:
-        """The recurrent weight that `step` multiplies by, normalised."""
-        return {"wh": normalised(self.wh[...], self._gain("gh"))}
-
-    def input_weights(self) -> Arrays:
-        """What `inputs` needs, normalised."""
-        return {"wx": normalised(self.wx[...], self._gain("gx")), "b": self.b[...]}
+    state_names = ("h", "c")
+    site_names = ("i", "f", "o", "u", "c", "h")
+    input_gates: ClassVar = {"wx": (4,)}
+    recurrent_gates: ClassVar = {"wh": (4,)}
 
     @staticmethod
     def inputs(weights: Arrays, x: jax.Array) -> Arrays:
-        """What depends on the input x (..., F) alone: z (..., 4, H)."""
+        """x (..., F) to z (..., 4, H)."""
         return {"z": jnp.tensordot(x, weights["wx"], 1) + weights["b"]}
 
     @staticmethod
     def step(state: Arrays, inputs: Arrays, product: Product, site: SiteCall) -> Arrays:
-        """One step. state: h, c (B, H); inputs: z (B, 4, H); returns the new h, c."""
+        """state h, c (B, H); inputs z (B, 4, H); returns the new h, c."""
         return lstm_gates(inputs["z"] + product("wh", state["h"]), state["c"], site)
 
 

@@ -3,7 +3,9 @@
 The functions are pure in (config, parameters, ids, state). `ModelConfig` is hashable: give it as a
 static argument to `jax.jit`. Parameters are one nested dict of arrays:
 
-    {"embedding": (V, E), "layers": {"0": {...the cell's, see cells.py}}, "readout": {"w": (H, V), "b": (V,)}}
+    {"embedding": (V, E),
+     "layers": {"0": {the cell's, see cells.py}, "1": ...},
+     "readout": {"w": (H, V), "b": (V,)}}
 
 Legend: T time, B batch, E embedding, H hidden, V vocabulary.
 """
@@ -50,9 +52,7 @@ class ModelConfig:
         if self.cell not in CELLS:
             raise InputError(f'model.cell is "{self.cell}"; it may be {", ".join(CELLS)}')
         if self.products not in ("float32", "bfloat16"):
-            raise InputError(
-                f'model.products is "{self.products}"; it may be float32 or bfloat16'
-            )
+            raise InputError(f'model.products is "{self.products}"; it may be float32 or bfloat16')
         for name in ("vocabulary", "embedding", "hidden", "layers"):
             if getattr(self, name) < 1:
                 raise InputError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
@@ -196,7 +196,8 @@ def forward(
     if dropout_key is not None:
         keys = list(jax.random.split(dropout_key, config.layers))
     scan = recurrence.scan_plain if reference else recurrence.scan
-    hidden, states, emitted = None, [], {}
+    hidden: Any = None
+    states, emitted = [], {}
     for layer in range(config.layers):
         cell = module.layers[str(layer)]
         names = tuple(s.removeprefix(f"{layer}.") for s in emit if s.startswith(f"{layer}."))
@@ -253,7 +254,8 @@ def step(
 ) -> tuple[jax.Array, tuple]:
     """One step of generation: ids (B,) int32 and a state to logits (B, V) and the new state."""
     cell = CELLS[config.cell]
-    states, hidden = [], None
+    hidden: Any = None
+    states = []
     for layer in range(config.layers):
         weights, inputs = (folded["layers"][str(layer)][k] for k in ("weights", "inputs"))
         if layer == 0:

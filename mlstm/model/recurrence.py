@@ -44,7 +44,7 @@ class Weights(NamedTuple):
 
     recurrent: Any
     inputs: Any
-    embedding: jax.Array | None
+    embedding: Any
 
 
 class Controls(NamedTuple):
@@ -127,7 +127,8 @@ def scan_plain(plan: Plan, weights: Weights, features, state, edits, controls: C
 
     def step(state, now):
         x, ids, mask, reset = now
-        x = x if ids is None else weights.embedding[ids]
+        if x is None:
+            x = jnp.take(weights.embedding, ids, axis=0)
         inputs = cell.inputs(weights.inputs, x)
         new, sites = masked_step(cell, state, inputs, product, edits, mask, reset)
         return new, (new["h"], {name: sites[name] for name in plan.emit})
@@ -287,21 +288,18 @@ def _scan_backward(plan, residuals, cotangents):
     whole = time // CHUNK * CHUNK
     dweights = Weights(dict(zero(weights.recurrent)), zero(weights.inputs), zero(weights.embedding))
     carry = (cotangents.state, zero(edits), dweights)
-    dfeatures = []
+    pieces = []
     if whole < time:
-        carry, piece = chunk_backward(carry, jax.tree.map(lambda a: a[whole:], steps))
-        dfeatures.append(piece)
+        carry, rest = chunk_backward(carry, jax.tree.map(lambda a: a[whole:], steps))
+        pieces.append(rest)
     if whole:
         chunks = jax.tree.map(
             lambda a: a[:whole].reshape(whole // CHUNK, CHUNK, *a.shape[1:]), steps
         )
-        carry, pieces = lax.scan(chunk_backward, carry, chunks, reverse=True)
-        dfeatures.append(
-            None if features is None else pieces.reshape(whole, *pieces.shape[2:])
-        )
+        carry, most = lax.scan(chunk_backward, carry, chunks, reverse=True)
+        pieces.append(jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), most))
     dstate, dedits, dweights = carry
-    dweights = dweights._replace(recurrent=type(weights.recurrent)(dweights.recurrent))
-    dfeatures = None if features is None else jnp.concatenate(dfeatures[::-1])
+    dfeatures = jax.tree.map(lambda *a: jnp.concatenate(a), *reversed(pieces))
     return dweights, dfeatures, dstate, dedits, None
 
 

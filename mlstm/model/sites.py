@@ -81,7 +81,6 @@ def check_neuron(config, text: str) -> Neuron:
     check_site(config, str(neuron.site))
     if neuron.unit >= config.hidden:
         raise InputError(
-            f'no unit {neuron.unit} at site "{neuron.site}": '
-            f"its units are 0 to {config.hidden - 1}"
+            f'no unit {neuron.unit} at site "{neuron.site}": its units are 0 to {config.hidden - 1}'
         )
     return neuron

@@ -1,4 +1,4 @@
-"""What a run is asked to do: frozen dataclasses, read from a config file and checked field by field.
+"""What a run is asked to do: frozen dataclasses, read from a config file and checked by field.
 
 The defaults stand here once; a config file says what differs from them. Beside a field stands what
 it may hold, and, where a resumed run may come with another value, why that does no harm.
@@ -39,7 +39,20 @@ class DataConfig:
     folder: str = setting("")  # where a raw source is prepared; "" is WORKDIR/corpus
     batch: int = setting(32, low=1)  # streams of text read side by side
     window: int = setting(64, low=1)  # steps of truncated back-propagation through time
+    splits: str = setting("")  # a raw source's shares, "0.9,0.1,0" of train, validation and test
+    reset: str = setting("", choices=("", "document", "shard"))  # where state starts from zero
     prefetch: int = setting(4, low=1, resume="batches read ahead are the same batches")
+
+    def fractions(self) -> tuple[float, ...] | None:
+        """`splits` as numbers; None where it is empty. Raises InputError."""
+        if not self.splits:
+            return None
+        try:
+            return tuple(float(part) for part in self.splits.split(","))
+        except ValueError:
+            raise InputError(
+                f'config.data.splits is {self.splits!r}: write three shares, as in "0.9,0.1,0"'
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,7 @@ class LogConfig:
     """What is written down on the way."""
 
     every: int = setting(50, low=1)  # steps over which the training loss is averaged
+    gate_saturation: bool = setting(True, resume="looks, and changes nothing that is trained")
     samples: int = setting(1, low=0, resume="samples change nothing that is trained")
     sample_bytes: int = setting(400, low=1, resume="samples change nothing that is trained")
     temperature: float = setting(0.7, low=0, resume="samples change nothing that is trained")
@@ -136,6 +150,7 @@ class Config:
                 "config.train: give steps or epochs, one of them more than 0 (they are "
                 f"steps={self.train.steps}, epochs={self.train.epochs:g})"
             )
+        self.data.fractions()
         if self.data.batch % self.mesh.data:
             raise InputError(
                 f"config.mesh.data={self.mesh.data} does not divide config.data.batch="
@@ -227,7 +242,7 @@ def _value(kind: type, limits: Mapping[str, Any], value: Any, where: str) -> Any
     if choices and value not in choices:
         close = difflib.get_close_matches(value, choices, 1, 0.6)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise InputError(f"{where} is {value!r}; {hint}It may be: {', '.join(choices)}")
+        raise InputError(f"{where} is {value!r}; {hint}It may be {', '.join(map(repr, choices))}")
     low, above, high = (limits.get(name) for name in ("low", "above", "high"))
     if isinstance(value, int | float):
         # Written so that nan fails each.

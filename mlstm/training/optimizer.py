@@ -29,12 +29,11 @@ def make(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     return optax.chain(*chain, _OPTIMIZERS[config.name](config, schedule(config, steps)))
 
 
-def schedule(config: OptimizerConfig, steps: int, peak: float | None = None) -> Schedule:
+def schedule(config: OptimizerConfig, steps: int) -> Schedule:
     """step -> learning rate: linear warm-up, then constant, linear or cosine to the final fraction.
 
     The first step of a warm-up of N has 1/N of the peak; the fall reaches its end at `steps`.
     """
-    peak = config.learning_rate if peak is None else peak
     falling = max(1, steps - config.warmup)
 
     def rate(step: Any) -> jax.Array:
@@ -48,7 +47,7 @@ def schedule(config: OptimizerConfig, steps: int, peak: float | None = None) -> 
             left = 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
         fraction = config.final_fraction + (1.0 - config.final_fraction) * left
         warm = jnp.minimum(1.0, (step + 1.0) / max(1, config.warmup))
-        return peak * fraction * warm
+        return config.learning_rate * fraction * warm
 
     return rate
 
@@ -80,13 +79,8 @@ def decayed(parameters: Any) -> Any:
 
 
 def _muon(config: OptimizerConfig, rate: Schedule) -> optax.GradientTransformation:
-    adam_rate = rate
-    if config.adam_learning_rate:
-        ratio = config.adam_learning_rate / config.learning_rate
-
-        def adam_rate(step: Any) -> jax.Array:
-            return ratio * rate(step)
-
+    # One shape for both rates: Adam's is this multiple of Muon's, at every step.
+    ratio = (config.adam_learning_rate or config.learning_rate) / config.learning_rate
     return optax.contrib.muon(
         rate,
         beta=config.momentum,
@@ -94,7 +88,7 @@ def _muon(config: OptimizerConfig, rate: Schedule) -> optax.GradientTransformati
         weight_decay=config.weight_decay,
         adam_b1=config.b1,
         adam_b2=config.b2,
-        adam_learning_rate=adam_rate,
+        adam_learning_rate=lambda step: ratio * rate(step),
         muon_weight_dimension_numbers=muon_dimensions,
     )
 
@@ -134,9 +128,7 @@ def _adafactor(config: OptimizerConfig, rate: Schedule) -> optax.GradientTransfo
 
 
 def _adagrad(config: OptimizerConfig, rate: Schedule) -> optax.GradientTransformation:
-    return optax.chain(
-        optax.add_decayed_weights(config.weight_decay, decayed), optax.adagrad(rate)
-    )
+    return optax.chain(optax.add_decayed_weights(config.weight_decay, decayed), optax.adagrad(rate))
 
 
 _OPTIMIZERS: dict[str, Callable[[OptimizerConfig, Schedule], optax.GradientTransformation]] = {

@@ -1,0 +1,39 @@
+"""Where every config starts: the defaults, which stand at their fields in mlstm.training.config."""
+
+from ml_collections import ConfigDict
+
+from mlstm.training.config import Config, to_dict
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+    """All fields with their defaults; data.source and the length of the run are still to be given.
+
+    `tiny` as the argument: 16 units, 20 steps.
+    """
+    config = ConfigDict(to_dict(Config()))
+    return tiny(config) if is_tiny(arg) else config
+
+
+def is_tiny(arg: str | None) -> bool:
+    """Whether a config was asked for as NAME.py:tiny. Any other argument is a mistake."""
+    if arg not in (None, "", "tiny"):
+        raise ValueError(f'no variant {arg!r} of this config; there is "tiny"')
+    return arg == "tiny"
+
+
+def tiny(config: ConfigDict) -> ConfigDict:
+    """The same experiment in seconds: a model of 16 units, 20 steps, 2 kB of text at a time."""
+    config.model.hidden = min(16, config.model.hidden)
+    config.model.embedding = min(8, config.model.embedding)
+    config.data.batch = 4
+    config.data.window = 16
+    config.train.steps = 20
+    config.train.epochs = 0.0
+    config.train.validate_every = 10
+    config.train.validation_batch = 64
+    config.train.validation_window = 64
+    config.optimizer.warmup = min(2, config.optimizer.warmup)
+    config.log.every = 5
+    config.log.sample_bytes = 40
+    config.checkpoint.every = 10
+    return config

@@ -1,0 +1,25 @@
+"""Radford, Jozefowicz & Sutskever 2017: one epoch of Amazon reviews, 1.12 bits per byte.
+
+Give the prepared reviews with --config.data.source.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+    """4096 units, batch 128, windows of 256, Adam at 5e-4 falling linearly to 0, weight norm."""
+    config = base.get_config()
+    config.data.batch = 128
+    config.data.window = 256
+    config.data.reset = "shard"
+    config.model.hidden = 4096
+    config.model.forget_bias = 0.0
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 5e-4
+    config.train.epochs = 1.0
+    config.train.validate_every = 20_000
+    config.checkpoint.every = 2_000
+    config.log.every = 100
+    return base.tiny(config) if base.is_tiny(arg) else config

@@ -1,0 +1,73 @@
+"""Bits per byte of a text under a trained model, beside bz2 and xz on the same bytes.
+
+    python -m launch.evaluate --model=runs/quickstart                       # the run's own test split
+    python -m launch.evaluate --model=runs/quickstart --data=book.txt       # a file, all of it
+    python -m launch.evaluate --model=runs/quickstart --data=data/reviews --split=validation
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from launch import program
+from launch.progress import ProgressLine
+from mlstm.errors import InputError
+
+_MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
+_STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
+_DATA = flags.DEFINE_string(
+    "data", None, "A file or a folder of text, or a prepared corpus (default: the run's own)."
+)
+_SPLIT = flags.DEFINE_enum(
+    "split", None, ["train", "validation", "test"], "Which part of a corpus (default: test)."
+)
+_RESET_EVERY = flags.DEFINE_integer(
+    "reset_every", 0, "Forget the state before each N bytes; 0 carries it through the text."
+)
+_JSON = flags.DEFINE_string("json", None, "Write the figures to this file as well.")
+
+
+def find_text(workdir: str, data: str | None, split: str | None):
+    """The split to score and its name for people. Raises InputError."""
+    from mlstm.corpus import manifest, shards
+
+    data = data or _own_corpus(workdir)
+    if data == shards.sources.PYTHON_STDLIB or (Path(data).expanduser() / manifest.NAME).exists():
+        split = split or "test"
+        return shards.open_source(data).split(split), f"{data} ({split})"
+    if split is not None:
+        raise InputError(f"--split={split}: {data} is not a prepared corpus, it is scored whole")
+    return shards.open_source(data, splits=(1, 0, 0)).split("train"), data
+
+
+def _own_corpus(workdir: str) -> str:
+    """Where the run's corpus lies; beside its config when the run was moved."""
+    from mlstm import loading
+
+    recorded = loading.read_config(workdir).get("data", {}).get("corpus")
+    for folder in (recorded, Path(workdir).expanduser() / "corpus"):
+        if folder and Path(folder).is_dir():
+            return str(folder)
+    raise InputError(f"{workdir}: its corpus {recorded} is not there; give a text with --data")
+
+
+def main(_) -> None:
+    import mlstm
+
+    model = mlstm.load(_MODEL.value, _STEP.value)
+    split, text = find_text(_MODEL.value, _DATA.value, _SPLIT.value)
+    with ProgressLine("scoring and compressing", "bytes") as progress:
+        result = mlstm.compare(
+            model, split, text=text, reset_every=_RESET_EVERY.value, progress=progress
+        )
+    print(result)
+    if _JSON.value:
+        program.save(_JSON.value, result.to_json() + "\n")
+
+
+def run() -> None:
+    program.run(main)
+
+
+if __name__ == "__main__":
+    run()

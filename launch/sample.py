@@ -1,0 +1,73 @@
+"""Let a trained model write: text appears block by block as it is made.
+
+    python -m launch.sample --model=runs/quickstart --prompt="def " --length=400
+    python -m launch.sample --model=runs/quickstart --prompt="import " --edit="0.c[17]=1.0"
+"""
+
+import codecs
+import sys
+from collections.abc import Iterator
+
+from absl import flags
+
+from launch import program
+
+_MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
+_STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
+_PROMPT = flags.DEFINE_string("prompt", "", "Text to continue; a line end where it is empty.")
+_LENGTH = flags.DEFINE_integer("length", 400, "Bytes to write.")
+_TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "Below 1 is bolder, 0 takes the likeliest.")
+_TOP_K = flags.DEFINE_integer("top_k", 0, "Draw from the k likeliest bytes; 0 is from all.")
+_TOP_P = flags.DEFINE_float("top_p", 1.0, "Draw from the likeliest bytes that together have p.")
+_SEED = flags.DEFINE_integer("seed", 0, "The same seed writes the same text.")
+_SAMPLES = flags.DEFINE_integer("num_samples", 1, "Texts to write.")
+_EDIT = flags.DEFINE_multi_string(
+    "edit", [], 'Set, add to or multiply a neuron at every step: "0.c[17]=1.0", "+=1", "*=0".'
+)
+
+
+def main(_) -> None:
+    import mlstm
+
+    blocks = mlstm.generate(
+        mlstm.load(_MODEL.value, _STEP.value),
+        # What the shell gave, byte by byte, be it UTF-8 or not.
+        _PROMPT.value.encode("utf-8", "surrogateescape"),
+        _LENGTH.value,
+        temperature=_TEMPERATURE.value,
+        top_k=_TOP_K.value,
+        top_p=_TOP_P.value,
+        seed=_SEED.value,
+        samples=_SAMPLES.value,
+        edits=_EDIT.value,
+    )
+    if _SAMPLES.value == 1:
+        write(_PROMPT.value.encode("utf-8", "surrogateescape"))
+        write_characters(block[0] for block in blocks)
+    else:
+        texts = [b"".join(pieces) for pieces in zip(*blocks, strict=True)]
+        for number, text in enumerate(texts, 1):
+            write(f"--- {number} of {len(texts)} (seed {_SEED.value})\n".encode())
+            write(_PROMPT.value.encode("utf-8", "surrogateescape") + text + b"\n")
+    write(b"\n")
+
+
+def write_characters(pieces: Iterator[bytes]) -> None:
+    """Write bytes as they are, but never the first half of a UTF-8 character alone."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    for piece in pieces:
+        write(decoder.decode(piece).encode("utf-8", "surrogateescape"))
+    write(decoder.decode(b"", final=True).encode("utf-8", "surrogateescape"))
+
+
+def write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def run() -> None:
+    program.run(main)
+
+
+if __name__ == "__main__":
+    run()

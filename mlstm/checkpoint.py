@@ -1,0 +1,382 @@
+"""Checkpoints: save in the background, verify, fall back, and read parameters alone.
+
+The only module that knows Orbax. A checkpoint is a folder named by its step, which appears under
+that name when it is whole:
+
+    STEP/parameters     the model's parameters
+    STEP/training       the rest of the state
+    STEP/metadata       JSON: shape, type and digest of each array, and what the caller adds
+
+Orbax sees a truncated file, but not a flipped bit in an array. So each array has a digest, computed
+on the devices before it is saved and after it is restored; the JSON has one of its own.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from mlstm.errors import InputError
+
+FORMAT_VERSION = 1
+TMP, DELETING, DAMAGED = ".orbax-checkpoint-tmp", ".deleting", ".damaged"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A state read back: its step, the tree, and what the caller had added."""
+
+    step: int
+    state: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+class Damaged(Exception):
+    """A checkpoint that is not what was saved."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, of which there is one writer.
+
+    Kept are the `newest` ones, the `best` ones by validation (lower is better), and with
+    `log_spaced` those of steps 1, 2, 4, 8 ...: the early ones, where most is learned.
+    """
+
+    def __init__(
+        self, folder: str | Path, *, newest: int = 3, best: int = 1, log_spaced: bool = True
+    ) -> None:
+        self.folder = Path(folder).absolute()
+        self.newest, self.best, self.log_spaced = newest, best, log_spaced
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._remove_leftovers()
+        self._validation = {step: _validation(self.folder, step) for step in self.steps()}
+        self._pending: int | None = None
+        self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+
+    def steps(self) -> list[int]:
+        """The steps of whole checkpoints, rising."""
+        return steps(self.folder)
+
+    def save(
+        self,
+        step: int,
+        state: dict[str, Any],
+        *,
+        metadata: dict[str, Any] | None = None,
+        validation: float | None = None,
+    ) -> bool:
+        """Start saving `state`, a tree with the key "parameters"; return whether it began.
+
+        The arrays may be donated as soon as this returns. A failure to write (now, or of the save
+        before this one) is said on stderr and raises nothing: the run is worth more.
+        A step that is saved already is left as it is.
+        """
+        self.wait()
+        if step in self.steps():
+            return True
+        body = {
+            "format_version": FORMAT_VERSION,
+            "step": step,
+            "validation": validation,
+            "leaves": _describe(state),
+            "content": metadata or {},
+        }
+        rest = {name: part for name, part in state.items() if name != "parameters"}
+        try:
+            self._writer.save(
+                self.folder / str(step),
+                args=ocp.args.Composite(
+                    parameters=ocp.args.StandardSave(state["parameters"]),
+                    training=ocp.args.StandardSave(rest),
+                    metadata=ocp.args.JsonSave(_seal(body)),
+                ),
+            )
+        except Exception as error:
+            self._failed(step, error)
+            return False
+        self._pending = step
+        self._validation[step] = validation
+        return True
+
+    def wait(self) -> bool:
+        """Wait for the save under way, delete what need not be kept; False if it had failed."""
+        if self._pending is None:
+            return True
+        step, self._pending = self._pending, None
+        try:
+            self._writer.wait_until_finished()
+        except Exception as error:
+            self._failed(step, error)
+            return False
+        self._delete_old()
+        return True
+
+    def poll(self) -> None:
+        """Hear how the save under way has ended, if it has; waits for nothing."""
+        if self._pending is None:
+            return
+        try:
+            self._writer.check_for_errors()
+        except Exception as error:
+            step, self._pending = self._pending, None
+            self._failed(step, error)
+        else:
+            if (self.folder / str(self._pending)).exists():
+                self.wait()
+
+    def restore(self, abstract: dict[str, Any]) -> Restored | None:
+        """The newest checkpoint that is what was saved, or None where none was ever saved.
+
+        `abstract` is the tree of jax.ShapeDtypeStruct, with the shardings to restore to; they need
+        not be those it was saved with. A damaged checkpoint is renamed STEP.damaged, named on
+        stderr, and the one before it is tried.
+
+        Raises InputError when all are damaged, or when the arrays are not those of `abstract`.
+        """
+        for step in reversed(self.steps()):
+            try:
+                return _restore(self.folder, step, abstract)
+            except Damaged as error:
+                aside = _set_aside(self.folder / str(step))
+                self._validation.pop(step, None)
+                _say(f"checkpoint {self.folder / str(step)} is damaged ({error}); "
+                     f"set aside as {aside.name}, the one before it is tried")  # fmt: skip
+        damaged = sorted(path.name for path in self.folder.glob(f"*{DAMAGED}*"))
+        if damaged:
+            raise InputError(
+                f"{self.folder}: every checkpoint is damaged ({', '.join(damaged)}); "
+                "train in another workdir, or delete this folder to start again"
+            )
+        return None
+
+    def close(self) -> bool:
+        """Wait for the save under way and stop; False if it had failed."""
+        good = self.wait()
+        self._writer.close()
+        return good
+
+    def _failed(self, step: int, error: Exception) -> None:
+        _say(f"checkpoint of step {step} was NOT saved: {_one_line(error)}; training goes on")
+        self._validation.pop(step, None)
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        for path in self.folder.iterdir():
+            if TMP in path.name or path.name.endswith(DELETING):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _delete_old(self) -> None:
+        here = self.steps()
+        keep = set(here[-self.newest :])
+        scored = [(v, s) for s in here if (v := self._validation.get(s)) is not None]
+        keep |= {step for _, step in sorted(scored)[: self.best]}
+        if self.log_spaced:
+            keep |= {step for step in here if step & (step - 1) == 0}
+        for step in set(here) - keep:
+            # Renamed first: a checkpoint is whole or it is not there.
+            going = (self.folder / str(step)).rename(self.folder / f"{step}{DELETING}")
+            shutil.rmtree(going, ignore_errors=True)
+
+
+def steps(folder: str | Path) -> list[int]:
+    """The steps of the whole checkpoints in a folder, rising; none where there is no folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        return []
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir())
+
+
+def read_parameters(
+    folder: str | Path, step: int | str | None = None
+) -> tuple[dict[str, Any], int, dict[str, Any]]:
+    """Parameters alone, verified: (nested dict of arrays, step, the caller's metadata).
+
+    `step` is a number, "best" (lowest validation; the newest where nothing was validated) or None
+    (the newest). A damaged one is named on stderr and the next best or newest read instead, but
+    not where a step was asked for by number. Nothing is renamed: a run may be going on here.
+
+    Raises InputError.
+    """
+    folder = Path(folder).absolute()
+    here = steps(folder)
+    if not here:
+        raise InputError(f"{folder}: no checkpoint here yet")
+    if isinstance(step, int):
+        if step not in here:
+            raise InputError(f"{folder}: no checkpoint of step {step}; there are {_listed(here)}")
+        order: Iterator[int] = iter([step])
+    elif step == "best":
+        scores = {s: _validation(folder, s) for s in here}
+        order = iter(sorted(here, key=lambda s: (math.inf if (v := scores[s]) is None else v, -s)))
+    elif step is None:
+        order = reversed(here)
+    else:
+        raise InputError(f'step {step!r}: a number, or "best"')
+    for candidate in order:
+        try:
+            return _parameters(folder, candidate)
+        except Damaged as error:
+            _say(f"checkpoint {folder / str(candidate)} is damaged ({error})")
+    raise InputError(f"{folder}: no checkpoint that can be read (see above)")
+
+
+@jax.jit
+def digests(tree: Any) -> Any:
+    """For each array a uint32 that changes with any changed bit, whatever mesh the array is on.
+
+    A sum over elements of a bijective mix of the element's bits with its position; sums of
+    integers do not depend on their order.
+    """
+    return jax.tree.map(_digest, tree)
+
+
+def _digest(x: jax.Array) -> jax.Array:
+    bits = _bits(x)
+    position, stride = jnp.zeros(bits.shape, jnp.uint32), 1
+    for axis in reversed(range(bits.ndim)):
+        along = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
+        position += along * jnp.uint32(stride % 2**32)
+        stride *= bits.shape[axis]
+    return jnp.sum(_mix(bits ^ _mix(position + jnp.uint32(1))), dtype=jnp.uint32)
+
+
+def _mix(x: jax.Array) -> jax.Array:
+    """The finalizer of MurmurHash3 (Appleby 2011): a bijection of 32 bits."""
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)
+
+
+def _bits(x: jax.Array) -> jax.Array:
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        x = jax.random.key_data(x)
+    if x.dtype == jnp.bool_:
+        return x.astype(jnp.uint32)
+    if x.dtype.itemsize in (1, 2):
+        unsigned = {1: jnp.uint8, 2: jnp.uint16}[x.dtype.itemsize]
+        return jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32)
+    return jax.lax.bitcast_convert_type(x, jnp.uint32)  # 8 bytes become a last axis of two
+
+
+def _describe(state: Any, values: bool = True) -> dict[str, Any]:
+    """Path -> [type, shape, digest]."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    sums = [int(s) for s in jax.device_get(jax.tree.leaves(digests(state)))] if values else None
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): [
+            str(leaf.dtype),
+            list(leaf.shape),
+            sums[i] if sums else None,
+        ]
+        for i, (path, leaf) in enumerate(leaves)
+    }
+
+
+def _restore(folder: Path, step: int, abstract: dict[str, Any]) -> Restored:
+    body = _metadata(folder, step)
+    saved, wanted = body["leaves"], _describe(abstract, values=False)
+    for path in sorted(set(saved) | set(wanted)):
+        was, want = (d[path][:2] if path in d else "no such array" for d in (saved, wanted))
+        if was != want:
+            raise InputError(
+                f"{folder / str(step)} holds another model or optimizer: {path} is {was} there "
+                f"and {want} here"
+            )
+    rest = {name: part for name, part in abstract.items() if name != "parameters"}
+    state = {
+        "parameters": _item(folder / str(step) / "parameters", abstract["parameters"]),
+        **_item(folder / str(step) / "training", rest),
+    }
+    _verify(_describe(state), saved)
+    return Restored(step, state, body["content"])
+
+
+def _parameters(folder: Path, step: int) -> tuple[dict[str, Any], int, dict[str, Any]]:
+    body = _metadata(folder, step)
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract: dict[str, Any] = {}
+    for path, (dtype, shape, _) in body["leaves"].items():
+        *above, name = path.split("/")
+        branch = abstract
+        for part in above:
+            branch = branch.setdefault(part, {})
+        if above and above[0] == "parameters":
+            branch[name] = jax.ShapeDtypeStruct(tuple(shape), dtype, sharding=device)
+    parameters = _item(folder / str(step) / "parameters", abstract["parameters"])
+    found = _describe({"parameters": parameters})
+    _verify(found, {path: leaf for path, leaf in body["leaves"].items() if path in found})
+    return parameters, step, body["content"]
+
+
+def _item(path: Path, abstract: Any) -> Any:
+    try:
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+            return reader.restore(path, args=ocp.args.StandardRestore(abstract))
+    except Exception as error:  # Orbax raises a dozen kinds, plain Exception among them
+        raise Damaged(f"{path.name}: {_one_line(error)}") from error
+
+
+def _verify(found: dict[str, Any], saved: dict[str, Any]) -> None:
+    wrong = [path for path in saved if found[path] != saved[path]]
+    if wrong:
+        raise Damaged(f"{_listed(wrong)}: not the bits that were saved")
+
+
+def _metadata(folder: Path, step: int) -> dict[str, Any]:
+    try:
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+            sealed = reader.restore(folder / str(step) / "metadata", args=ocp.args.JsonRestore())
+        body = sealed["body"]
+        if sealed["sha256"] != _seal(body)["sha256"]:
+            raise ValueError("not the text that was saved")
+    except Exception as error:
+        raise Damaged(f"metadata: {_one_line(error)}") from error
+    if body["format_version"] != FORMAT_VERSION:
+        raise InputError(
+            f"{folder / str(step)} has format_version {body['format_version']}; "
+            f"this version reads {FORMAT_VERSION}"
+        )
+    return body
+
+
+def _seal(body: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(body, sort_keys=True)
+    return {"body": json.loads(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _validation(folder: Path, step: int) -> float | None:
+    try:
+        return _metadata(folder, step)["validation"]
+    except (Damaged, InputError):
+        return None  # said when it is read
+
+
+def _set_aside(path: Path) -> Path:
+    aside, n = path.with_name(f"{path.name}{DAMAGED}"), 1
+    while aside.exists():
+        n += 1
+        aside = path.with_name(f"{path.name}{DAMAGED}{n}")
+    return path.rename(aside)
+
+
+def _listed(items: list) -> str:
+    shown = ", ".join(map(str, items[:8]))
+    return f"{shown} and {len(items) - 8} more" if len(items) > 8 else shown
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}"
+
+
+def _say(text: str) -> None:
+    print(f"mlstm: {text}", file=sys.stderr, flush=True)

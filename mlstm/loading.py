@@ -1,0 +1,110 @@
+"""A trained model, read from its run: config, parameters, vocabulary and cleaning in one object.
+
+Reading one needs neither an optimizer nor TensorBoard.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from mlstm.corpus import vocabulary as vocabularies
+from mlstm.corpus.vocabulary import Bytes
+from mlstm.errors import InputError
+from mlstm.model import language_model
+from mlstm.model.language_model import ModelConfig
+
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """What joins text and ids: everything that is needed to run a model on text."""
+
+    config: ModelConfig
+    parameters: dict[str, Any]
+    vocabulary: Bytes
+    cleaning: str = "none"
+    origin: str = "memory"
+    """Where it was read from: a run's path and step."""
+    step: int | None = None
+
+    def __repr__(self) -> str:
+        count = language_model.parameter_count(self.config)
+        return (
+            f"Model({self.config.cell}, {self.config.layers} x {self.config.hidden} units, "
+            f"{count:,} parameters, {self.vocabulary.kind}, from {self.origin})"
+        )
+
+
+def read_config(path: str | os.PathLike) -> dict[str, Any]:
+    """The config.json of a run. Raises InputError where there is none that this version reads."""
+    folder = Path(path).expanduser()
+    file = folder / "config.json"
+    if not folder.exists():
+        raise InputError(f"{folder}: no such folder; a model is the workdir of a training run")
+    if not file.is_file():
+        raise InputError(f"{folder}: not a run (no config.json); give the workdir of a training")
+    try:
+        config = json.loads(file.read_text())
+    except (ValueError, OSError) as error:
+        raise InputError(f"{file}: cannot be read ({error})") from error
+    version = config.get("format_version") if isinstance(config, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputError(f"{file}: format_version {version}; this version reads {FORMAT_VERSION}")
+    return config
+
+
+def load(path: str | os.PathLike, step: int | None = None) -> Model:
+    """The model of a training run.
+
+    Args:
+      path: the run's workdir; training may be going on in it.
+      step: which checkpoint; without it the one of the best validation, else the newest.
+
+    Raises InputError when `path` is no run, has no such checkpoint, or it is damaged.
+    """
+    from mlstm.checkpoint import read_parameters
+
+    folder = Path(path).expanduser()
+    description = read_config(folder)
+    config = _model_config(description, folder / "config.json")
+    parameters, step, _ = read_parameters(folder / "checkpoints", "best" if step is None else step)
+    _check_shapes(config, parameters, f"{folder}, step {step}")
+    return Model(
+        config,
+        parameters,
+        vocabularies.from_json(description.get("vocabulary")),
+        description.get("cleaning", "none"),
+        f"{folder}, step {step}",
+        step,
+    )
+
+
+def _model_config(description: dict[str, Any], file: Path) -> ModelConfig:
+    fields = description.get("model")
+    if not isinstance(fields, dict):
+        raise InputError(f'{file}: no section "model"')
+    try:
+        return ModelConfig(**fields).check()
+    except TypeError as error:
+        raise InputError(f'{file}: section "model": {error}') from error
+
+
+def _check_shapes(config: ModelConfig, parameters: dict, origin: str) -> None:
+    def shapes(tree) -> dict[str, tuple]:
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in leaves}
+
+    wanted, found = shapes(language_model.parameter_shapes(config)), shapes(parameters)
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise InputError(
+                f"{origin}: array {name} has shape {found.get(name)}, "
+                f"the run's config.json asks for {wanted.get(name)}"
+            )

@@ -1,0 +1,148 @@
+"""States at every position of many texts, at full batches and one compiled shape.
+
+Texts of any lengths are laid end to end on a few parallel streams; the state is reset inside the
+loop where a text begins. What is compiled depends on the number of streams and the window alone.
+"""
+
+# B streams, T steps of a window, H hidden
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from mlstm.model import language_model
+
+
+class Window(NamedTuple):
+    """T steps of B streams. Cells that hold no text have `text` -1 and meaningless states."""
+
+    states: dict[str, jax.Array]  # site name -> (T, B, H), on the device
+    text: np.ndarray  # (T, B) int32: which text
+    position: np.ndarray  # (T, B) int32: which id of it; its state is the one after this id
+
+
+def plan(lengths: Sequence[int], streams: int) -> list[list[int]]:
+    """Which texts each stream reads, in order: longest first, each to the emptiest stream.
+
+    Graham's rule: the fullest stream is at most 4/3 of the best possible. Texts of length 0 are
+    left out.
+    """
+    order = sorted((i for i, n in enumerate(lengths) if n), key=lambda i: (-lengths[i], i))
+    assigned: list[list[int]] = [[] for _ in range(streams)]
+    loads = [(0, stream) for stream in range(streams)]
+    for text in order:
+        load, stream = loads[0]
+        assigned[stream].append(text)
+        heapq.heapreplace(loads, (load + lengths[text], stream))
+    return assigned
+
+
+def windows_needed(lengths: Sequence[int], streams: int, window: int) -> int:
+    """How many windows the fullest stream of `plan` takes."""
+    loads = [sum(lengths[i] for i in texts) for texts in plan(lengths, streams)]
+    return -(-max(loads) // window)
+
+
+def useful_share(lengths: Sequence[int], streams: int, window: int) -> float:
+    """Which share of the computed cells holds text."""
+    computed = windows_needed(lengths, streams, window) * window * streams
+    return sum(lengths) / computed if computed else 1.0
+
+
+def choose_streams(lengths: Sequence[int], window: int, largest: int = 64) -> int:
+    """The power of two, up to `largest`, at which these texts should take least time.
+
+    A step costs about as much as its rows plus 16: below that, reading the weights dominates
+    (measured on CPU, 256 units). One long text makes many streams wait for it.
+    """
+    candidates = [1 << k for k in range(largest.bit_length()) if 1 << k <= largest]
+    return min(candidates, key=lambda b: (windows_needed(lengths, b, window) * (b + 16), b))
+
+
+class Feed(NamedTuple):
+    """What one window feeds to the model; every array is (T, B)."""
+
+    ids: np.ndarray  # int32
+    mask: np.ndarray  # bool: False where a stream has no text left
+    resets: np.ndarray  # bool: True at the first id of a text
+    text: np.ndarray  # int32
+    position: np.ndarray  # int32
+
+
+def feeds(texts: Sequence[np.ndarray], streams: int, window: int) -> Iterator[Feed]:
+    """The windows of the packed streams: every id of every text once, in order."""
+    assigned = plan([len(text) for text in texts], streams)
+    place = [(0, 0)] * streams  # of each stream: which of its texts, where in it
+    while any(place[b][0] < len(assigned[b]) for b in range(streams)):
+        shape = (window, streams)
+        feed = Feed(
+            np.zeros(shape, np.int32),
+            np.zeros(shape, bool),
+            np.zeros(shape, bool),
+            np.full(shape, -1, np.int32),
+            np.zeros(shape, np.int32),
+        )
+        for b in range(streams):
+            nth, start = place[b]
+            row = 0
+            while row < window and nth < len(assigned[b]):
+                text = assigned[b][nth]
+                ids = texts[text]
+                count = min(window - row, len(ids) - start)
+                rows = slice(row, row + count)
+                feed.ids[rows, b] = ids[start : start + count]
+                feed.mask[rows, b] = True
+                feed.resets[row, b] = start == 0
+                feed.text[rows, b] = text
+                feed.position[rows, b] = np.arange(start, start + count)
+                row, start = row + count, start + count
+                if start == len(ids):
+                    nth, start = nth + 1, 0
+            place[b] = nth, start
+        yield feed
+
+
+@partial(jax.jit, static_argnames=("config", "sites"))
+def _window(config, parameters, ids_TB, mask_TB, resets_TB, state, edits, sites):
+    output = language_model.forward(
+        config,
+        parameters,
+        ids_TB,
+        state,
+        mask=mask_TB,
+        resets=resets_TB,
+        edits=edits,
+        emit=sites,
+    )
+    return output.emitted, output.state
+
+
+def stream_states(
+    config: language_model.ModelConfig,
+    parameters,
+    texts: Sequence[np.ndarray],
+    sites: Sequence[str],
+    *,
+    streams: int = 32,
+    window: int = 128,
+    edits=None,
+) -> Iterator[Window]:
+    """Run texts through the model and yield the states of `sites`, window by window.
+
+    texts: arrays of ids, each of any length; each starts from the zero state.
+    edits: what `mlstm.model.edits.edits` returns, or None.
+    Every id of every text appears exactly once in the windows. Texts, their number and lengths
+    never recompile; another `streams`, `window`, set of sites or kind of edits does.
+    """
+    state = language_model.initial_state(config, streams)
+    for feed in feeds(texts, streams, window):
+        states, state = _window(
+            config, parameters, feed.ids, feed.mask, feed.resets, state, edits, tuple(sites)
+        )
+        yield Window(states, feed.text, feed.position)

@@ -1,0 +1,109 @@
+"""What a run would cost, found out by compiling it and nothing more."""
+
+import time
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from mlstm.model import language_model
+from mlstm.training.setup import Setup
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The size of a run. Bytes and FLOPs are of one step, memory of one device."""
+
+    parameters: int
+    steps: int
+    step_bytes: int
+    step_flops: int
+    state_bytes: int
+    memory_bytes: int
+    """What the compiled step takes on one device: its state, batch and everything in between."""
+    compile_seconds: float
+    flops_per_second: float
+    """Of this machine, in products as large as the recurrence's."""
+
+    @property
+    def seconds(self) -> float:
+        """Predicted length of the run."""
+        return self.steps * self.step_flops / self.flops_per_second
+
+    def __str__(self) -> str:
+        hours = self.seconds / 3600
+        length = f"{hours:.1f} hours" if hours >= 1 else f"{self.seconds / 60:.1f} minutes"
+        return "\n".join(
+            [
+                f"parameters   {self.parameters:,}",
+                f"steps        {self.steps:,} of {self.step_bytes:,} bytes of text",
+                f"a step       {self.step_flops / 1e9:,.2f} GFLOP",
+                f"state        {_mebibytes(self.state_bytes)} (parameters, optimizer, carry)",
+                f"memory       {_mebibytes(self.memory_bytes)} on each device, for the step",
+                f"compiling    {self.compile_seconds:.1f} s",
+                f"predicted    {length}, from the FLOPs above at "
+                f"{self.flops_per_second / 1e9:,.0f} GFLOP/s, measured just now in products of "
+                "the recurrence's shape; elementwise work and the optimizer come on top",
+            ]
+        )
+
+
+def estimate(setup: Setup) -> Estimate:
+    """Compile the step of `setup` and measure one product; no state is allocated."""
+    state = setup.abstract()
+    began = time.monotonic()
+    compiled = setup.train_step.lower(state, setup.abstract_batch()).compile()
+    seconds = time.monotonic() - began
+    memory = compiled.memory_analysis()
+    step_bytes = setup.stream.window_bytes
+    return Estimate(
+        parameters=language_model.parameter_count(setup.config.model),
+        steps=setup.steps,
+        step_bytes=step_bytes,
+        step_flops=language_model.flops_per_byte(setup.config.model) * step_bytes,
+        state_bytes=sum(
+            leaf.size * leaf.dtype.itemsize
+            for leaf in jax.tree.leaves(state)
+            if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        ),
+        memory_bytes=memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes,
+        compile_seconds=seconds,
+        flops_per_second=_product_rate(setup) * setup.mesh.size,
+    )
+
+
+def _product_rate(setup: Setup) -> float:
+    """FLOP/s of one device in (B, H) @ (H, 4H), the largest product of a step of the recurrence."""
+    model, mesh = setup.config.model, setup.config.mesh
+    rows, hidden = setup.config.data.batch // mesh.data, model.hidden
+    columns = 4 * hidden // mesh.model
+    kind = jnp.dtype(model.products)
+    repeats = 16
+    weight = jnp.full((hidden, columns), 1e-3, kind)
+
+    @jax.jit
+    def products(x: jax.Array, weight: jax.Array) -> jax.Array:
+        # Each product waits for the one before it, as in the recurrence.
+        def one(_: int, x: jax.Array) -> jax.Array:
+            return (x @ weight)[:, : x.shape[1]]
+
+        return jax.lax.fori_loop(0, repeats, one, x)
+
+    x = jnp.full((rows, min(hidden, columns)), 1e-3, kind)
+    x = jnp.pad(x, ((0, 0), (0, hidden - x.shape[1])))
+    if columns < hidden:
+        weight = jnp.pad(weight, ((0, 0), (0, hidden - columns)))
+    products(x, weight).block_until_ready()
+    count, began = 0, time.monotonic()
+    while time.monotonic() - began < 0.2 or count < 2:
+        products(x, weight).block_until_ready()
+        count += 1
+    flops = 2 * rows * hidden * weight.shape[1] * repeats * count
+    return flops / (time.monotonic() - began)
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:,.1f} MiB"

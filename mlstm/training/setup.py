@@ -1,0 +1,110 @@
+"""What a run is made of before its first step: text, mesh, optimizer, compiled step."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from mlstm import devices
+from mlstm.corpus.reading import Corpus
+from mlstm.corpus.shards import open_source
+from mlstm.corpus.stream import Batch, Stream
+from mlstm.errors import InputError
+from mlstm.training import optimizer as optimizers
+from mlstm.training import state as states
+from mlstm.training.config import Config
+from mlstm.training.state import TrainState
+from mlstm.training.step import make_train_step
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A config joined with its text and its devices. Nothing is compiled or allocated yet."""
+
+    config: Config
+    corpus: Corpus
+    stream: Stream
+    mesh: Mesh
+    optimizer: optax.GradientTransformation
+    steps: int
+    resets_inside: bool
+    """Whether state is reset inside windows. Where it is not, the step is compiled without."""
+    train_step: Any
+    """(state, batch on the devices) -> (state, metrics); donates the state."""
+    dtype: Any
+
+    def create(self, parameters: Any = None) -> TrainState:
+        """The state at step 0, on the mesh."""
+        return states.create(self.config, self.optimizer, self.mesh, self.dtype, parameters)
+
+    def abstract(self) -> TrainState:
+        """Shapes, types and shardings of the state."""
+        return states.abstract(self.config, self.optimizer, self.mesh, self.dtype)
+
+    def place(self, batch: Batch) -> Batch:
+        """A batch (T, B) on the devices, its resets None where the step does not read them."""
+        if not self.resets_inside:
+            batch = batch._replace(resets=None)  # pyright: ignore[reportArgumentType]
+        return jax.device_put(batch, devices.batch_sharding(self.mesh))
+
+    def abstract_batch(self) -> Batch:
+        """Shapes, types and shardings of a batch on the devices."""
+        place = devices.batch_sharding(self.mesh)
+        batch = self.stream.batch(0, 0)
+        if not self.resets_inside:
+            batch = batch._replace(resets=None)  # pyright: ignore[reportArgumentType]
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), batch
+        )
+
+
+def open_corpus(config: Config, workdir: Path) -> Corpus:
+    """The run's text; a raw source is prepared first. Raises InputError."""
+    data = config.data
+    folder = Path(data.folder) if data.folder else workdir / "corpus"
+    corpus = open_source(data.source, folder, splits=data.fractions(), reset=data.reset or None)
+    if corpus.vocabulary.size != config.model.vocabulary:
+        raise InputError(
+            f"config.model.vocabulary is {config.model.vocabulary}; the text of "
+            f"{data.source} needs {corpus.vocabulary.size}"
+        )
+    return corpus
+
+
+def make(config: Config, corpus: Corpus, dtype: Any = jnp.float32) -> Setup:
+    """Raises InputError for a text too short for its windows, or a mesh that is not there."""
+    split = corpus.split("train")
+    stream = Stream(split, config.data.batch, config.data.window)
+    mesh = devices.mesh(config.mesh.data, config.mesh.model)
+    steps = config.train.steps or math.ceil(config.train.epochs * stream.windows)
+    optimizer = optimizers.make(config.optimizer, steps)
+    place = states.shardings(config, optimizer, mesh, dtype)
+    step = make_train_step(
+        config.model,
+        optimizer,
+        optimizers.schedule(config.optimizer, steps),
+        windows=stream.windows,
+        log_every=config.log.every,
+        stop_on_nonfinite=config.train.on_nonfinite == "stop",
+    )
+    return Setup(
+        config=config,
+        corpus=corpus,
+        stream=stream,
+        mesh=mesh,
+        optimizer=optimizer,
+        steps=steps,
+        resets_inside=bool((split.reset_points > 0).any()),
+        train_step=jax.jit(
+            step,
+            in_shardings=(place, devices.batch_sharding(mesh)),
+            out_shardings=(place, devices.replicated(mesh)),
+            donate_argnums=0,
+        ),
+        dtype=dtype,
+    )

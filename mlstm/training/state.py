@@ -1,0 +1,117 @@
+"""Everything that a resumed run needs, and where each of its arrays lives on the mesh."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from mlstm import devices
+from mlstm.model import language_model
+from mlstm.training.config import Config
+
+
+class Position(NamedTuple):
+    """The window to be read next: two integers say where a run is in its text."""
+
+    epoch: jax.Array
+    window: jax.Array
+
+
+class Average(NamedTuple):
+    """Sums over the steps since the last log, kept on the devices so that no step waits."""
+
+    nats: jax.Array
+    targets: jax.Array
+
+
+class TrainState(NamedTuple):
+    """The whole state of a run; a pytree, donated from step to step."""
+
+    parameters: Any
+    optimizer: Any
+    carry: Any
+    """The recurrent state (B, H) of every layer, where the last window ended."""
+    key: jax.Array
+    """Never changes: what is random at a step comes from (key, step)."""
+    step: jax.Array
+    position: Position
+    average: Average
+    first_bad_step: jax.Array
+    """The first step whose loss or gradient was not finite; -1 while there is none."""
+    skipped: jax.Array
+    """How many steps changed nothing because of that."""
+
+
+def init(
+    config: Config, optimizer: optax.GradientTransformation, dtype: Any = jnp.float32
+) -> TrainState:
+    """The state at step 0. Pure, so that it can be compiled with the shardings of `shardings`."""
+    parameter_key, key = jax.random.split(jax.random.key(config.seed))
+    parameters = language_model.init_parameters(config.model, parameter_key, dtype)
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(
+        parameters=parameters,
+        optimizer=optimizer.init(parameters),
+        carry=language_model.initial_state(config.model, config.data.batch, dtype),
+        key=key,
+        step=zero,
+        position=Position(zero, zero),
+        average=Average(jnp.zeros((), dtype), jnp.zeros((), dtype)),
+        first_bad_step=jnp.full((), -1, jnp.int32),
+        skipped=zero,
+    )
+
+
+def create(
+    config: Config,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    dtype: Any = jnp.float32,
+    parameters: Any = None,
+) -> TrainState:
+    """The state at step 0, each array made where it lives: no device ever holds the whole.
+
+    `parameters`: begin from these instead of fresh ones (the optimizer starts anew).
+    """
+    place = shardings(config, optimizer, mesh, dtype)
+    if parameters is None:
+        return jax.jit(lambda: init(config, optimizer, dtype), out_shardings=place)()
+    given = jax.device_put(parameters, place.parameters)
+
+    def begin(given: Any) -> TrainState:
+        fresh = init(config, optimizer, dtype)
+        return fresh._replace(parameters=given, optimizer=optimizer.init(given))
+
+    return jax.jit(begin, out_shardings=place)(given)
+
+
+def shardings(
+    config: Config,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    dtype: Any = jnp.float32,
+) -> TrainState:
+    """A TrainState whose leaves are the NamedShardings of a state's leaves."""
+    shapes = jax.eval_shape(lambda: init(config, optimizer, dtype))
+    everywhere, carry = devices.replicated(mesh), devices.carry_sharding(mesh)
+    return jax.tree.map(lambda _: everywhere, shapes)._replace(
+        parameters=devices.parameter_shardings(mesh, shapes.parameters),
+        optimizer=devices.optimizer_shardings(mesh, shapes.optimizer, shapes.parameters),
+        carry=jax.tree.map(lambda _: carry, shapes.carry),
+    )
+
+
+def abstract(
+    config: Config,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    dtype: Any = jnp.float32,
+) -> TrainState:
+    """Shapes, types and shardings of a state, without the arrays: what a restore aims at."""
+    return jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        jax.eval_shape(lambda: init(config, optimizer, dtype)),
+        shardings(config, optimizer, mesh, dtype),
+    )

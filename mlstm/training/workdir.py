@@ -1,0 +1,136 @@
+"""The run directory: one run at a time in it, and the config that it was begun with.
+
+WORKDIR/config.json      all that is needed to rebuild the model without the config file
+WORKDIR/checkpoints/     the whole state, by step
+WORKDIR/metrics.jsonl    what was measured, one line each
+WORKDIR/tensorboard/     the same for TensorBoard
+WORKDIR/samples/         text that the model wrote on the way
+WORKDIR/corpus/          the prepared text, where the source was raw
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mlstm.errors import InputError
+from mlstm.training import config as configs
+from mlstm.training.config import Config
+
+_OURS = {
+    ".lock", "config.json", "config.json.part", "checkpoints", "metrics.jsonl", "tensorboard",
+    "samples", "corpus",
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def locked(workdir: str | Path) -> Iterator[Path]:
+    """Make the folder where it is not there, and hold its lock: the absolute path.
+
+    Raises InputError when it cannot be written, when it holds something else than a run, or when
+    another process trains in it.
+    """
+    path = Path(workdir).absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"--workdir={workdir}: another process is training in it") from None
+        strangers = sorted(p.name for p in path.iterdir() if p.name not in _OURS)
+        if strangers and not (path / "config.json").exists():
+            (path / ".lock").unlink(missing_ok=True)
+            raise InputError(
+                f"--workdir={workdir} is not empty and not a run (it holds {strangers[0]}): "
+                "give a new folder"
+            )
+        yield path
+
+
+def read(workdir: str | Path) -> dict[str, Any]:
+    """config.json of a run. Raises InputError when there is none or it cannot be read."""
+    path = Path(workdir) / "config.json"
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{workdir} is not a run: no config.json in it") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    version = record.get("format_version") if isinstance(record, dict) else None
+    if version != configs.FORMAT_VERSION:
+        raise InputError(
+            f"{path} has format_version {version}; this version reads {configs.FORMAT_VERSION}"
+        )
+    return record
+
+
+def write(
+    workdir: Path,
+    config: Config,
+    *,
+    vocabulary: dict[str, Any],
+    digest: str,
+    corpus: Path,
+    cleaning: str = "none",
+    init_from: str | None = None,
+) -> None:
+    """Write config.json beside itself, then rename."""
+    record = {"format_version": configs.FORMAT_VERSION, **configs.to_dict(config)}
+    record["data"] |= {"digest": digest, "corpus": str(corpus)}
+    record |= {"vocabulary": vocabulary, "cleaning": cleaning, "init_from": init_from}
+    part = workdir / "config.json.part"
+    part.write_text(json.dumps(record, indent=2) + "\n")
+    part.replace(workdir / "config.json")
+
+
+def check_resumable(workdir: Path, config: Config, digest: str, init_from: str | None) -> None:
+    """Raises InputError that lists what differs from the config the run was begun with, where a
+    resumed run may not change it."""
+    record = read(workdir)
+    now = configs.to_dict(config)
+    before = {
+        name: {k: v for k, v in part.items() if k not in ("digest", "corpus")}
+        if name == "data" and isinstance(part, dict)
+        else part
+        for name, part in record.items()
+        if name in now
+    }
+    changed = {
+        name: values
+        for name, values in configs.differences(before, now).items()
+        if not configs.may_change(name)
+    }
+    if changed:
+        listed = "; ".join(f"{name} was {a!r} and is {b!r}" for name, (a, b) in changed.items())
+        raise InputError(
+            f"{workdir} was begun with another config: {listed}. Give another --workdir, or the "
+            f"old values; a run may be resumed with a change in {', '.join(changeable())}"
+        )
+    if record["data"].get("digest") != digest:
+        raise InputError(
+            f"{workdir} was begun on another text: config.data.source={config.data.source} has "
+            "other bytes now. Give another --workdir, or the old text"
+        )
+    if init_from and record.get("init_from") != init_from:
+        raise InputError(
+            f"{workdir} was begun from {record.get('init_from') or 'fresh parameters'}, not from "
+            f"--init_from={init_from}: give another --workdir"
+        )
+
+
+def changeable() -> list[str]:
+    """The fields that a resumed run may change, by dotted name."""
+    return [
+        f"{section.name}.{field.name}"
+        for section in dataclasses.fields(Config)
+        if isinstance(section.default_factory, type)
+        for field in dataclasses.fields(section.default_factory)
+        if configs.may_change(f"{section.name}.{field.name}")
+    ]

@@ -1,0 +1,185 @@
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlstm.corpus.reading import Corpus
+
+ROOT = Path(__file__).parents[2]
+# A child that writes its documents slowly, so that it can be killed in the middle.
+SLOW = """
+import sys, time
+from mlstm.corpus import Document, prepare
+def documents():
+    for n in range(10_000):
+        if n == 200:
+            print("half way", flush=True)
+        if n >= 200:
+            time.sleep(0.01)
+        yield Document(f"d{n}", b"text " * 50, "train")
+prepare(documents(), sys.argv[1], shard_bytes=3000)
+"""
+
+
+def environment():
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def launch_prepare(*flags):
+    return subprocess.run(
+        [sys.executable, "-m", "launch.prepare", *flags],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+    )
+
+
+def one_line_of_error(*flags):
+    done = launch_prepare(*flags)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+    return path
+
+
+def stopped_half_way(folder, number):
+    child = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"half way\n"
+    child.send_signal(number)
+    child.stdout.close()
+    return child.wait(20)
+
+
+def test_the_embedded_corpus_is_prepared_without_any_input(tmp_path):
+    done = launch_prepare(f"--output={tmp_path / 'std'}")
+    assert done.returncode == 0, done.stderr
+    corpus = Corpus.open(tmp_path / "std")
+    assert corpus.splits == ("train", "validation", "test")
+    assert corpus.manifest["source"]["kind"] == "python_stdlib"
+    assert corpus.digest in done.stdout
+
+
+def test_splits_and_reset_are_those_of_the_flags(tmp_path, text):
+    done = launch_prepare(
+        f"--input={text}", f"--output={tmp_path / 'c'}", "--splits=0.8,0.2,0", "--reset=shard"
+    )
+    assert done.returncode == 0, done.stderr
+    corpus = Corpus.open(tmp_path / "c")
+    assert (corpus.reset, corpus.split("train").length) == ("shard", 4000)
+    assert corpus.splits == ("train", "validation")
+
+
+def test_a_damaged_file_among_others_is_a_warning_and_under_strict_an_error(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for n in range(20):
+        (folder / f"{n}.txt").write_bytes(b"some text")
+    (folder / "bad.txt.gz").write_bytes(gzip.compress(b"some text")[:-4])
+    flags = [f"--input={folder}", f"--output={tmp_path / 'c'}", "--splits=1,0,0"]
+    assert "bad.txt" in one_line_of_error(*flags, "--strict")
+    done = launch_prepare(*flags)
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: left out bad.txt")
+
+
+def test_an_existing_corpus_is_replaced_only_with_overwrite(tmp_path, text):
+    flags = [f"--input={text}", f"--output={tmp_path / 'c'}"]
+    assert launch_prepare(*flags).returncode == 0
+    assert "--overwrite" in one_line_of_error(*flags, "--splits=0.5,0.5,0")
+    assert launch_prepare(*flags, "--splits=0.5,0.5,0", "--overwrite").returncode == 0
+    assert Corpus.open(tmp_path / "c").split("train").length == 2500
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        (["--input=nowhere.txt"], "nowhere.txt: no such file"),
+        (["--input=/dev/null"], "/dev/null"),
+        (["--splits=a,b,c"], "--splits=a,b,c"),
+        (["--splits=0.5,0.5,0"], "fixes its own split"),
+        (["--reset=never"], "reset"),
+        (["--inptu=x"], "inptu"),
+    ],
+)
+def test_bad_flags_are_one_line(tmp_path, flags, part):
+    assert part in one_line_of_error(f"--output={tmp_path / 'c'}", *flags)
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_output_has_to_be_named():
+    assert "output" in one_line_of_error()
+
+
+def test_killed_in_the_middle_leaves_no_corpus_and_a_second_run_clears_up(tmp_path, text):
+    folder = tmp_path / "out" / "c"
+    assert stopped_half_way(folder, signal.SIGKILL) == -signal.SIGKILL
+    assert not folder.exists()
+    (remains,) = os.listdir(folder.parent)
+    assert remains.startswith(".c.")
+    assert launch_prepare(f"--input={text}", f"--output={folder}").returncode == 0
+    Corpus.open(folder).verify()
+    assert os.listdir(folder.parent) == ["c"]
+
+
+def test_the_folder_of_a_preparer_that_lives_is_not_cleared_away(tmp_path, text):
+    folder = tmp_path / "out" / "c"
+    child = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(folder)], stdout=subprocess.PIPE, env=environment()
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"half way\n"
+        assert launch_prepare(f"--input={text}", f"--output={folder}").returncode == 0
+        assert len(os.listdir(folder.parent)) == 2
+        time.sleep(0.2)
+        assert child.poll() is None
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_ctrl_c_leaves_nothing_half_made(tmp_path):
+    folder = tmp_path / "out" / "c"
+    assert stopped_half_way(folder, signal.SIGINT) != 0
+    assert os.listdir(folder.parent) == []
+
+
+def test_ctrl_c_of_the_program_is_one_line_and_its_own_exit_code(tmp_path):
+    folder, output = tmp_path / "texts", tmp_path / "out" / "c"
+    folder.mkdir()
+    for n in range(20_000):
+        (folder / str(n)).write_bytes(b"x")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "launch.prepare", f"--input={folder}", f"--output={output}"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    deadline = time.monotonic() + 20
+    while not list(tmp_path.glob("out/.c.*")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert stderr.splitlines()[-1] == "prepare: interrupted"
+    assert "Traceback" not in stderr
+    assert os.listdir(tmp_path / "out") == []

@@ -1,0 +1,58 @@
+"""Weights with a gate axis are initialised as the flat matrices that they are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlstm.model import language_model as lm
+
+CONFIG = lm.ModelConfig(embedding=64, hidden=128)
+
+
+@pytest.fixture(scope="module")
+def cell():
+    return lm.init_parameters(CONFIG, jax.random.key(0))["layers"]["0"]
+
+
+def test_recurrent_weights_are_orthogonal_as_flat_matrices(cell):
+    for name in ("wmh", "wh"):
+        flat = np.asarray(cell[name]).reshape(128, -1)
+        np.testing.assert_allclose(flat @ flat.T, np.eye(128), atol=1e-5)
+
+
+def test_input_weights_have_the_standard_deviation_of_glorot_on_the_flat_matrix(cell):
+    for name, outputs in (("wmx", 128), ("wx", 4 * 128)):
+        expected = np.sqrt(2 / (64 + outputs))
+        assert np.asarray(cell[name]).std() == pytest.approx(expected, rel=0.05)
+
+
+def test_gains_start_as_the_norms_so_that_the_normalised_weight_is_the_weight(cell):
+    for name in ("mx", "mh", "x", "h"):
+        v = np.asarray(cell["w" + name])
+        np.testing.assert_allclose(cell["g" + name], np.sqrt((v**2).sum(0)), rtol=1e-6)
+
+
+def test_forget_bias_is_the_only_bias_that_is_not_zero():
+    b = lm.init_parameters(lm.ModelConfig(hidden=8, forget_bias=3.0), jax.random.key(0))["layers"][
+        "0"
+    ]["b"]
+    np.testing.assert_array_equal(b[1], 3)
+    np.testing.assert_array_equal(jnp.delete(b, 1, axis=0), 0)
+
+
+def test_without_weight_norm_there_are_no_gains():
+    cell = lm.init_parameters(lm.ModelConfig(hidden=8, weight_norm=False), jax.random.key(0))[
+        "layers"
+    ]["0"]
+    assert set(cell) == {"wmx", "wmh", "wx", "wh", "b"}
+
+
+def test_openai_shape_has_their_number_of_parameters():
+    config = lm.ModelConfig(vocabulary=256, embedding=64, hidden=4096)
+    assert lm.parameter_count(config) == 86_319_360
+
+
+def test_training_flops_are_those_of_the_products():
+    config = lm.ModelConfig(vocabulary=256, embedding=64, hidden=512)
+    assert lm.flops_per_byte(config) == 30 * 512**2 + 6 * 256 * 512 + 6 * 5 * 64 * 512

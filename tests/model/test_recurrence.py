@@ -1,0 +1,223 @@
+"""The fast recurrence equals the readable one, forward and for every gradient."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlstm.model import language_model as lm
+from mlstm.model.sites import sites
+
+MLSTM = lm.ModelConfig(vocabulary=11, embedding=5, hidden=8)
+LSTM = lm.ModelConfig(cell="lstm", vocabulary=11, embedding=5, hidden=8)
+
+
+def changed(config, **fields):
+    return lm.ModelConfig(**{**vars(config), **fields})
+
+
+# config, T, B, masked, reset, edited; T below, at, above and at a multiple of the chunk of 16 steps
+CASES = {
+    "multiplicative": (MLSTM, 7, 3, False, False, False),
+    "multiplicative, one chunk, masked": (MLSTM, 16, 2, True, False, False),
+    "multiplicative, chunks and a rest, all controls": (MLSTM, 37, 3, True, True, True),
+    "multiplicative, two layers": (changed(MLSTM, layers=2), 32, 2, False, True, True),
+    "multiplicative, plain weights": (changed(MLSTM, weight_norm=False), 19, 2, False, False, True),
+    "LSTM": (LSTM, 16, 3, False, True, False),
+    "LSTM, three layers, all controls": (changed(LSTM, layers=3), 21, 2, True, True, True),
+    "LSTM, plain weights, one step": (changed(LSTM, weight_norm=False), 1, 1, False, False, True),
+}
+
+
+@functools.partial(jax.jit, static_argnums=range(7))
+def problem(config, time, batch, masked, reset, edited, dtype, seed=0):
+    """Random parameters, state, ids and controls; edits at several sites of every layer."""
+    keys = iter(jax.random.split(jax.random.key(seed), 40))
+    parameters = lm.init_parameters(config, next(keys), dtype)
+    state = jax.tree.map(
+        lambda x: jax.random.normal(next(keys), x.shape, dtype), lm.initial_state(config, batch)
+    )
+    edits = {
+        f"{layer}.{name}": {
+            "keep": jax.random.normal(next(keys), (config.hidden,), dtype),
+            "add": jax.random.normal(next(keys), (config.hidden,), dtype),
+        }
+        for layer in range(config.layers)
+        for name in ("c", "h", "i")
+    }
+    shape = (time, batch)
+    return {
+        "parameters": parameters,
+        "state": state,
+        "edits": edits if edited else {},
+        "ids": jax.random.randint(next(keys), shape, 0, config.vocabulary),
+        "targets": jax.random.randint(next(keys), shape, 0, config.vocabulary),
+        "mask": jax.random.bernoulli(next(keys), 0.7, shape) if masked else None,
+        "resets": jax.random.bernoulli(next(keys), 0.2, shape) if reset else None,
+    }
+
+
+@functools.partial(jax.jit, static_argnames=("config", "reference"))
+def everything(config, reference, problem):
+    """The forward results, and the gradient of a loss that reaches every one of them."""
+
+    def loss(parameters, state, edits):
+        output = lm.forward(
+            config,
+            parameters,
+            problem["ids"],
+            state,
+            mask=problem["mask"],
+            resets=problem["resets"],
+            edits=edits,
+            emit=sites(config),
+            reference=reference,
+        )
+        nats = lm.negative_log_likelihood(config, parameters, output.hidden, problem["targets"])
+        reached = [jnp.sin(leaf + k).mean() for k, leaf in enumerate(jax.tree.leaves(output))]
+        return nats.mean() + sum(reached), output
+
+    arguments = problem["parameters"], problem["state"], problem["edits"]
+    (_, output), gradients = jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(*arguments)
+    return output, gradients
+
+
+def assert_equal(fast, plain, tolerance):
+    """For each leaf max|a - b| <= tolerance max|b|, and nothing that is not finite."""
+    assert jax.tree.structure(fast) == jax.tree.structure(plain)
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(fast), jax.tree.leaves(plain), strict=True
+    ):
+        a, b = np.asarray(a), np.asarray(b)
+        name = jax.tree_util.keystr(path)
+        assert np.isfinite(a).all(), name
+        assert np.isfinite(b).all(), name
+        assert np.abs(a - b).max() <= tolerance * np.abs(b).max(), name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_fast_equals_readable_in_float64(case):
+    config, *shape = CASES[case]
+    with jax.enable_x64(True):
+        given = problem(config, *shape, jnp.float64)
+        assert_equal(everything(config, False, given), everything(config, True, given), 1e-10)
+
+
+@pytest.mark.parametrize("cell", ["multiplicative_lstm", "lstm"])
+def test_fast_equals_readable_in_float32_at_the_scale_of_the_initialisation(cell):
+    config = lm.ModelConfig(cell=cell, hidden=256)
+    given = problem(config, 40, 4, False, True, False, jnp.float32)
+    given["state"] = lm.initial_state(config, 4)
+    assert_equal(everything(config, False, given), everything(config, True, given), 1e-5)
+
+
+FIXED = (changed(MLSTM, layers=2), 18, 2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_fast_equals_readable_whatever_the_values_masks_and_edits(data):
+    config, time, batch = FIXED
+    seed = data.draw(st.integers(0, 2**31 - 1))
+    scale = data.draw(st.sampled_from([1e-3, 0.1, 1.0, 4.0]))
+    bits = st.lists(st.booleans(), min_size=time * batch, max_size=time * batch)
+    with jax.enable_x64(True):
+        given = problem(config, time, batch, True, True, True, jnp.float64, seed)
+        given["parameters"] = jax.tree.map(lambda x: scale * x, given["parameters"])
+        for name in ("mask", "resets"):
+            given[name] = jnp.array(data.draw(bits)).reshape(time, batch)
+        values = st.floats(-3, 3, allow_subnormal=False)
+        for edit in given["edits"].values():
+            edit["keep"] = edit["keep"].at[0].set(data.draw(values))
+            edit["add"] = edit["add"].at[1].set(data.draw(values))
+        assert_equal(everything(config, False, given), everything(config, True, given), 1e-10)
+
+
+def test_edits_may_differ_from_text_to_text():
+    config = MLSTM
+    with jax.enable_x64(True):
+        given = problem(config, 20, 3, False, False, True, jnp.float64)
+        given["edits"] = jax.tree.map(lambda x: x * jnp.arange(1.0, 4.0)[:, None], given["edits"])
+        assert_equal(everything(config, False, given), everything(config, True, given), 1e-10)
+
+
+def test_bfloat16_products_keep_float32_states_and_stay_near_float32():
+    config = lm.ModelConfig(hidden=64)
+    given = problem(config, 24, 4, False, False, False, jnp.float32)
+    exact = everything(config, False, given)
+    low = everything(changed(config, products="bfloat16"), False, given)
+    plain_low = everything(changed(config, products="bfloat16"), True, given)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(low))
+    for a, b in zip(jax.tree.leaves(low), jax.tree.leaves(exact), strict=True):
+        difference = float(jnp.abs(a - b).max() / jnp.abs(b).max())
+        assert difference < 0.1
+    assert_equal(low[0], plain_low[0], 1e-2)
+    assert any(
+        float(jnp.abs(a - b).max()) > 0
+        for a, b in zip(jax.tree.leaves(low[0]), jax.tree.leaves(exact[0]), strict=True)
+    ), "the products were not rounded at all"
+
+
+def test_a_leading_axis_of_seeds_is_vmap():
+    config = MLSTM
+    with jax.enable_x64(True):
+        problems = [problem(config, 20, 2, False, True, True, jnp.float64, s) for s in range(3)]
+        for p in problems:
+            p["ids"], p["targets"], p["resets"] = (
+                problems[0][k] for k in ("ids", "targets", "resets")
+            )
+        one_by_one = [everything(config, False, p) for p in problems]
+        stacked = jax.tree.map(lambda *x: jnp.stack(x), *problems)
+        at_once = jax.vmap(lambda p: everything(config, False, p))(stacked)
+        assert_equal(at_once, jax.tree.map(lambda *x: jnp.stack(x), *one_by_one), 1e-12)
+
+
+def test_a_masked_step_carries_the_state_unchanged():
+    config = MLSTM
+    given = problem(config, 6, 2, False, False, False, jnp.float32)
+    mask = jnp.ones((6, 2), bool).at[3:, 1].set(False)
+    run = functools.partial(lm.forward, config, given["parameters"])
+    output = run(given["ids"], given["state"], mask=mask)
+    short = run(given["ids"][:3], given["state"])
+    for name in ("h", "c"):
+        np.testing.assert_allclose(output.state[0][name][1], short.state[0][name][1], atol=1e-6)
+    np.testing.assert_array_equal(output.hidden[3:, 1], output.hidden[[2, 2, 2], 1])
+
+
+def test_a_reset_forgets_everything_before_it():
+    config = MLSTM
+    given = problem(config, 6, 2, False, False, False, jnp.float32)
+    resets = jnp.zeros((6, 2), bool).at[4].set(True)
+    run = functools.partial(lm.forward, config, given["parameters"])
+    output = run(given["ids"], given["state"], resets=resets)
+    alone = run(given["ids"][4:], lm.initial_state(config, 2))
+    np.testing.assert_allclose(output.hidden[4:], alone.hidden, rtol=1e-6)
+
+
+def test_windows_with_carried_state_equal_one_long_run():
+    config = changed(MLSTM, layers=2)
+    with jax.enable_x64(True):
+        given = problem(config, 40, 2, False, False, False, jnp.float64)
+        run = functools.partial(lm.forward, config, given["parameters"])
+        whole = run(given["ids"], given["state"])
+        first = run(given["ids"][:23], given["state"])
+        second = run(given["ids"][23:], first.state)
+        joined = jnp.concatenate([first.hidden, second.hidden])
+        np.testing.assert_allclose(joined, whole.hidden, atol=1e-14)
+
+
+def test_generation_step_by_step_equals_the_forward_pass():
+    config = changed(LSTM, layers=2)
+    given = problem(config, 9, 2, False, False, True, jnp.float32)
+    output = lm.forward(
+        config, given["parameters"], given["ids"], given["state"], edits=given["edits"]
+    )
+    expected = lm.logits(given["parameters"], output.hidden)
+    folded, state = lm.fold(config, given["parameters"]), given["state"]
+    for t in range(9):
+        logits, state = lm.step(config, folded, given["ids"][t], state, given["edits"])
+        np.testing.assert_allclose(logits, expected[t], atol=2e-6)

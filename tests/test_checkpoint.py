@@ -1,0 +1,273 @@
+"""Checkpoints: what is saved is what is restored, and what is damaged is never taken for good."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from mlstm import devices
+from mlstm.checkpoint import Checkpoints, digests, read_parameters
+from mlstm.errors import InputError
+
+
+def make_state(seed=0):
+    key = jax.random.key(seed)
+    parameters = {
+        "layers": {"0": {"wh": jax.random.normal(key, (8, 4, 8)), "b": jnp.ones((4, 8))}},
+        "embedding": jax.random.normal(key, (16, 4)),
+    }
+    return {
+        "parameters": parameters,
+        "optimizer": optax.adamw(1e-3).init(parameters),
+        "carry": ({"h": jax.random.normal(key, (4, 8))},),
+        "key": key,
+        "step": jnp.int32(seed),
+    }
+
+
+def abstract(state, place=None):
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place or x.sharding), state
+    )
+
+
+def bits(tree):
+    return [
+        np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+        .tobytes()
+        for x in jax.tree.leaves(tree)
+    ]  # fmt: skip
+
+
+def saved(folder, steps, **settings):
+    checkpoints = Checkpoints(folder, **settings)
+    for step in steps:
+        assert checkpoints.save(step, make_state(step), metadata={"at": step})
+    assert checkpoints.close()
+    return folder
+
+
+def test_the_restored_state_is_the_saved_one_bit_by_bit(tmp_path):
+    saved(tmp_path, [3])
+    restored = Checkpoints(tmp_path).restore(abstract(make_state()))
+    assert restored.step == 3
+    assert restored.metadata == {"at": 3}
+    assert bits(restored.state) == bits(make_state(3))
+
+
+def test_an_array_may_be_donated_as_soon_as_save_returns(tmp_path):
+    state, want = make_state(3), bits(make_state(3))
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, state)
+    jax.jit(lambda p: jax.tree.map(lambda x: x * 0, p), donate_argnums=0)(state["parameters"])
+    checkpoints.close()
+    assert bits(Checkpoints(tmp_path).restore(abstract(make_state())).state) == want
+
+
+def test_a_state_saved_on_one_mesh_is_restored_on_another(tmp_path):
+    state = make_state(1)
+    one = devices.mesh(2, 4)
+    wide = NamedSharding(one, P(None, None, "model"))
+    state["parameters"]["layers"]["0"]["wh"] = jax.device_put(
+        state["parameters"]["layers"]["0"]["wh"], wide
+    )
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state)
+    checkpoints.close()
+    other = NamedSharding(devices.mesh(4, 1), P())
+    restored = Checkpoints(tmp_path).restore(abstract(make_state(), other))
+    assert bits(restored.state) == bits(make_state(1))
+    assert restored.state["carry"][0]["h"].sharding == other
+
+
+def test_a_digest_is_the_same_on_every_mesh_and_sees_every_bit():
+    x = jax.random.normal(jax.random.key(0), (8, 16))
+    want = int(digests(x))
+    for shape in ((1, 1), (4, 2), (2, 4)):
+        placed = jax.device_put(x, NamedSharding(devices.mesh(*shape), P("data", "model")))
+        assert int(digests(placed)) == want
+    flat = np.asarray(x).view(np.uint32).copy()
+    for element, bit in [(0, 0), (5, 31), (127, 12), (64, 23)]:
+        flat.flat[element] ^= np.uint32(1 << bit)
+        assert int(digests(jnp.asarray(flat.view(np.float32)))) != want
+        flat.flat[element] ^= np.uint32(1 << bit)
+    assert int(digests(x[::-1])) != want
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "bfloat16", "float16", "int32"])
+def test_every_type_has_a_digest_that_changes_with_its_values(dtype):
+    x = jnp.arange(6).astype(dtype)
+    assert int(digests(x)) != int(digests(x.at[2].set(x[0])))
+
+
+def test_the_newest_the_best_and_the_log_spaced_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, newest=2, best=1, log_spaced=True)
+    for step in range(1, 12):
+        checkpoints.save(step, make_state(step), validation=abs(step - 5.0))
+    checkpoints.close()
+    assert checkpoints.steps() == [1, 2, 4, 5, 8, 10, 11]
+    again = Checkpoints(tmp_path, newest=2, best=1, log_spaced=False)
+    again.save(12, make_state(12))
+    again.close()
+    assert again.steps() == [5, 11, 12]
+
+
+def test_a_step_that_is_saved_already_is_left_as_it_is(tmp_path):
+    saved(tmp_path, [3])
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.save(3, make_state(9))
+    checkpoints.close()
+    assert bits(checkpoints.restore(abstract(make_state())).state) == bits(make_state(3))
+
+
+def test_no_checkpoint_restores_to_none(tmp_path):
+    assert Checkpoints(tmp_path).restore(abstract(make_state())) is None
+
+
+def damage(kind, path):
+    data = bytearray(path.read_bytes())
+    if kind == "deleted":
+        path.unlink()
+    elif kind == "truncated":
+        path.write_bytes(data[: len(data) // 2])
+    elif data:
+        data[len(data) // 2] ^= 0x10
+        path.write_bytes(data)
+
+
+def test_any_damaged_file_falls_back_or_changes_nothing(tmp_path, capsys):
+    """Every file of the newest checkpoint, flipped, truncated and deleted in turn."""
+    folder, fell_back = saved(tmp_path / "run", [1, 2]), []
+    backup = {f: f.read_bytes() for f in (folder / "2").rglob("*") if f.is_file()}
+    want = {1: bits(make_state(1)), 2: bits(make_state(2))}
+    for path in backup:
+        for kind in ("flipped", "truncated", "deleted"):
+            damage(kind, path)
+            restored = Checkpoints(folder).restore(abstract(make_state()))
+            assert bits(restored.state) == want[restored.step], (kind, path)
+            complaint = capsys.readouterr().err
+            if restored.step == 1:
+                fell_back.append(path.name)
+                assert "is damaged" in complaint
+                (folder / "2.damaged").rename(folder / "2")
+            path.write_bytes(backup[path])
+    assert "metadata" in fell_back
+    assert len(fell_back) >= 12
+    assert Checkpoints(folder).restore(abstract(make_state())).step == 2
+
+
+def test_flipped_bits_that_orbax_does_not_see_are_seen(tmp_path, capsys):
+    checkpoints = Checkpoints(tmp_path)
+    noise = {"parameters": {"w": jax.random.normal(jax.random.key(0), (64, 256))}}
+    for step in (1, 2):
+        checkpoints.save(step, noise)
+    checkpoints.close()
+    file = max((tmp_path / "2").rglob("d/*"), key=lambda f: f.stat().st_size)
+    good = file.read_bytes()
+    for position in range(1000, len(good) - 1000, len(good) // 6):
+        file.write_bytes(good[:position] + bytes([good[position] ^ 0x10]) + good[position + 1 :])
+        assert Checkpoints(tmp_path).restore(abstract(noise)).step == 1
+        (tmp_path / "2.damaged").rename(tmp_path / "2")
+    assert "not the bits that were saved" in capsys.readouterr().err
+
+
+def test_all_damaged_is_an_error_that_says_so(tmp_path):
+    folder = saved(tmp_path, [1])
+    damage("deleted", folder / "1" / "metadata" / "metadata")
+    for _ in range(2):
+        with pytest.raises(InputError, match="every checkpoint is damaged"):
+            Checkpoints(folder).restore(abstract(make_state()))
+
+
+def test_another_model_is_an_error_and_sets_nothing_aside(tmp_path):
+    folder = saved(tmp_path, [1])
+    other = make_state()
+    other["parameters"]["embedding"] = jnp.zeros((16, 5))
+    with pytest.raises(InputError, match="parameters/embedding"):
+        Checkpoints(folder).restore(abstract(other))
+    assert Checkpoints(folder).steps() == [1]
+
+
+def test_what_a_killed_save_left_is_no_checkpoint_and_is_removed(tmp_path):
+    folder = saved(tmp_path, [1])
+    (folder / "2.orbax-checkpoint-tmp" / "parameters").mkdir(parents=True)
+    (folder / "0.deleting").mkdir()
+    checkpoints = Checkpoints(folder)
+    assert checkpoints.steps() == [1]
+    assert sorted(p.name for p in folder.iterdir()) == ["1"]
+    assert checkpoints.save(2, make_state(2))
+    checkpoints.close()
+    assert checkpoints.steps() == [1, 2]
+
+
+def test_a_full_disk_is_said_and_later_saves_succeed(tmp_path, capsys):
+    checkpoints = Checkpoints(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    assert checkpoints.save(1, make_state(1))
+    assert checkpoints.wait()
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (256, hard))
+        checkpoints.save(2, make_state(2))
+        good = checkpoints.wait()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not good
+    assert "checkpoint of step 2 was NOT saved" in capsys.readouterr().err
+    assert checkpoints.steps() == [1]
+    assert checkpoints.save(3, make_state(3))
+    assert checkpoints.close()
+    assert bits(Checkpoints(tmp_path).restore(abstract(make_state())).state) == bits(make_state(3))
+
+
+def test_parameters_are_read_alone(tmp_path):
+    checkpoints = Checkpoints(tmp_path, newest=9)
+    for step, validation in ((1, 3.0), (2, 1.0), (3, 2.0)):
+        checkpoints.save(step, make_state(step), metadata={"n": step}, validation=validation)
+    checkpoints.close()
+    for asked, step in ((None, 3), ("best", 2), (1, 1)):
+        parameters, found, metadata = read_parameters(tmp_path, asked)
+        assert (found, metadata) == (step, {"n": step})
+        assert bits(parameters) == bits(make_state(step)["parameters"])
+
+
+def test_reading_parameters_passes_over_a_damaged_checkpoint_and_renames_nothing(tmp_path, capsys):
+    folder = saved(tmp_path, [1, 2])
+    for path in (folder / "2" / "parameters").rglob("manifest.ocdbt"):
+        damage("truncated", path)
+    assert read_parameters(folder)[1] == 1
+    assert "2 is damaged" in capsys.readouterr().err
+    assert sorted(p.name for p in folder.iterdir()) == ["1", "2"]
+    with pytest.raises(InputError, match="no checkpoint that can be read"):
+        read_parameters(folder, 2)
+
+
+def test_a_step_that_is_not_there_is_named_with_those_that_are(tmp_path):
+    with pytest.raises(InputError, match="no checkpoint here yet"):
+        read_parameters(tmp_path)
+    saved(tmp_path, [1, 2])
+    with pytest.raises(InputError, match="no checkpoint of step 7; there are 1, 2"):
+        read_parameters(tmp_path, 7)
+
+
+def test_an_unknown_format_version_is_named(tmp_path):
+    import mlstm.checkpoint as module
+
+    folder = saved(tmp_path, [1])
+    path = folder / "1" / "metadata" / "metadata"
+    body = json.loads(path.read_text())["body"] | {"format_version": 99}
+    path.write_text(json.dumps(module._seal(body)))
+    with pytest.raises(InputError, match="format_version 99; this version reads 1"):
+        Checkpoints(folder).restore(abstract(make_state()))
+
+
+def test_reading_needs_neither_optax_nor_tensorboard():
+    code = "import sys, mlstm.checkpoint; sys.exit(bool({'optax', 'tensorboard'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
