@@ -1,18 +1,21 @@
 """The programs: flags, one library call, one printed result each."""
 
+import os
+import signal
 import sys
 
 
-def _interrupted_early(kind, value, traceback) -> None:
-    """Ctrl-C before a program has begun, while Python still imports: one line, as afterwards."""
-    if issubclass(kind, KeyboardInterrupt):
-        import os
+def interrupted_while_importing(*_) -> None:
+    """Ctrl-C where nothing is to be lost yet: leave at once, in one line.
 
-        os.write(2, b"interrupted\n")
-        os._exit(130)
-    sys.__excepthook__(kind, value, traceback)
+    Not by an exception: raised inside the import of a compiled module it can end in a crash.
+    """
+    os.write(2, b"interrupted\n")
+    os._exit(130)
 
 
-# `-m` stands there while Python looks for the module to run; nobody else's interrupts are touched.
-if sys.argv[:1] == ["-m"] or "".join(sys.argv[:1]).rpartition("/")[2].startswith("mlstm-"):
-    sys.excepthook = _interrupted_early
+# Only where one of the programs is being started: `-m` stands in argv while Python looks for it.
+if (
+    sys.argv[:1] == ["-m"] or "".join(sys.argv[:1]).rpartition("/")[2].startswith("mlstm-")
+) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, interrupted_while_importing)

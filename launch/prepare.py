@@ -48,8 +48,11 @@ def main(_) -> None:
         )
     finally:
         progress.end()
-    for bad in prepared.manifest["skipped"]["unreadable"]:
+    skipped = prepared.manifest["skipped"]["unreadable"]
+    for bad in skipped[:20]:
         print(f"warning: left out {bad['name']}: {bad['error']}", file=sys.stderr)
+    if skipped[20:]:
+        print(f"warning: and {len(skipped) - 20} more, see the manifest", file=sys.stderr)
     print(prepared)
 
 

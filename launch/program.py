@@ -14,8 +14,10 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from launch import interrupted_while_importing
 from mlstm.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ def run(main: Callable[[list[str]], int | None]) -> NoReturn:
     name = Path(sys.argv[0]).stem
     # XLA reads this once, when jaxlib is loaded: warnings about its own passes are not the user's.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, interrupted_while_importing):
+        signal.signal(signal.SIGINT, _on_interrupt)
     try:
         from absl import app
 
@@ -47,7 +51,9 @@ def run(main: Callable[[list[str]], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _say(f"{name}: interrupted")
-        _leave(INTERRUPTED)
+        # At once: threads of XLA may be in the middle of the work that was interrupted, and what
+        # Python does at its end would take away what they stand on.
+        os._exit(INTERRUPTED)
     except BrokenPipeError:
         _leave(BROKEN_PIPE)
     except OSError as error:
@@ -109,6 +115,15 @@ def _parse(argv: list[str]) -> list[str]:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)
     return rest
+
+
+def _on_interrupt(number: int, frame: FrameType | None) -> None:
+    """KeyboardInterrupt, but during an import leave at once; see `interrupted_while_importing`."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            interrupted_while_importing()
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def _one_line(error: flags.Error) -> str:

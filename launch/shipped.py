@@ -64,7 +64,8 @@ def load(argument: str) -> ConfigDict:
     except SyntaxError as error:
         raise InputError(f"{error.filename}:{error.lineno}: {error.msg}") from error
     except Exception as error:
-        where = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        frames = traceback.extract_tb(error.__traceback__)
+        where = [f for f in frames if Path(f.filename).resolve() == path.resolve()]
         line = where[-1].lineno if where else 1
         raise InputError(f"{path}:{line}: {type(error).__name__}: {error}") from error
     if not isinstance(config, ConfigDict):

@@ -32,7 +32,9 @@ def score_neurons(
     One pass for the model and one for the twin; states are not stored. InputError for an unknown
     site, data without a label, or fewer than two documents.
     """
-    names = activations.check_sites(model, model_sites.primary(model.config) if sites is None else sites)
+    names = activations.check_sites(
+        model, model_sites.primary(model.config) if sites is None else sites
+    )
     data.check_labels()
     halves = [data.half(name) for name in HALVES]
     passes = 1 if twin_seed is None else 2

@@ -77,9 +77,8 @@ def prepare(
                 skipped=skipped,
             )
             manifests.write(manifest, new)
-            same = _has(folder, manifest["digest"], overwrite)
-            if not same and not publish(new, folder, replace=overwrite):
-                _has(folder, manifest["digest"], overwrite=False)
+            if not publish(new, folder, replace=overwrite):
+                _check_same(folder, manifest["digest"])
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from error
     return Corpus.open(folder)
@@ -265,20 +264,15 @@ def _check_output(folder: Path, overwrite: bool) -> None:
         )
 
 
-def _has(folder: Path, digest: str, overwrite: bool) -> bool:
-    """Whether `folder` is the corpus of that digest already; another one there is refused."""
-    if not (folder / manifests.NAME).exists():
-        return False
+def _check_same(folder: Path, digest: str) -> None:
+    """Refuses a corpus with other contents than those just prepared, or without its files."""
     found = manifests.read(folder)
-    if not overwrite:
-        manifests.check_sizes(found, folder)
-        if found["digest"] != digest:
-            raise InputError(
-                f"{folder} is a corpus with other contents; overwrite it (--overwrite) or name "
-                "another output"
-            )
-        return True
-    return False
+    manifests.check_sizes(found, folder)
+    if found["digest"] != digest:
+        raise InputError(
+            f"{folder} is a corpus with other contents; overwrite it (--overwrite) or name "
+            "another output"
+        )
 
 
 def _check_filled(

@@ -203,9 +203,7 @@ class NeuronTable:
         for row in self.rows():
             if row.metric != metric:
                 metric = row.metric
-                lines.append(
-                    "- classes: AUC" if metric == "AUC" else "- numbers: correlation |r|"
-                )
+                lines.append("- classes: AUC" if metric == "AUC" else "- numbers: correlation |r|")
             if not row.neuron:
                 lines.append(f"{row.concept:<24}no labelled byte in the select half")
                 continue
@@ -228,8 +226,11 @@ class NeuronTable:
             tail += f"\n{len(self.skipped)} documents could not be labelled: {names}{more}"
         return head + "\n".join(lines) + "\n" + tail
 
-    def to_json(self) -> dict:
-        """Everything in plain types: the rows, and the figures of every neuron. NaN is None."""
+    def to_json(self) -> str:
+        """The rows, and the figures of every neuron and of the twin's; NaN is null."""
+        return json.dumps(self._plain(), allow_nan=False)
+
+    def _plain(self) -> dict:
         return {
             "format_version": FORMAT_VERSION,
             "kind": "neuron_table",
@@ -250,13 +251,12 @@ class NeuronTable:
             "best": [{k: _plain(v) for k, v in vars(row).items()} for row in self.rows()],
             "axes": ["half", "neuron", "concept"],
             "neurons": {name: _plain(part) for name, part in vars(self.scores).items()},
-            "twin": self.twin
-            and {name: _plain(part) for name, part in vars(self.twin).items()},
+            "twin": self.twin and {name: _plain(part) for name, part in vars(self.twin).items()},
         }
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the JSON, whole or not at all."""
-        write_whole(path, json.dumps(self.to_json(), allow_nan=False) + "\n")
+        write_whole(path, self.to_json() + "\n")
 
 
 def join(parts: Sequence[Scores]) -> Scores:

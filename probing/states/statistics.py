@@ -9,7 +9,6 @@ Everything is indexed by fold (here: 0 select, 1 test), so that a fold is left o
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -81,7 +80,7 @@ class Histogram(NamedTuple):
     """How many bytes of each fold and label fall in each bin of each unit, and the extreme values.
 
     Bins are the pilot's quantiles, so that they are about equally full: bin 0 lies below the
-    first edge, the last above the last. Counts are exact.
+    first edge, the last above the last. Q is a power of two. Counts are exact.
     """
 
     edges: jax.Array  # (H, Q - 1), ascending
@@ -102,8 +101,7 @@ class Histogram(NamedTuple):
     def update(self, x_NH: jax.Array, y_NK: jax.Array, fold_N: jax.Array) -> Histogram:
         """y: 0 or 1. fold -1: the row does not count."""
         units, folds, bins, labels = self.counts.shape
-        search = partial(jnp.searchsorted, method="scan_unrolled")
-        bin_HN = jax.vmap(search)(self.edges, x_NH.T)
+        bin_HN = _bins(self.edges, x_NH.T)
 
         def count(unit):
             counts_RK, bin_N = unit
@@ -133,6 +131,22 @@ class Histogram(NamedTuple):
             jnp.minimum(self.low, other.low),
             jnp.maximum(self.high, other.high),
         )
+
+
+def _bins(edges: jax.Array, x_HN: jax.Array) -> jax.Array:
+    """How many of a unit's edges lie below each value, by halving: 2^n - 1 edges take n steps.
+
+    jnp.searchsorted under vmap gives the same in twice the time.
+    """
+    units, inner = edges.shape
+    first = jnp.arange(units)[:, None] * inner
+    below = jnp.zeros(x_HN.shape, jnp.int32)
+    step = (inner + 1) // 2
+    while step:
+        here = edges.reshape(-1)[first + below + step - 1]
+        below = jnp.where(x_HN > here, below + step, below)
+        step //= 2
+    return below
 
 
 class Statistics(NamedTuple):
@@ -213,9 +227,10 @@ class Summary(NamedTuple):
         borders = np.concatenate([[self.low[unit]], self.edges[unit], [self.high[unit]]])
         borders = np.maximum.accumulate(borders)
         every = np.cumsum(counts[:, 0]) / counts[:, 0].sum()
-        first, last = borders[np.searchsorted(every, 0.001)], borders[
-            1 + min(np.searchsorted(every, 0.999), len(every) - 1)
-        ]
+        first, last = (
+            borders[np.searchsorted(every, 0.001)],
+            borders[1 + min(np.searchsorted(every, 0.999), len(every) - 1)],
+        )
         if not first < last:
             first, last = first - 0.5, last + 0.5
         shown = np.linspace(first, last, bars + 1)

@@ -40,7 +40,10 @@ class LabelledData:
 
     def __post_init__(self) -> None:
         for document in self.documents:
-            for labels, names in ((document.classes, self.classes), (document.numbers, self.numbers)):
+            for labels, names in (
+                (document.classes, self.classes),
+                (document.numbers, self.numbers),
+            ):
                 if labels.shape != (len(document.data), len(names)):
                     raise ValueError(
                         f"{document.name}: labels of shape {labels.shape}, "
@@ -91,7 +94,9 @@ class LabelledData:
     def half(self, name: str) -> tuple[LabelledDocument, ...]:
         """The documents of the half "select" or "test"."""
         wanted = HALVES.index(name)
-        return tuple(d for d, half in zip(self.documents, self.halves, strict=True) if half == wanted)
+        return tuple(
+            d for d, half in zip(self.documents, self.halves, strict=True) if half == wanted
+        )
 
     def check_labels(self) -> None:
         """InputError unless some byte has some class or a number that varies."""

@@ -1,3 +1,4 @@
+import errno
 import gzip
 import json
 import os
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from mlstm.corpus.reading import Corpus
 from mlstm.corpus.shards import open_source, prepare, prepare_source
 from mlstm.corpus.sources import Document, TextFile
+from mlstm.corpus.writing import SplitWriter
 from mlstm.errors import InputError
 
 HALVES = {"splits": (0.5, 0.25, 0.25), "shard_bytes": 1000}
@@ -107,9 +109,9 @@ def test_one_file_is_cut_by_bytes_into_contiguous_splits(tmp_path):
 
 @pytest.mark.parametrize("splits", [(0.6, 0.3, 0.1), (0.7, 0.2, 0.1), (0.3, 0.7, 0), (1, 0, 0)])
 def test_the_cut_is_exact_whatever_the_fractions_round_to(tmp_path, splits):
-    corpus = prepare([Document("a", bytes(10))], tmp_path / "c", splits=splits)
+    corpus = prepare([Document("a", bytes(1000))], tmp_path / "c", splits=splits)
     ids = [part["ids"] for part in corpus.manifest["splits"].values()]
-    assert ids == [round(10 * part) for part in splits]
+    assert ids == [round(1000 * part) for part in splits]
 
 
 def test_a_compressed_file_gives_the_corpus_of_the_plain_one(tmp_path):
@@ -142,6 +144,13 @@ def test_a_damaged_file_among_others_is_named_and_leaves_nothing_behind(tmp_path
     assert corpus.digest == clean.digest
     assert sorted(contents(corpus.folder)) == sorted(contents(clean.folder)), "shards left over"
     corpus.verify()
+
+
+def test_a_damaged_last_file_leaves_no_bytes_behind(tmp_path):
+    folder = damaged_folder(tmp_path)
+    packed = gzip.compress(b"to be taken back " * 3)
+    (folder / "zz.gz").write_bytes(packed[:-8])
+    prepare_source(folder, tmp_path / "c", splits=(1, 0, 0)).verify()
 
 
 def test_strict_ends_at_the_damaged_file(tmp_path):
@@ -200,6 +209,12 @@ def test_any_change_of_a_manifest_field_is_refused_or_harmless(tmp_path_factory,
     except InputError:
         return
     assert opened.split("train").document(0) == corpus.split("train").document(0)
+
+
+def test_a_manifest_edited_by_hand_does_not_open(corpus):
+    path = corpus.folder / "manifest.json"
+    path.write_text(path.read_text().replace('"reset": "document"', '"reset": "shard"'))
+    assert "was changed" in message(lambda: Corpus.open(corpus.folder))
 
 
 def test_a_version_that_cannot_be_read_is_named_with_the_one_that_can(corpus):
@@ -298,6 +313,15 @@ def test_an_output_inside_the_text_is_refused(tmp_path):
 def test_an_output_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     assert "file" in message(lambda: prepare(some_documents(), tmp_path / "file" / "c"))
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(SplitWriter, "write", full)
+    assert "No space left" in message(lambda: prepare(some_documents(), tmp_path / "c"))
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_file_that_shrank_while_it_was_read_is_no_silent_loss(tmp_path):

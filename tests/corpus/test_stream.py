@@ -31,7 +31,7 @@ def split(tmp_path):
 @st.composite
 def cases(draw, context):
     batch, window = draw(st.integers(1, 6)), draw(st.integers(1, 9))
-    least = 2 * batch if context else batch * (window + 1)
+    least = max(2, batch) if context else batch * (window + 1)
     lengths = draw(st.lists(st.integers(1, 30), min_size=1, max_size=6))
     lengths.append(draw(st.integers(max(1, least - sum(lengths)), least + 20)))
     return SimpleNamespace(

@@ -35,13 +35,15 @@ def split_of(data: bytes, folder):
     return open_source(folder / "text.txt", splits=(1, 0, 0)).split("train")
 
 
-def nats_of(parameters, data: bytes) -> np.ndarray:
-    """Of each byte but the first, read in one piece from the zero state."""
-    ids = jnp.asarray(np.frombuffer(data, np.uint8), jnp.int32)[:, None]
-    state = language_model.initial_state(CONFIG, 1)
+def nats_of(parameters, *texts: bytes) -> np.ndarray:
+    """(T, B): of each byte but the first, each text read in one piece from the zero state."""
+    if min(map(len, texts), default=0) < 2:
+        return np.zeros(0)
+    ids = jnp.asarray([list(text) for text in texts], jnp.int32).T
+    state = language_model.initial_state(CONFIG, len(texts))
     hidden = language_model.forward(CONFIG, parameters, ids[:-1], state).hidden
     nats = language_model.negative_log_likelihood(CONFIG, parameters, hidden, ids[1:])
-    return np.asarray(nats, np.float64)[:, 0]
+    return np.asarray(nats, np.float64)
 
 
 def test_state_is_carried_through_all_windows(parameters, split):
@@ -79,17 +81,17 @@ def test_a_mesh_changes_nothing(parameters, split):
     )
 
 
-@pytest.mark.parametrize("every", [1, 64, 2999, 5000])
+@pytest.mark.parametrize("every", [1, 64, 5000])
 def test_reset_every_scores_blocks_that_know_nothing_of_each_other(parameters, split, every):
     score = evaluation.evaluate(Model(CONFIG, parameters, Bytes()), split, reset_every=every)
-    blocks = [TEXT[at : at + every + 1] for at in range(0, len(TEXT) - 1, every)]
-    cost = {block: nats_of(parameters, block).sum() for block in set(blocks)}
-    expected = sum(cost[block] for block in blocks)
+    whole = (len(TEXT) - 1) // every * every
+    blocks = [TEXT[at : at + every + 1] for at in range(0, whole, every)]
+    expected = sum(nats_of(parameters, *side).sum() for side in (blocks, [TEXT[whole:]]) if side)
     assert score.bytes == len(TEXT) - 1
     assert score.nats == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("length", [2, 3, 129, 2047, 4097, 4098])
+@pytest.mark.parametrize("length", [2, 129, 4097])
 def test_every_byte_but_the_first_counts_once(parameters, tmp_path, length):
     model = Model(CONFIG, parameters, Bytes())
     split = split_of((TEXT * 2)[:length], tmp_path)

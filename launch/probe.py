@@ -1,0 +1,120 @@
+"""Which neurons of a trained model follow which concepts, beside a random twin.
+
+    python -m launch.probe --model=runs/quickstart --task=source_code    # the run's own test split
+    python -m launch.probe --model=runs/quickstart --data=src/ --sites=0.c,0.h --output=probes/src
+
+Prints a table and a coloured sample; writes results.json and report.html to the output folder.
+"""
+
+import json
+from pathlib import Path
+
+from absl import flags
+
+from launch import program
+from launch.progress import ProgressLine
+from mlstm.errors import InputError
+
+TASKS = ("source_code",)
+
+_MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
+_STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
+_TASK = flags.DEFINE_enum("task", "source_code", TASKS, "What is asked of the neurons.")
+_DATA = flags.DEFINE_string(
+    "data", None, "A folder of .py files or a prepared corpus (default: the run's own, test split)."
+)
+_SITES = flags.DEFINE_string("sites", None, "States to score, as 0.c,0.h (default: the primary).")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the results (default: MODEL/probe/TASK).")
+_TWIN_SEED = flags.DEFINE_integer("twin_seed", 0, "Seed of the random twin's parameters.")
+_SHOW = flags.DEFINE_string("show", None, "The concept that the coloured sample shows.")
+_COLOUR = flags.DEFINE_enum(
+    "colour", "auto", ["auto", "24bit", "256", "none"], "How the sample is coloured."
+)
+
+
+def main(_) -> None:
+    import mlstm
+    import probing
+    from mlstm.model import sites
+    from probing.examples import examples
+    from probing.states.activations import check_sites
+    from probing.views import report
+
+    model = mlstm.load(_MODEL.value, _STEP.value)
+    names = check_sites(model, _SITES.value or sites.primary(model.config))
+    data = getattr(probing.tasks, _TASK.value)(_DATA.value or _own_corpus(_MODEL.value))
+    if _SHOW.value and _SHOW.value not in data.concepts:
+        raise InputError(f"--show={_SHOW.value}: the concepts are {', '.join(data.concepts)}")
+    with ProgressLine("scoring neurons", "bytes") as progress:
+        table = probing.score_neurons(
+            model, data, names, twin_seed=_TWIN_SEED.value, progress=progress
+        )
+    shown = examples(model, data, table)
+    print(table)
+    _print_sample(table, shown, _SHOW.value)
+
+    output = Path(_OUTPUT.value or Path(_MODEL.value) / "probe" / _TASK.value).expanduser()
+    facts, curve = _training(Path(_MODEL.value).expanduser())
+    table.save(output / "results.json")
+    report.write(
+        output / "report.html", table, shown, facts=facts, curve=curve, meaning=dict(data.meaning)
+    )
+    print(f"\nresults  {output / 'results.json'}\nreport   {output / 'report.html'}")
+
+
+def _print_sample(table, shown, concept: str | None) -> None:
+    """A passage coloured by the best neuron of a concept, or of the first that has one."""
+    from mlstm.model.sites import parse_neuron
+    from probing.views import terminal
+    from probing.views.scale import scale_of
+
+    wanted = [example for example in shown if concept in (None, example.row.concept)]
+    if not wanted:
+        print(f"\nno passage of the test half shows {concept or 'any concept'}")
+        return
+    example = wanted[0]
+    neuron = parse_neuron(example.row.neuron)
+    scale = scale_of(table.summaries[str(neuron.site)], neuron.unit)
+    colours = terminal.depth(_COLOUR.value)
+    print(f"\n{example.document}, line {example.line}: {neuron} ({example.row.concept})")
+    print(terminal.coloured(example.data, example.values, scale, colours=colours))
+    print(terminal.bar(scale, colours=colours))
+
+
+def _own_corpus(workdir: str) -> str:
+    """Where the run's corpus lies; beside its config when the run was moved."""
+    from mlstm import loading
+
+    recorded = loading.read_config(workdir).get("data", {}).get("corpus")
+    for folder in (recorded, Path(workdir).expanduser() / "corpus"):
+        if folder and Path(folder).is_dir():
+            return str(folder)
+    raise InputError(f"{workdir}: its corpus {recorded} is not there; give a folder with --data")
+
+
+def _training(workdir: Path) -> tuple[dict[str, str], list[tuple[int, float]]]:
+    """What the run's log says: the last figure for the head, and the curve of validation."""
+    curve = []
+    try:
+        lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    except OSError:
+        return {}, []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # a line that was being written
+        if entry.get("kind") == "validation":
+            curve.append((entry["step"], entry["bits_per_byte"]))
+    if not curve:
+        return {}, []
+    best = min(bits for _, bits in curve)
+    return {"bits per byte": f"{best:.3f} on validation text, the best of the training"}, curve
+
+
+def run() -> None:
+    program.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,259 @@
+"""One self-contained HTML file: what the best neurons know, beside their controls.
+
+No script, font, image or style comes from elsewhere; it opens from a disk without a network.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mlstm.model.sites import parse_neuron
+from probing.evidence.scores import NeuronTable, Row
+from probing.examples import Example
+from probing.output import write_whole
+from probing.states.statistics import Summary
+from probing.views import charts
+from probing.views.scale import LEVELS, Scale, palette, scale_of
+from probing.views.terminal import glyphs
+
+BARS = 56
+_STYLE = (Path(__file__).parent / "report.css").read_text()
+
+
+def write(
+    path: str | os.PathLike,
+    table: NeuronTable,
+    examples: Sequence[Example],
+    *,
+    facts: Mapping[str, str] | None = None,
+    curve: Sequence[tuple[int, float]] = (),
+    meaning: Mapping[str, str] | None = None,
+) -> None:
+    """Write the report. InputError where the file cannot be written.
+
+    facts: lines for the head, such as {"bits per byte": "2.13 on the test split"}.
+    curve: (step, bits per byte on validation) of the training.
+    meaning: of a concept, in a sentence.
+    """
+    write_whole(path, page(table, examples, facts=facts, curve=curve, meaning=meaning))
+
+
+def page(
+    table: NeuronTable,
+    examples: Sequence[Example],
+    *,
+    facts: Mapping[str, str] | None = None,
+    curve: Sequence[tuple[int, float]] = (),
+    meaning: Mapping[str, str] | None = None,
+) -> str:
+    """The report as one HTML document; arguments as for `write`."""
+    shown = {example.row.concept: example for example in examples}
+    rows = table.rows()
+    cards = "\n".join(
+        _card(table, row, shown.get(row.concept), (meaning or {}).get(row.concept, ""))
+        for row in rows
+    )
+    training = ""
+    if len(curve) > 1:
+        training = f"<section><h2>Training</h2>{charts.curve(curve)}</section>"
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{_text(table.task)}: {_text(table.model)}</title>
+<style>{_STYLE}{palette()}</style></head><body><main>
+<header><p class="over">neurons and concepts · {_text(table.task)}</p>
+<h1>{_headline(rows)}</h1>
+{_facts(table, facts or {})}</header>
+<section><h2>The best neuron for each concept</h2>
+{_summary(table, rows)}
+{_reading(table)}</section>
+{training}
+<section><h2>Concept by concept</h2>
+<p class="note">Each passage is of a test document, chosen by its labels alone. Its ground is
+coloured by the neuron's value after each character (blue below its median, orange above);
+what truly belongs to the concept is <span class="on">underlined</span>. Point at a character for
+its value.</p>
+{cards}</section>
+</main></body></html>
+"""
+
+
+def _headline(rows: Sequence[Row]) -> str:
+    """The clearest lead over the twin, in words that claim no more than was measured."""
+    named = [row for row in rows if row.metric == "AUC" and row.neuron and not np.isnan(row.test)]
+    if not named:
+        return "No class could be scored"
+    best = max(named, key=lambda row: row.test - (0 if np.isnan(row.twin_test) else row.twin_test))
+    twin = "" if np.isnan(best.twin_test) else f", its random twin {best.twin_test:.2f}"
+    return (
+        f"Neuron {_text(best.neuron)} follows “{_text(best.concept)}” "
+        f'<span class="soft">with a test AUC of {best.test:.2f}{twin}</span>'
+    )
+
+
+def _facts(table: NeuronTable, facts: Mapping[str, str]) -> str:
+    lines = {
+        "model": table.model,
+        "data": f"{table.data} · {sum(table.documents)} documents, {sum(table.bytes):,} bytes",
+        "data sha256": table.data_digest[:16],
+        "neurons": f"{len(table.sites) * table.units} at {', '.join(table.sites)}",
+        **facts,
+    }
+    if table.skipped:
+        names = ", ".join(f"{name} ({reason})" for name, reason in table.skipped[:3])
+        more = ", …" if len(table.skipped) > 3 else ""
+        lines["not labelled"] = f"{len(table.skipped)} documents: {names}{more}"
+    return (
+        "<dl class=facts>"
+        + "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in lines.items())
+        + "</dl>"
+    )
+
+
+def _summary(table: NeuronTable, rows: Sequence[Row]) -> str:
+    lines = []
+    for row in rows:
+        concept = f'<td><a href="#{_anchor(row.concept)}">{_text(_pretty(row.concept))}</a></td>'
+        if not row.neuron:
+            lines.append(f"<tr>{concept}<td colspan=6 class=soft>not in the select half</td></tr>")
+            continue
+        bound = f'<span class="soft"> ±{row.bound:.4f}</span>' if row.metric == "AUC" else ""
+        lines.append(
+            f"<tr>{concept}<td><code>{_text(row.neuron)}</code></td>"
+            f"<td>{'higher' if row.direction > 0 else 'lower'}</td>"
+            f"<td class=wide>{charts.meter(row)}</td>"
+            f"<td class=n><b>{_number(row.test)}</b>{bound}</td>"
+            f"<td class=n>{_number(row.twin_test)}</td>"
+            f"<td class=n>{row.n_on:,}</td></tr>"
+        )
+        if row.metric == "AUC" and row.concept == table.classes[-1] and table.numbers:
+            lines.append(
+                "<tr class=part><td colspan=7>numbers: correlation of the neuron with the "
+                "value</td></tr>"
+            )
+    return (
+        '<div class="scroll"><table><thead><tr><th>concept<th>neuron<th>in the concept'
+        "<th class=wide>"
+        '<span class="key model"></span>neuron <span class="key twin"></span>twin'
+        "<th class=n>test AUC<th class=n>twin<th class=n>bytes on</tr></thead><tbody>"
+        + "\n".join(lines)
+        + "</tbody></table></div>"
+    )
+
+
+def _reading(table: NeuronTable) -> str:
+    twin = (
+        "<dt>twin</dt><dd>the best neuron of the same architecture with random, untrained "
+        f"parameters (seed {table.twin_seed}), chosen and tested in the same way. What it reaches "
+        "is what the bytes give away without learning.</dd>"
+        if table.twin is not None
+        else ""
+    )
+    return f"""<details open><summary>What the numbers mean</summary><dl class=notes>
+<dt>test AUC</dt><dd>the chance that the neuron is further in its direction at a random byte of the
+concept than at a random other byte: 0.5 is chance, 1 is perfect. Each neuron is tried in both
+directions.</dd>
+<dt>select, test</dt><dd>the best of {len(table.sites) * table.units} neurons and its direction are
+chosen on {table.documents[0]} documents ({table.bytes[0]:,} bytes); the figures shown are from
+{table.documents[1]} others ({table.bytes[1]:,} bytes), looked at once. No document is in
+both.</dd>
+{twin}
+<dt>±</dt><dd>the exact AUC lies within this of the figure: values are counted in 256 bins, and
+this is half the mass tied in them. It is not a confidence interval.</dd>
+<dt>follows</dt><dd>an association on held-out text. Whether the model uses the neuron is another
+question: that takes an experiment on the model.</dd></dl></details>"""
+
+
+def _card(table: NeuronTable, row: Row, example: Example | None, meaning: str) -> str:
+    title = (
+        f'<article id="{_anchor(row.concept)}"><h3>{_text(_pretty(row.concept))} '
+        f"<code>{_text(row.neuron)}</code></h3>"
+    )
+    if meaning:
+        title += f"<p class=soft>{_text(meaning)}</p>"
+    if not row.neuron:
+        return title + "<p>No byte of the select half has it.</p></article>"
+    neuron = parse_neuron(row.neuron)
+    summary = table.summaries.get(str(neuron.site))
+    figures = [
+        ("test AUC" if row.metric == "AUC" else "test r", _number(row.test)),
+        ("select", _number(row.select)),
+        ("twin", f"{_number(row.twin_test)}"),
+    ]
+    if row.metric == "AUC":
+        figures += [("Cohen's d", _number(row.cohen_d)), ("bytes on / off", _counts(row))]
+    body = (
+        '<div class="figures">'
+        + "".join(f"<div><b>{value}</b><span>{name}</span></div>" for name, value in figures)
+        + "</div>"
+    )
+    if summary is not None:
+        scale = scale_of(summary, neuron.unit)
+        body += _histogram(table, row, summary, neuron.unit)
+        if example is not None:
+            body += _legend(scale, row) + _passage(example, scale)
+        else:
+            body += "<p class=soft>It does not appear near the start of any test document.</p>"
+    return f"{title}{body}</article>"
+
+
+def _histogram(table: NeuronTable, row: Row, summary: Summary, unit: int) -> str:
+    is_class = row.concept in table.classes
+    label = 1 + table.classes.index(row.concept) if is_class else 0
+    borders, on, off = summary.density(unit, label, [1], BARS)
+    if is_class and row.n_on and row.n_off:
+        return charts.histogram(borders, on, off, _pretty(row.concept))
+    return charts.histogram(borders, None, on if not is_class else off, "")
+
+
+def _legend(scale: Scale, row: Row) -> str:
+    cells = "".join(f'<i class="a{k}"></i>' for k in range(LEVELS))
+    low, high = scale.centre - scale.reach, scale.centre + scale.reach
+    return (
+        f'<div class="legend"><span>{low:+.2f}</span><div>{cells}</div><span>{high:+.2f}</span>'
+        f'<span class="soft">median {scale.centre:+.2f}; '
+        f"{'high' if row.direction > 0 else 'low'} is “{_text(_pretty(row.concept))}”</span></div>"
+    )
+
+
+def _passage(example: Example, scale: Scale) -> str:
+    parts = []
+    for glyph in glyphs(example.data, example.values):
+        label = example.labels[glyph.start]
+        level = scale.level(glyph.value)
+        marked = " on" if label.dtype == bool and label else ""
+        says = f"{glyph.value:+.3f}" if label.dtype == bool else f"{glyph.value:+.3f} at {label}"
+        text = {"\n": "<s>¶</s>\n", "\t": "<s>→</s>\t"}.get(glyph.text) or _text(glyph.text)
+        if len(glyph.text) > 1:
+            marked += " raw"
+        parts.append(f'<i class="a{level}{marked}" title="{says}">{text}</i>')
+    return (
+        f"<figure><pre>{''.join(parts)}</pre>"
+        f"<figcaption>{_text(example.document)}, line {example.line}</figcaption></figure>"
+    )
+
+
+def _counts(row: Row) -> str:
+    return f"{row.n_on:,} / {row.n_off:,}"
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f}".replace("-", "−")
+
+
+def _pretty(concept: str) -> str:
+    return concept.replace(">=", "≥")
+
+
+def _anchor(concept: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in concept.replace(">=", "from"))
+
+
+def _text(text: str) -> str:
+    return html.escape(str(text))

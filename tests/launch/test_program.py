@@ -1,0 +1,186 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlstm.errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+PROGRAM = '''
+"""Says what its config is."""
+import os, signal, sys
+from absl import flags
+from launch import program
+from mlstm.errors import InputError
+CONFIG = program.config_flag()
+DO = flags.DEFINE_string("do", "", "what to do")
+def main(_):
+    if DO.value == "input":
+        raise InputError("file.txt:3: no such field")
+    if DO.value == "interrupt":
+        signal.raise_signal(signal.SIGINT)
+    if DO.value == "write":
+        open("sealed/new.txt", "w")
+    if DO.value == "flood":
+        for _ in range(10**6):
+            print("x" * 100)
+    print(dict(CONFIG.value.model))
+    return 7 if DO.value == "seven" else None
+if __name__ == "__main__":
+    program.run(main)
+'''
+
+CONFIG = '''
+from ml_collections import ConfigDict
+def get_config(size="big"):
+    return ConfigDict({"model": {"hidden": {"big": 64, "tiny": 8}[size], "rate": .1, "on": True}})
+'''
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("program")
+    (folder / "say.py").write_text(PROGRAM)
+    (folder / "own.py").write_text(CONFIG)
+    (folder / "broken.py").write_text("import json\n\ndef get_config()\n    return 1\n")
+    (folder / "raises.py").write_text("def get_config():\n    return unknown\n")
+    (folder / "empty.py").write_text("")
+    return folder
+
+
+def say(folder, *flags):
+    return subprocess.run(
+        [sys.executable, "say.py", *flags],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--config=own.py"], "{'hidden': 64, 'on': True, 'rate': 0.1}"),
+        (["--config=own.py:tiny", "--noconfig.model.on"], "{'hidden': 8, 'on': False, 'rate': 0.1}"),
+        (
+            ["--config", "own.py", "--config.model.hidden", "9", "--config.model.rate=1"],
+            "{'hidden': 9, 'on': True, 'rate': 1.0}",
+        ),
+    ],
+)
+def test_a_config_is_read_and_overridden(folder, flags, expected):
+    assert say(folder, *flags).stdout.strip() == expected
+
+
+@pytest.mark.parametrize("name", ["quickstart", "quickstart:tiny", "configs/quickstart.py:tiny"])
+def test_a_shipped_config_is_found_by_name_from_any_folder(folder, name):
+    result = say(folder, f"--config={name}", "--config.model.hidden=77")
+    assert "'hidden': 77" in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], "--config: it is needed"),
+        (["--config=quikstart"], "did you mean 'quickstart'?"),
+        (["--config=missing/own.py"], "no config file 'missing/own.py'"),
+        (["--config=broken.py"], "broken.py:3: "),
+        (["--config=raises.py"], "raises.py:2: NameError"),
+        (["--config=empty.py"], "no function get_config()"),
+        (["--config=raises.py:tiny"], "takes no argument"),
+        (["--config=own.py", "--config.model.hiden=8"], "did you mean 'hidden'?"),
+        (["--config=own.py", "--config.modle.hidden=8"], "did you mean 'model'?"),
+        (["--config=own.py", "--config.model=8"], "is a section"),
+        (["--config=own.py", "--config.model.hidden.x=8"], "is a value (64)"),
+        (["--config=own.py", "--config.model.hidden=8.5"], "is not a whole number"),
+        (["--config=own.py", "--config.model.rate=fast"], "is not a number"),
+        (["--config=own.py", "--config.model.on=maybe"], "is neither true nor false"),
+        (["--config.model.hidden=8"], "put --config=NAME before it"),
+        (["--config=own.py", "--du=x"], "Unknown command line flag 'du'"),
+        (["--config=own.py", "extra"], "unexpected argument 'extra'"),
+        (["--config=own.py", "--do=input"], "say: error: file.txt:3: no such field"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(folder, flags, words):
+    result = say(folder, *flags)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert words in result.stderr
+
+
+def test_an_interrupt_is_one_line_and_exit_code_130(folder):
+    result = say(folder, "--config=own.py", "--do=interrupt")
+    assert (result.returncode, result.stderr) == (130, "say: interrupted\n")
+
+
+@pytest.mark.parametrize("seconds", [0.15, 0.4, 0.8, 1.5, 3.0])
+def test_an_interrupt_while_a_program_starts_is_one_line(trained_run, seconds):
+    flags = [f"--model={trained_run}", "--length=100000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "launch.sample", *flags],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert said.count("\n") == 1, said
+    assert "interrupted" in said
+
+
+def test_a_reader_that_goes_away_is_no_error(folder):
+    with subprocess.Popen(
+        [sys.executable, "say.py", "--config=own.py", "--do=flood"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(folder):
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    (folder / "sealed").mkdir(mode=0o500)
+    result = say(folder, "--config=own.py", "--do=write")
+    assert result.returncode == 2
+    assert result.stderr == "say: error: sealed/new.txt: Permission denied\n"
+
+
+def test_the_exit_code_of_main_is_the_programs(folder):
+    assert say(folder, "--config=own.py", "--do=seven").returncode == 7
+
+
+def test_help_is_the_programs_own_and_exit_code_0(folder):
+    result = say(folder, "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith("Says what its config is.")
+    assert "--config:" in result.stdout
+    assert "--do:" in result.stdout
+    assert "--alsologtostderr" not in result.stdout
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    from launch import program
+
+    program.save(str(tmp_path / "out.json"), "{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+    with pytest.raises(InputError, match="cannot be written"):
+        program.save(str(tmp_path / "no" / "out.json"), "{}")

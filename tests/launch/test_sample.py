@@ -1,0 +1,61 @@
+import io
+import sys
+
+import pytest
+
+
+def test_a_prompt_is_continued_by_the_length_asked_for(launch, trained_run):
+    result = launch("sample", f"--model={trained_run}", "--prompt=café ", "--length=70")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("café ".encode())
+    assert len(result.stdout) == len("café ".encode()) + 70 + 1
+    assert result.stderr == b""
+
+
+def test_an_edit_changes_the_text(launch, trained_run):
+    flags = [f"--model={trained_run}", "--length=30", "--seed=4"]
+    plain = launch("sample", *flags).stdout
+    assert launch("sample", *flags, "--edit=0.c[2]=9", "--edit=0.h[1]*=0").stdout != plain
+
+
+def test_several_samples_are_told_apart(launch, trained_run):
+    result = launch("sample", f"--model={trained_run}", "--num_samples=2", "--length=5")
+    assert b"--- 1 of 2" in result.stdout
+    assert b"--- 2 of 2" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--model=no/such/run"], "no such folder"),
+        ([], "--model is needed"),
+        (["--model=RUN", "--edit=0.z[1]=1"], "0.c"),
+        (["--model=RUN", "--step=77"], "there are 1, 2"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(launch, trained_run, flags, words):
+    result = launch("sample", *(flag.replace("RUN", str(trained_run)) for flag in flags))
+    assert result.returncode == 2
+    assert result.stdout == b""
+    assert result.stderr.count(b"\n") == 1
+    assert result.stderr.startswith(b"sample: error: ")
+    assert words in result.stderr.decode()
+
+
+def test_a_character_that_two_blocks_share_is_written_whole(monkeypatch):
+    from launch import sample
+
+    class Terminal(io.BytesIO):
+        def __init__(self):
+            super().__init__()
+            self.shown = []
+
+        def write(self, data):
+            self.shown.append(bytes(data))
+            return super().write(data)
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", type("Stdout", (), {"buffer": terminal}))
+    sample.write_characters(iter([b"a\xc3", b"\xa9b\xff", b"c\xe2\x82"]))
+    assert terminal.getvalue() == b"a\xc3\xa9b\xffc\xe2\x82"
+    assert terminal.shown[:2] == [b"a", b"\xc3\xa9b\xff"]

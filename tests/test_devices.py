@@ -1,0 +1,66 @@
+"""The mesh, and where each array lives on it."""
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from mlstm import devices
+from mlstm.errors import InputError
+from mlstm.model.language_model import ModelConfig, init_parameters
+
+MODEL = ModelConfig(hidden=16, embedding=8, layers=2)
+
+
+def specs(tree):
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.spec
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    return jax.eval_shape(lambda: init_parameters(MODEL, jax.random.key(0)))
+
+
+def test_more_devices_than_there_are_is_one_clear_line():
+    with pytest.raises(InputError, match="config.mesh 16 x 2 needs 32 devices, here are 8"):
+        devices.mesh(16, 2)
+
+
+def test_every_recurrent_weight_is_split_by_its_last_axis(shapes):
+    found = specs(devices.parameter_shardings(devices.mesh(4, 2), shapes))
+    assert found["layers/0/wh"] == P(None, None, "model")
+    assert found["layers/1/wmh"] == P(None, "model")
+    assert found["layers/1/gx"] == P(None, "model")
+    assert found["layers/0/gmh"] == P("model")
+    assert found["layers/0/b"] == P(None, "model")
+    assert all("model" in spec for name, spec in found.items() if name.startswith("layers"))
+
+
+def test_the_readout_is_split_by_the_units_it_reads_and_the_embedding_is_whole(shapes):
+    found = specs(devices.parameter_shardings(devices.mesh(4, 2), shapes))
+    assert found["readout/w"] == P("model", None)
+    assert found["readout/b"] == found["embedding"] == P()
+
+
+@pytest.mark.parametrize("make", [optax.adamw, optax.adafactor, optax.contrib.muon])
+def test_moments_live_where_their_parameters_live(shapes, make):
+    mesh = devices.mesh(2, 4)
+    moments = jax.eval_shape(make(1e-3).init, shapes)
+    placed = devices.optimizer_shardings(mesh, moments, shapes)
+    state = jax.jit(lambda: make(1e-3).init(jax.tree.map(jnp.zeros_like, shapes)),
+                    out_shardings=placed)()  # fmt: skip
+    wanted = specs(devices.parameter_shardings(mesh, shapes))
+    shape = {jax.tree_util.keystr(p, simple=True, separator="/"): s.shape
+             for p, s in jax.tree_util.tree_leaves_with_path(shapes)}  # fmt: skip
+    seen = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        of = next((n for n in wanted if name.endswith("/" + n)), None)
+        same = of is not None and leaf.shape == shape[of]
+        seen += same
+        assert leaf.sharding.spec == (wanted[of] if same else P()), name
+    assert seen > 10
