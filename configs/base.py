@@ -1,5 +1,7 @@
 """Where every config starts: the defaults, which stand at their fields in mlstm.training.config."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from mlstm.training.config import Config, to_dict
@@ -21,7 +23,7 @@ def is_tiny(arg: str | None) -> bool:
     return arg == "tiny"
 
 
-def tiny(config: ConfigDict) -> ConfigDict:
+def tiny(config: Any) -> ConfigDict:
     """The same experiment in seconds: a model of 16 units, 20 steps, 2 kB of text at a time."""
     config.model.hidden = min(16, config.model.hidden)
     config.model.embedding = min(8, config.model.embedding)

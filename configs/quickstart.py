@@ -1,5 +1,7 @@
 """A first model in minutes on two cores: 256 units, the Python standard library once."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import base
@@ -7,7 +9,7 @@ from configs import base
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """One pass over the library's .py files with Muon."""
-    config = base.get_config()
+    config: Any = base.get_config()
     config.data.source = "python_stdlib"
     config.data.batch = 32
     config.data.window = 64

@@ -3,6 +3,8 @@
 Give the prepared reviews with --config.data.source.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import base
@@ -10,7 +12,7 @@ from configs import base
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """4096 units, batch 128, windows of 256, Adam at 5e-4 falling linearly to 0, weight norm."""
-    config = base.get_config()
+    config: Any = base.get_config()
     config.data.batch = 128
     config.data.window = 256
     config.data.reset = "shard"

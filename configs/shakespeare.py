@@ -3,6 +3,8 @@
 Give the text with --config.data.source=PATH/tinyshakespeare.txt. Its last tenth is held out.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import base
@@ -10,7 +12,7 @@ from configs import base
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """A multiplicative LSTM of 256 units, some passes over 1 MB."""
-    config = base.get_config()
+    config: Any = base.get_config()
     config.data.splits = "0.9,0.1,0"
     config.data.batch = 32
     config.data.window = 64

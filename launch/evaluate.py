@@ -1,8 +1,8 @@
 """Bits per byte of a text under a trained model, beside bz2 and xz on the same bytes.
 
-    python -m launch.evaluate --model=runs/quickstart                       # the run's own test split
-    python -m launch.evaluate --model=runs/quickstart --data=book.txt       # a file, all of it
-    python -m launch.evaluate --model=runs/quickstart --data=data/reviews --split=validation
+python -m launch.evaluate --model=runs/quickstart                       # the run's own test split
+python -m launch.evaluate --model=runs/quickstart --data=book.txt       # a file, all of it
+python -m launch.evaluate --model=runs/quickstart --data=data/reviews --split=validation
 """
 
 from pathlib import Path
@@ -29,26 +29,16 @@ _JSON = flags.DEFINE_string("json", None, "Write the figures to this file as wel
 
 def find_text(workdir: str, data: str | None, split: str | None):
     """The split to score and its name for people. Raises InputError."""
+    from mlstm import loading
     from mlstm.corpus import manifest, shards
 
-    data = data or _own_corpus(workdir)
+    data = data or str(loading.corpus_of(workdir))
     if data == shards.sources.PYTHON_STDLIB or (Path(data).expanduser() / manifest.NAME).exists():
         split = split or "test"
         return shards.open_source(data).split(split), f"{data} ({split})"
     if split is not None:
         raise InputError(f"--split={split}: {data} is not a prepared corpus, it is scored whole")
     return shards.open_source(data, splits=(1, 0, 0)).split("train"), data
-
-
-def _own_corpus(workdir: str) -> str:
-    """Where the run's corpus lies; beside its config when the run was moved."""
-    from mlstm import loading
-
-    recorded = loading.read_config(workdir).get("data", {}).get("corpus")
-    for folder in (recorded, Path(workdir).expanduser() / "corpus"):
-        if folder and Path(folder).is_dir():
-            return str(folder)
-    raise InputError(f"{workdir}: its corpus {recorded} is not there; give a text with --data")
 
 
 def main(_) -> None:

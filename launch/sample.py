@@ -1,7 +1,7 @@
 """Let a trained model write: text appears block by block as it is made.
 
-    python -m launch.sample --model=runs/quickstart --prompt="def " --length=400
-    python -m launch.sample --model=runs/quickstart --prompt="import " --edit="0.c[17]=1.0"
+python -m launch.sample --model=runs/quickstart --prompt="def " --length=400
+python -m launch.sample --model=runs/quickstart --prompt="import " --edit="0.c[17]=1.0"
 """
 
 import codecs

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlstm.evaluation import compare as compare
     from mlstm.evaluation import evaluate as evaluate
     from mlstm.loading import Model as Model
+    from mlstm.loading import corpus_of as corpus_of
     from mlstm.loading import load as load
     from mlstm.model.language_model import ModelConfig as ModelConfig
     from mlstm.model.sampling import generate as generate
@@ -29,13 +30,14 @@ _HOMES = {
     "ModelConfig": "mlstm.model.language_model",
     "Score": "mlstm.model.scoring",
     "compare": "mlstm.evaluation",
+    "corpus_of": "mlstm.loading",
     "evaluate": "mlstm.evaluation",
     "generate": "mlstm.model.sampling",
     "load": "mlstm.loading",
     "open_source": "mlstm.corpus.shards",
 }
 
-__all__ = list(_HOMES)  # noqa: PLE0605  one list of names, not two
+__all__ = list(_HOMES)
 __version__ = "0.1.0"
 
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from mlstm.digests import digests
 from mlstm.errors import InputError
 
 FORMAT_VERSION = 1
@@ -227,44 +227,6 @@ def read_parameters(
         except Damaged as error:
             _say(f"checkpoint {folder / str(candidate)} is damaged ({error})")
     raise InputError(f"{folder}: no checkpoint that can be read (see above)")
-
-
-@jax.jit
-def digests(tree: Any) -> Any:
-    """For each array a uint32 that changes with any changed bit, whatever mesh the array is on.
-
-    A sum over elements of a bijective mix of the element's bits with its position; sums of
-    integers do not depend on their order.
-    """
-    return jax.tree.map(_digest, tree)
-
-
-def _digest(x: jax.Array) -> jax.Array:
-    bits = _bits(x)
-    position, stride = jnp.zeros(bits.shape, jnp.uint32), 1
-    for axis in reversed(range(bits.ndim)):
-        along = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
-        position += along * jnp.uint32(stride % 2**32)
-        stride *= bits.shape[axis]
-    return jnp.sum(_mix(bits ^ _mix(position + jnp.uint32(1))), dtype=jnp.uint32)
-
-
-def _mix(x: jax.Array) -> jax.Array:
-    """The finalizer of MurmurHash3 (Appleby 2011): a bijection of 32 bits."""
-    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
-    return x ^ (x >> 16)
-
-
-def _bits(x: jax.Array) -> jax.Array:
-    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        x = jax.random.key_data(x)
-    if x.dtype == jnp.bool_:
-        return x.astype(jnp.uint32)
-    if x.dtype.itemsize in (1, 2):
-        unsigned = {1: jnp.uint8, 2: jnp.uint16}[x.dtype.itemsize]
-        return jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32)
-    return jax.lax.bitcast_convert_type(x, jnp.uint32)  # 8 bytes become a last axis of two
 
 
 def _describe(state: Any, values: bool = True) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from mlstm.corpus.stream import Batch, Stream
 from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import scoring
-from mlstm.model.edits import Edit, edits as edit_arrays
+from mlstm.model.edits import Edit
+from mlstm.model.edits import edits as edit_arrays
 from mlstm.model.scoring import Score
 
 Progress = Callable[[int, int], None]

@@ -86,6 +86,18 @@ def load(path: str | os.PathLike, step: int | None = None) -> Model:
     )
 
 
+def corpus_of(path: str | os.PathLike) -> Path:
+    """The folder of the corpus that a run was trained on; beside its config if the run was moved.
+
+    Raises InputError when it is not there any more.
+    """
+    recorded = read_config(path).get("data", {}).get("corpus")
+    for folder in (recorded, Path(path).expanduser() / "corpus"):
+        if folder and Path(folder).is_dir():
+            return Path(folder)
+    raise InputError(f"{path}: its corpus {recorded} is not there; give a text with --data")
+
+
 def _model_config(description: dict[str, Any], file: Path) -> ModelConfig:
     fields = description.get("model")
     if not isinstance(fields, dict):

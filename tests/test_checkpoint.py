@@ -14,7 +14,8 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mlstm import devices
-from mlstm.checkpoint import Checkpoints, digests, read_parameters
+from mlstm.checkpoint import Checkpoints, read_parameters
+from mlstm.digests import digests
 from mlstm.errors import InputError
 
 
@@ -166,9 +167,10 @@ def test_any_damaged_file_falls_back_or_changes_nothing(tmp_path, capsys):
 
 def test_flipped_bits_that_orbax_does_not_see_are_seen(tmp_path, capsys):
     checkpoints = Checkpoints(tmp_path)
-    noise = {"parameters": {"w": jax.random.normal(jax.random.key(0), (64, 256))}}
+    weights = jax.random.normal(jax.random.key(0), (64, 256))
+    noise = {"parameters": {"w": weights}, "step": jnp.int32(0)}
     for step in (1, 2):
-        checkpoints.save(step, noise)
+        assert checkpoints.save(step, noise)
     checkpoints.close()
     file = max((tmp_path / "2").rglob("d/*"), key=lambda f: f.stat().st_size)
     good = file.read_bytes()

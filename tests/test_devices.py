@@ -26,7 +26,7 @@ def shapes():
 
 
 def test_more_devices_than_there_are_is_one_clear_line():
-    with pytest.raises(InputError, match="config.mesh 16 x 2 needs 32 devices, here are 8"):
+    with pytest.raises(InputError, match=r"config\.mesh 16 x 2 needs 32 devices, here are 8"):
         devices.mesh(16, 2)
 
 

@@ -118,7 +118,5 @@ def _score(config, parameters, state, batch, edits):
     out = language_model.forward(
         config, parameters, batch.ids, state, resets=batch.resets, edits=edits
     )
-    nats_TB = language_model.negative_log_likelihood(
-        config, parameters, out.hidden, batch.targets
-    )
+    nats_TB = language_model.negative_log_likelihood(config, parameters, out.hidden, batch.targets)
     return out.state, jnp.sum(nats_TB * batch.weights), jnp.sum(batch.weights)

@@ -240,7 +240,7 @@ def _value(kind: type, limits: Mapping[str, Any], value: Any, where: str) -> Any
         raise InputError(f'{where} is the text "None": leave it empty ("") instead')
     choices = limits.get("choices")
     if choices and value not in choices:
-        close = difflib.get_close_matches(value, choices, 1, 0.6)
+        close = difflib.get_close_matches(str(value), choices, 1, 0.6)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise InputError(f"{where} is {value!r}; {hint}It may be {', '.join(map(repr, choices))}")
     low, above, high = (limits.get(name) for name in ("low", "above", "high"))

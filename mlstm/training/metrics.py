@@ -3,6 +3,8 @@
 A run that resumes from step N has no line of a later step: metrics.jsonl is cut, and TensorBoard
 is told that a session starts.
 """
+# Protobuf makes its classes at import, where a type checker cannot see them.
+# pyright: reportAttributeAccessIssue=false
 
 import json
 import sys

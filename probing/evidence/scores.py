@@ -119,7 +119,7 @@ class Row:
 
 @dataclass(frozen=True)
 class NeuronTable:
-    """What `score_neurons` returns; print it, or take `.rows()`, `.best("string")`, `.save(path)`."""
+    """What `score_neurons` returns: print it, take `.rows()` or `.best("string")`, or save it."""
 
     task: str
     model: str  # where the model came from
@@ -214,7 +214,7 @@ class NeuronTable:
                 f"{_figure(row.test)}{bound}{_figure(row.cohen_d)}{_figure(row.correlation)}"
                 f"{row.n_on:>10,}  {_figure(row.twin_test, 6)}"
             )
-        tail = "± the bound on a test figure's error from binning; d Cohen's d, r correlation, test half"
+        tail = "± bounds the error from binning; d Cohen's d and r correlation on the test half"
         if self.twin is not None:
             tail += (
                 "\ntwin: the best neuron of the same architecture with random parameters "
@@ -261,11 +261,18 @@ class NeuronTable:
 
 def join(parts: Sequence[Scores]) -> Scores:
     """The scores of several sites along one axis of neurons."""
-    many = [np.concatenate([getattr(part, name) for part in parts], 1) for name in _PER_NEURON]
-    return Scores(*many, parts[0].n_on, parts[0].n_off)
 
+    def together(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts], 1)
 
-_PER_NEURON = ("auc", "auc_bound", "cohen_d", "correlation")
+    return Scores(
+        together("auc"),
+        together("auc_bound"),
+        together("cohen_d"),
+        together("correlation"),
+        parts[0].n_on,
+        parts[0].n_off,
+    )
 
 
 def _figure(value: float, width: int = 7) -> str:

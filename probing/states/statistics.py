@@ -43,7 +43,7 @@ class Sum(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Sums of y, y², yx and yx² over the bytes of each fold; x is centred and scaled by the pilot."""
+    """Sums of y, y², yx and yx² over the bytes of each fold, x centred and scaled by the pilot."""
 
     y: Sum  # (F, K)
     yy: Sum  # (F, K)

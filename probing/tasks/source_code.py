@@ -7,6 +7,7 @@ is also inside brackets. White space outside tokens belongs to no lexical class.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import tokenize
 from collections.abc import Iterable, Iterator
@@ -173,7 +174,7 @@ def _by_character(text: str, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
         change[closing + 1] -= 1
     depths[:, 1] = np.cumsum(change)[:-1]
     blocks = [*tokens.blocks, (len(text), 0)]
-    for (start, depth), (end, _) in zip(blocks, blocks[1:], strict=False):
+    for (start, depth), (end, _) in itertools.pairwise(blocks):
         depths[start:end, 0] = depth
     return lexical, depths
 

@@ -99,7 +99,7 @@ def curve(points: Sequence[tuple[int, float]]) -> str:
         marks += f'<text x="{x:.1f}" y="{height + 18}" text-anchor="middle">{tick:,.0f}</text>'
     end = place(steps[-1], bits[-1])
     return (
-        '<div class="histogram"><p class="keys">bits per byte on validation text, by training step; '
+        '<div class="histogram"><p class="keys">bits per byte on validation text by step; '
         f"last {bits[-1]:.3f}</p>"
         f'<svg viewBox="0 0 {width + 24} {height + floor}" role="img">{marks}'
         f'<polyline class="line" points="{line}"/>'

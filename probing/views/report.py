@@ -22,6 +22,7 @@ from probing.views.scale import LEVELS, Scale, palette, scale_of
 from probing.views.terminal import glyphs
 
 BARS = 56
+CLEAR = 0.05  # of AUC: a smaller lead over the twin makes no headline
 _STYLE = (Path(__file__).parent / "report.css").read_text()
 
 
@@ -85,16 +86,17 @@ its value.</p>
 
 
 def _headline(rows: Sequence[Row]) -> str:
-    """The clearest lead over the twin, in words that claim no more than was measured."""
+    """The concept with the clearest lead over the twin on the select half, and its test figure."""
     named = [row for row in rows if row.metric == "AUC" and row.neuron and not np.isnan(row.test)]
     if not named:
         return "No class could be scored"
-    best = max(named, key=lambda row: row.test - (0 if np.isnan(row.twin_test) else row.twin_test))
-    twin = "" if np.isnan(best.twin_test) else f", its random twin {best.twin_test:.2f}"
-    return (
-        f"Neuron {_text(best.neuron)} follows “{_text(best.concept)}” "
-        f'<span class="soft">with a test AUC of {best.test:.2f}{twin}</span>'
-    )
+    best = max(named, key=lambda row: row.select - (row.twin_test if row.twin_neuron else 0.5))
+    twin = f", a random twin’s best {best.twin_test:.2f}" if best.twin_neuron else ""
+    figures = f'<span class="soft">test AUC {best.test:.2f}{twin}</span>'
+    if best.test - (best.twin_test if best.twin_neuron else 0.5) < CLEAR:
+        return f"No neuron clearly leads its random twin {figures}"
+    concept = _text(_pretty(best.concept))
+    return f"Neuron {_text(best.neuron)} follows “{concept}” {figures}"
 
 
 def _facts(table: NeuronTable, facts: Mapping[str, str]) -> str:

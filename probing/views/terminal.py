@@ -58,8 +58,8 @@ def depth(colours: str = "auto", stream: TextIO | None = None) -> str:
     """
     if colours != "auto":
         return colours
-    stream = stream or sys.stdout
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+    shown_on = stream or sys.stdout
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not shown_on.isatty():
         return "none"
     return "24bit" if os.environ.get("COLORTERM") in ("truecolor", "24bit") else "256"
 

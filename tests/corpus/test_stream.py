@@ -228,3 +228,10 @@ def test_a_forgotten_prefetcher_stops_its_thread(split):
     while threads() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not threads()
+
+
+def test_a_stream_without_any_input_is_all_zeros(tmp_path):
+    stream = Stream(make_split(tmp_path, [3]), 3, 4, context=2)
+    batch = stream.batch(0, 0)
+    assert not any(part[:, 0].any() for part in batch)
+    assert batch.weights.sum() == 2

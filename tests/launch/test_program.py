@@ -35,11 +35,11 @@ if __name__ == "__main__":
     program.run(main)
 '''
 
-CONFIG = '''
+CONFIG = """
 from ml_collections import ConfigDict
 def get_config(size="big"):
     return ConfigDict({"model": {"hidden": {"big": 64, "tiny": 8}[size], "rate": .1, "on": True}})
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,10 @@ def say(folder, *flags):
     ("flags", "expected"),
     [
         (["--config=own.py"], "{'hidden': 64, 'on': True, 'rate': 0.1}"),
-        (["--config=own.py:tiny", "--noconfig.model.on"], "{'hidden': 8, 'on': False, 'rate': 0.1}"),
+        (
+            ["--config=own.py:tiny", "--noconfig.model.on"],
+            "{'hidden': 8, 'on': False, 'rate': 0.1}",
+        ),
         (
             ["--config", "own.py", "--config.model.hidden", "9", "--config.model.rate=1"],
             "{'hidden': 9, 'on': True, 'rate': 1.0}",

@@ -119,9 +119,7 @@ def test_an_empty_prompt_is_a_line_end(model):
 
 def test_no_value_recompiles(model):
     def generate(prompt, length, temperature, k, p, edit):
-        text(
-            model, prompt, length, temperature=temperature, top_k=k, top_p=p, edits=[edit], seed=k
-        )
+        text(model, prompt, length, temperature=temperature, top_k=k, top_p=p, edits=[edit], seed=k)
 
     generate(b"a", 65, 1.0, 3, 0.5, "0.c[1]=1")
     before = sampling._make._cache_size(), sampling._read._cache_size()

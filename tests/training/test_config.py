@@ -62,7 +62,9 @@ def test_a_wrong_field_is_named_with_what_it_may_be(changes, message):
 def test_a_misspelt_field_is_answered_with_the_one_that_was_meant():
     config = to_dict(from_config_dict(good()))
     config["optimizer"]["learnin_rate"] = 0.1
-    with pytest.raises(InputError, match="config.optimizer has no field 'learnin_rate'; did you me"):
+    with pytest.raises(
+        InputError, match=r"config\.optimizer has no field 'learnin_rate'; did you me"
+    ):
         from_config_dict(config)
 
 

@@ -1,4 +1,4 @@
-"""Optimizers: Muon acts on the matrices it should, decay on no vector, schedules end where they say."""
+"""Optimizers: Muon acts on the matrices it should, decay on no vector, schedules end as said."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from mlstm.model.language_model import ModelConfig, init_parameters
 from mlstm.training import optimizer as optimizers
 from mlstm.training.config import OptimizerConfig
 
-MODEL = ModelConfig(hidden=12, embedding=6, vocabulary=10, layers=2)
+MODEL = ModelConfig(hidden=12, embedding=6, vocabulary=10, layers=1)
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +58,13 @@ def test_muon_is_muon_on_the_flat_matrices_and_adam_elsewhere(parameters, gradie
             g, w = g.reshape(len(g), -1), w.reshape(len(w), -1)
         alone = flat_muon if matrix else adam
         state, want = alone.init({"w": w}), None
+        update = jax.jit(alone.update)
         for _ in range(2):
-            want, state = alone.update({"w": g}, state, {"w": w})
+            want, state = update({"w": g}, state, {"w": w})
         np.testing.assert_allclose(
             found[name].reshape(want["w"].shape), want["w"], rtol=2e-4, atol=2e-6, err_msg=name
         )
-    assert len(matrices) == 8
+    assert len(matrices) == 4
 
 
 def test_a_gate_stack_gets_an_orthogonal_update_as_one_matrix(parameters, gradient):
@@ -125,9 +126,7 @@ def test_clipping_bounds_each_element_then_the_whole(parameters, gradient):
     ("schedule", "middle"), [("constant", 1.0), ("linear", 0.55), ("cosine", 0.55)]
 )
 def test_a_schedule_warms_up_and_ends_at_its_final_fraction(schedule, middle):
-    config = OptimizerConfig(
-        learning_rate=2.0, schedule=schedule, warmup=10, final_fraction=0.1
-    )
+    config = OptimizerConfig(learning_rate=2.0, schedule=schedule, warmup=10, final_fraction=0.1)
     rate = optimizers.schedule(config, 110)
     assert float(rate(0)) == pytest.approx(0.2)
     assert float(rate(9)) == pytest.approx(2.0)

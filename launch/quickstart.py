@@ -1,0 +1,130 @@
+"""From nothing to the first named neurons: train, evaluate, sample, score, report.
+
+    python -m launch.quickstart                 # run it again to go on where it stopped
+
+It trains the config `quickstart` on the Python standard library, compares it with xz on held-out
+text, lets it write, and finds the neurons that follow strings, comments and indentation.
+"""
+
+import json
+from pathlib import Path
+
+from absl import flags
+
+from launch import program
+from launch.progress import ProgressLine
+
+_CONFIG = program.config_flag(required=False)
+_WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Folder of the run and its report.")
+
+
+def main(_) -> int:
+    import mlstm
+    from launch import shipped
+    from mlstm.training import config as configs
+    from mlstm.training import interrupts, loop
+
+    workdir = Path(_WORKDIR.value).expanduser()
+    config = configs.from_config_dict(_CONFIG.value or shipped.load("quickstart"))
+
+    _heading(f"1 of 4: training in {workdir}")
+    result = loop.run(config, workdir)
+    print(result)
+    if result.ended == "interrupted":
+        return interrupts.SAVED_AND_STOPPED
+    if result.ended == "not finite":
+        return 3
+
+    _heading("2 of 4: bits per byte of the test split, which it has never seen")
+    model = mlstm.load(workdir)
+    corpus = mlstm.Corpus.open(mlstm.corpus_of(workdir))
+    with ProgressLine("scoring and compressing", "bytes") as progress:
+        evaluation = mlstm.compare(
+            model, corpus.split("test"), text=f"{corpus.folder} (test)", progress=progress
+        )
+    print(evaluation)
+    program.save(str(workdir / "evaluation.json"), evaluation.to_json() + "\n")
+
+    _heading("3 of 4: what it writes, at temperature 0.7")
+    blocks = mlstm.generate(model, b"def ", 400, temperature=0.7)
+    written = b"def " + b"".join(block[0] for block in blocks)
+    print(
+        "".join(
+            c if c.isprintable() or c in "\n\t" else "�" for c in written.decode("utf-8", "replace")
+        )
+    )
+
+    _heading("4 of 4: which neurons follow which parts of the code")
+    table, report = _probe(model, corpus, workdir, evaluation)
+    print(table)
+    print("\n" + "\n".join(summary(evaluation, table, report, workdir)))
+    return 0
+
+
+def summary(evaluation, table, report: Path, workdir: Path) -> list[str]:
+    """The five lines that a person wants to read."""
+    score, others = evaluation.score, evaluation.compressed
+    best = [
+        f"{concept.split()[0] + ' neuron':<20}{_neuron(table.best(concept))}"
+        for concept in ("string", "comment", "indentation depth")
+    ]
+    return [
+        f"{'held-out text':<20}{score.bits_per_byte:.3f} bits per byte"
+        f"   (xz {others['xz']:.3f}, bz2 {others['bz2']:.3f} on the same bytes)",
+        *best,
+        f"{'report':<20}{report.resolve()}"
+        f"   next: python -m launch.sample --model={workdir} --prompt='class '",
+    ]
+
+
+def _neuron(row) -> str:
+    if not row.neuron:
+        return "none: the text has too little of it"
+    metric = "test AUC" if row.metric == "AUC" else "test r  "
+    return f"{row.neuron:<11}{metric} {row.test:.3f}   (random twin's best {row.twin_test:.3f})"
+
+
+def _probe(model, corpus, workdir: Path, evaluation):
+    import probing
+    from probing.examples import examples
+    from probing.views import report
+
+    data = probing.tasks.source_code(corpus.folder)
+    with ProgressLine("scoring neurons", "bytes") as progress:
+        table = probing.score_neurons(model, data, progress=progress)
+    output = workdir / "probe" / data.task
+    table.save(output / "results.json")
+    score = evaluation.score.bits_per_byte
+    report.write(
+        output / "report.html",
+        table,
+        examples(model, data, table),
+        facts={
+            "bits per byte": f"{score:.3f} on the test split, xz {evaluation.compressed['xz']:.3f}"
+        },
+        curve=_curve(workdir),
+        meaning=dict(data.meaning),
+    )
+    return table, output / "report.html"
+
+
+def _curve(workdir: Path) -> list[tuple[int, float]]:
+    """(step, bits per byte) of the validations of the training."""
+    entries = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return [
+        (entry["step"], entry["bits_per_byte"])
+        for entry in entries
+        if entry.get("kind") == "validation"
+    ]
+
+
+def _heading(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+def run() -> None:
+    program.run(main)
+
+
+if __name__ == "__main__":
+    run()

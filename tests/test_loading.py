@@ -1,0 +1,136 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mlstm
+from mlstm.checkpoint import Checkpoints
+from mlstm.errors import InputError
+from mlstm.model import language_model
+from mlstm.model.language_model import ModelConfig
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIG = ModelConfig(embedding=4, hidden=8, layers=2)
+DESCRIPTION = {
+    "format_version": 1,
+    "model": {"embedding": 4, "hidden": 8, "layers": 2},
+    "vocabulary": {"kind": "bytes"},
+    "cleaning": "none",
+}
+
+
+def parameters_of(step):
+    return language_model.init_parameters(CONFIG, jax.random.key(step))
+
+
+def write_run(folder, validations, **changes) -> Path:
+    """A run with one checkpoint for each step -> validation."""
+    checkpoints = Checkpoints(folder / "checkpoints")
+    for step, validation in validations.items():
+        state = {"parameters": parameters_of(step), "step": jnp.int32(step)}
+        checkpoints.save(step, state, validation=validation)
+    checkpoints.close()
+    (folder / "config.json").write_text(json.dumps(DESCRIPTION | changes))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("run"), {1: 3.0, 2: 2.0, 3: 2.5})
+
+
+def is_of_step(model, step) -> bool:
+    return model.step == step and jax.tree.all(
+        jax.tree.map(np.array_equal, model.parameters, parameters_of(step))
+    )
+
+
+def test_the_best_checkpoint_is_read(run):
+    model = mlstm.load(run)
+    assert is_of_step(model, 2)
+    assert model.config == CONFIG
+    assert model.origin == f"{run}, step 2"
+
+
+def test_a_step_is_read_when_asked_for(run):
+    assert is_of_step(mlstm.load(str(run), step=3), 3)
+
+
+def test_the_newest_checkpoint_is_read_where_nothing_was_validated(tmp_path):
+    assert is_of_step(mlstm.load(write_run(tmp_path, {1: None, 2: None})), 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format_version": 9}, "format_version 9; this version reads 1"),
+        ({"model": {"hiden": 8}}, "hiden"),
+        ({"model": {"cell": "perceptron"}}, "perceptron"),
+        ({"model": None}, 'no section "model"'),
+        ({"model": {"embedding": 4, "hidden": 9, "layers": 2}}, "config.json asks for"),
+        ({"vocabulary": {"kind": "runes"}}, "runes"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_named(run, tmp_path, changes, words):
+    (tmp_path / "config.json").write_text(json.dumps(DESCRIPTION | changes))
+    (tmp_path / "checkpoints").symlink_to(run / "checkpoints")
+    with pytest.raises(InputError, match=words):
+        mlstm.load(tmp_path)
+
+
+def test_what_is_no_run_is_named(run, tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        mlstm.load(tmp_path / "nothing")
+    with pytest.raises(InputError, match="not a run"):
+        mlstm.load(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        mlstm.load(tmp_path)
+    with pytest.raises(InputError, match=r"no checkpoint of step 9; there are 1, 2, 3"):
+        mlstm.load(run, step=9)
+
+
+def python(code: str) -> list[str]:
+    """What the code printed, in a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
+
+
+def test_running_a_model_needs_neither_training_nor_tensorboard(run):
+    found = python(
+        f"import sys, mlstm; model = mlstm.load({str(run)!r});"
+        "list(mlstm.generate(model, b'x', 3));"
+        "print(*sys.modules)"
+    )
+    assert "jax" in found
+    assert not {"tensorboard", "mlstm.training", "mlstm.training.optimizer"} & set(found)
+
+
+def test_running_a_model_works_without_our_use_of_optax(run):
+    """flax.nnx imports optax for itself; none of our modules may."""
+    found = python(
+        f"import sys, mlstm; model = mlstm.load({str(run)!r});"
+        "ours = [m for name, m in sys.modules.items() if name.startswith('mlstm')];"
+        "print(len(ours), *[m.__name__ for m in ours if 'optax' in vars(m)])"
+    )
+    assert int(found[0]) > 5
+    assert found[1:] == []
+
+
+def test_importing_mlstm_touches_neither_jax_nor_a_device():
+    found = python("import sys, mlstm; dir(mlstm); print(*sys.modules)")
+    assert not {"jax", "numpy", "flax"} & set(found)
+
+
+def test_every_public_name_is_there():
+    for name in mlstm.__all__:
+        assert getattr(mlstm, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = mlstm.nothing

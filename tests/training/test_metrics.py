@@ -1,0 +1,91 @@
+"""What a run writes about itself, and that a resumed one says nothing twice."""
+
+import io
+import json
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mlstm.training.metrics import Metrics, cut
+
+VALUES = {"bits_per_byte": 2.5, "bytes_per_second": 125_000.0, "skipped": 0}
+
+
+def write(folder, steps, start=0, terminal=None):
+    metrics = Metrics(folder, start, 100, terminal or io.StringIO())
+    for step in steps:
+        metrics.train(step, VALUES | {"bits_per_byte": float(step)}, {"0.f": (0.25, 0.5)}, 3671)
+    metrics.validation(steps[-1], 2.25, True)
+    metrics.samples(steps[-1], [b"one \xff", b"two"])
+    metrics.close()
+
+
+def test_a_resumed_run_has_no_step_twice(tmp_path):
+    write(tmp_path, [10, 20, 30])
+    write(tmp_path, [20, 30, 40], start=15)
+    found = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in found if line["kind"] == "train"] == [10, 20, 30, 40]
+    assert [line["step"] for line in found if line["kind"] == "validation"] == [40]
+
+
+def test_a_half_written_line_is_cut(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"ste')
+    cut(path, 5)
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+def test_tensorboard_reads_scalars_text_and_the_restart(tmp_path):
+    write(tmp_path, [10, 20, 30])
+    write(tmp_path, [20, 30], start=15)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    scalars = events.Scalars("train/bits_per_byte")
+    assert [s.step for s in scalars] == [10, 20, 30]
+    assert events.Scalars("gates/0.f below 0.1")[0].value == 0.25
+    assert events.Scalars("validation/bits_per_byte")[-1].value == 2.25
+    text = events.Tensors("samples")[-1].tensor_proto.string_val
+    assert b"two" in text[1]
+
+
+def test_the_progress_line_has_rate_and_time_left(tmp_path):
+    terminal = io.StringIO()
+    write(tmp_path, [10], terminal=terminal)
+    first = terminal.getvalue().splitlines()[0]
+    assert first == "step 10/100  10.000 bits/byte  125.0 kB/s  1:01:11 left"
+
+
+def test_on_a_terminal_the_progress_line_is_rewritten_in_place(tmp_path):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    write(tmp_path, [10, 20], terminal=terminal)
+    shown = terminal.getvalue()
+    assert shown.count("\r\x1b[K") == 2
+    assert shown.index("\n") > shown.index("step 20")
+
+
+def test_samples_are_a_file_of_their_own(tmp_path):
+    write(tmp_path, [10])
+    assert "two" in (tmp_path / "samples" / "10.txt").read_text()
+
+
+@pytest.mark.parametrize("broken", ["_lines", "_events"])
+def test_a_disk_that_fails_is_said_once_and_costs_lines_only(tmp_path, broken):
+    terminal = io.StringIO()
+    metrics = Metrics(tmp_path, 0, 100, terminal)
+
+    class Full:
+        def fail(self, *_):
+            raise OSError(28, "No space left on device")
+
+        write = add_event = flush = close = fail
+
+    getattr(metrics, broken).close()
+    setattr(metrics, broken, Full())
+    for step in (1, 2):
+        metrics.train(step, VALUES, {}, 1)
+    metrics.close()
+    assert terminal.getvalue().count("metrics cannot be written") == 1

@@ -1,0 +1,166 @@
+"""The step: what it computes, what it refuses to let in, and that meshes do not change it."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlstm.corpus.shards import open_source
+from mlstm.model import language_model
+from mlstm.training import setup as setups
+from mlstm.training.config import from_config_dict, to_dict
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_bytes(np.random.default_rng(0).integers(97, 105, 6000).astype(np.uint8).tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def corpus(text):
+    return open_source(text, text.parent / "corpus")
+
+
+def make(corpus, dtype=jnp.float32, **changes):
+    values = {
+        "model.hidden": 16,
+        "model.embedding": 8,
+        "data.source": "text.txt",
+        "data.batch": 8,
+        "data.window": 8,
+        "train.steps": 100,
+        "optimizer.learning_rate": 0.01,
+        "log.every": 4,
+    } | changes
+    tree = to_dict(setups.Config())
+    for name, value in values.items():
+        section, field = name.split(".")
+        tree[section][field] = value
+    return setups.make(from_config_dict(tree), corpus, dtype)
+
+
+def run(setup, steps):
+    state, losses = setup.create(), []
+    for step in range(steps):
+        batch = setup.stream.batch(0, step % setup.stream.windows)
+        state, metrics = setup.train_step(state, setup.place(batch))
+        losses.append(metrics.nats)
+    return state, np.array(jax.device_get(losses))
+
+
+def bits(tree):
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
+
+
+def test_the_loss_is_the_mean_nats_of_the_weighted_targets_with_carried_state(corpus):
+    setup = make(corpus, **{"optimizer.name": "sgd", "optimizer.learning_rate": 1e-30})
+    model = setup.config.model
+    parameters = setup.create().parameters
+    carry = language_model.initial_state(model, 8)
+    _, losses = run(setup, 3)
+    for window in range(3):
+        batch = setup.stream.batch(0, window)
+        out = language_model.forward(model, parameters, batch.ids, carry, reference=True)
+        nats = language_model.negative_log_likelihood(model, parameters, out.hidden, batch.targets)
+        carry = out.state
+        want = float(jnp.sum(nats)) if window == 0 else want + float(jnp.sum(nats))  # noqa: F821
+        assert losses[window] * 64 * (window + 1) == pytest.approx(want, rel=1e-5)
+
+
+def test_the_average_begins_anew_after_a_log(corpus):
+    setup = make(corpus, **{"log.every": 2})
+    one = make(corpus, **{"log.every": 1})
+    _, two_by_two = run(setup, 4)
+    _, each = run(one, 4)
+    np.testing.assert_allclose(two_by_two[1::2], (each[0::2] + each[1::2]) / 2, rtol=1e-5)
+
+
+def test_position_counts_windows_and_epochs(corpus):
+    setup = make(corpus)
+    state, _ = run(setup, setup.stream.windows + 2)
+    assert (int(state.position.epoch), int(state.position.window)) == (1, 2)
+
+
+def test_an_epoch_begins_with_a_zero_carry_as_resets_inside_the_loop_would_give(corpus):
+    setup = make(corpus)
+    inside = dataclasses.replace(setup, resets_inside=True)
+    steps = setup.stream.windows + 2
+    state, losses = run(setup, steps)
+    other, other_losses = run(inside, steps)
+    np.testing.assert_allclose(losses, other_losses, rtol=2e-5)
+    for a, b in zip(jax.tree.leaves(state.carry), jax.tree.leaves(other.carry), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def poisoned(setup, batch):
+    batch.weights[0, 0] = math.nan
+    return setup.place(batch)
+
+
+@pytest.mark.parametrize("on_nonfinite", ["skip", "stop"])
+def test_a_nonfinite_loss_changes_nothing_and_is_remembered(corpus, on_nonfinite):
+    setup = make(corpus, **{"train.on_nonfinite": on_nonfinite, "model.output_dropout": 0.1})
+    state, _ = run(setup, 2)
+    before = bits((state.parameters, state.optimizer, state.carry))
+    state, _ = setup.train_step(state, poisoned(setup, setup.stream.batch(0, 2)))
+    assert bits((state.parameters, state.optimizer, state.carry)) == before
+    assert (int(state.first_bad_step), int(state.skipped), int(state.step)) == (2, 1, 3)
+    state, metrics = setup.train_step(state, setup.place(setup.stream.batch(0, 3)))
+    changed = bits((state.parameters, state.optimizer, state.carry)) != before
+    assert changed == (on_nonfinite == "skip")
+    assert int(state.first_bad_step) == 2
+    assert math.isfinite(float(metrics.nats))
+
+
+def test_an_update_that_is_not_finite_never_reaches_the_parameters(corpus):
+    setup = make(corpus, **{"optimizer.name": "sgd", "optimizer.learning_rate": 3e38,
+                            "optimizer.schedule": "constant"})  # fmt: skip
+    state, _ = run(setup, 3)
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(state.parameters))
+    assert int(state.first_bad_step) >= 0
+
+
+def test_the_step_copies_nothing_from_the_host_and_compiles_once(corpus):
+    from jax._src import test_util
+
+    setup = make(corpus, **{"model.dropout": 0.1, "model.output_dropout": 0.1})
+    state = setup.create()
+    batches = [setup.place(setup.stream.batch(0, w)) for w in range(4)]
+    state, _ = setup.train_step(state, batches[0])
+    with jax.transfer_guard("disallow"), test_util.count_jit_and_pmap_lowerings() as count:
+        for batch in batches[1:]:
+            state, _ = setup.train_step(state, batch)
+    assert count() == 0
+
+
+def test_dropout_is_a_function_of_the_key_and_the_step_alone(corpus):
+    setup = make(corpus, **{"model.output_dropout": 0.5})
+    one, other = (run(setup, 3) for _ in range(2))
+    assert bits(one[0].parameters) == bits(other[0].parameters)
+    plain = run(make(corpus), 3)
+    assert not np.allclose(one[1], plain[1])
+
+
+@pytest.mark.parametrize("mesh", [(8, 1), (4, 2)])
+def test_a_mesh_gives_the_losses_of_one_device_over_50_steps_in_float64(corpus, mesh):
+    with jax.enable_x64(True):
+        _, want = run(make(corpus, jnp.float64), 50)
+        placed = {"mesh.data": mesh[0], "mesh.model": mesh[1]}
+        state, found = run(make(corpus, jnp.float64, **placed), 50)
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, want, rtol=0, atol=1e-9)
+        assert len(state.parameters["layers"]["0"]["wh"].sharding.device_set) == 8
+
+
+@pytest.mark.parametrize("mesh", [(8, 1), (4, 2)])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_mesh_gives_the_losses_of_one_device_over_3_steps_in_float32(corpus, mesh, optimizer):
+    named = {"optimizer.name": optimizer, "log.every": 1}
+    _, want = run(make(corpus, **named), 3)
+    _, found = run(make(corpus, **named, **{"mesh.data": mesh[0], "mesh.model": mesh[1]}), 3)
+    np.testing.assert_allclose(found, want, rtol=1e-5)
