@@ -64,7 +64,7 @@ def pytorch(config, parameters, tokens):
 
 
 def main():
-    flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    flags = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     flags.add_argument("--hidden", type=int, default=512)
     flags.add_argument("--tokens", type=int, default=256)
     flags.add_argument("--rounds", type=int, default=7)

@@ -39,7 +39,7 @@ def differs(ours, plain) -> float:
 
 
 def main():
-    flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    flags = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     for name, default in (("hidden", 512), ("batch", 64), ("window", 128), ("rounds", 7)):
         flags.add_argument(f"--{name}", type=int, default=default)
     flags.add_argument("--cell", default="multiplicative_lstm")

@@ -37,14 +37,17 @@ def main(_) -> None:
     import probing
     from mlstm.model import sites
     from probing.examples import examples
+    from probing.output import check_folder
     from probing.states.activations import check_sites
     from probing.views import report
 
     model = mlstm.load(_MODEL.value, _STEP.value)
     names = check_sites(model, _SITES.value or sites.primary(model.config))
-    data = getattr(probing.tasks, _TASK.value)(_DATA.value or _own_corpus(_MODEL.value))
+    data = getattr(probing.tasks, _TASK.value)(_DATA.value or mlstm.corpus_of(_MODEL.value))
     if _SHOW.value and _SHOW.value not in data.concepts:
         raise InputError(f"--show={_SHOW.value}: the concepts are {', '.join(data.concepts)}")
+    output = Path(_OUTPUT.value or Path(_MODEL.value) / "probe" / _TASK.value).expanduser()
+    check_folder(output)
     with ProgressLine("scoring neurons", "bytes") as progress:
         table = probing.score_neurons(
             model, data, names, twin_seed=_TWIN_SEED.value, progress=progress
@@ -53,7 +56,6 @@ def main(_) -> None:
     print(table)
     _print_sample(table, shown, _SHOW.value)
 
-    output = Path(_OUTPUT.value or Path(_MODEL.value) / "probe" / _TASK.value).expanduser()
     facts, curve = _training(Path(_MODEL.value).expanduser())
     table.save(output / "results.json")
     report.write(
@@ -79,17 +81,6 @@ def _print_sample(table, shown, concept: str | None) -> None:
     print(f"\n{example.document}, line {example.line}: {neuron} ({example.row.concept})")
     print(terminal.coloured(example.data, example.values, scale, colours=colours))
     print(terminal.bar(scale, colours=colours))
-
-
-def _own_corpus(workdir: str) -> str:
-    """Where the run's corpus lies; beside its config when the run was moved."""
-    from mlstm import loading
-
-    recorded = loading.read_config(workdir).get("data", {}).get("corpus")
-    for folder in (recorded, Path(workdir).expanduser() / "corpus"):
-        if folder and Path(folder).is_dir():
-            return str(folder)
-    raise InputError(f"{workdir}: its corpus {recorded} is not there; give a folder with --data")
 
 
 def _training(workdir: Path) -> tuple[dict[str, str], list[tuple[int, float]]]:

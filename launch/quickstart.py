@@ -8,6 +8,7 @@ text, lets it write, and finds the neurons that follow strings, comments and ind
 
 import json
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -25,7 +26,8 @@ def main(_) -> int:
     from mlstm.training import interrupts, loop
 
     workdir = Path(_WORKDIR.value).expanduser()
-    config = configs.from_config_dict(_CONFIG.value or shipped.load("quickstart"))
+    chosen: Any = _CONFIG.value or shipped.load("quickstart")
+    config = configs.from_config_dict(chosen)
 
     _heading(f"1 of 4: training in {workdir}")
     result = loop.run(config, workdir)

@@ -1,4 +1,4 @@
-"""The `--config` flag: where a config is found, and what is said when it or an override is wrong."""
+"""The `--config` flag: where a config is found, and what is said when something in it is wrong."""
 
 from __future__ import annotations
 

@@ -37,7 +37,19 @@ _HOMES = {
     "open_source": "mlstm.corpus.shards",
 }
 
-__all__ = list(_HOMES)
+__all__ = [
+    "Corpus",
+    "InputError",
+    "Model",
+    "ModelConfig",
+    "Score",
+    "compare",
+    "corpus_of",
+    "evaluate",
+    "generate",
+    "load",
+    "open_source",
+]
 __version__ = "0.1.0"
 
 

@@ -13,6 +13,7 @@ on the devices before it is saved and after it is restored; the JSON has one of 
 
 import hashlib
 import json
+import logging
 import math
 import shutil
 import sys
@@ -26,6 +27,11 @@ import orbax.checkpoint as ocp
 
 from mlstm.digests import digests
 from mlstm.errors import InputError
+
+# A failed write is logged with a traceback for each array; it also reaches us as an exception,
+# which is said in one line.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+logging.getLogger("asyncio").addFilter(lambda record: "OCDBT" not in str(record.exc_info))
 
 FORMAT_VERSION = 1
 TMP, DELETING, DAMAGED = ".orbax-checkpoint-tmp", ".deleting", ".damaged"
@@ -118,6 +124,8 @@ class Checkpoints:
             self._failed(step, error)
             return False
         self._delete_old()
+        # Of an earlier failure: its last writers may have outlived it.
+        self._remove_leftovers()
         return True
 
     def poll(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -11,11 +12,22 @@ from mlstm.errors import InputError
 def write_whole(path: str | os.PathLike, text: str) -> None:
     """Write text to a file, its folder made if need be. InputError where that cannot be done."""
     path = Path(path)
+    check_folder(path.parent)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(text, encoding="utf-8")
         os.replace(beside, path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def check_folder(folder: str | os.PathLike) -> None:
+    """Make a folder for results; InputError where none can be, before any work is done for it."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}: cannot be written: permission denied")

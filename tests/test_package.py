@@ -1,6 +1,7 @@
-"""The wheel, installed outside the checkout, beside strangers that have the names of our packages."""
+"""The wheel, installed outside the checkout, beside strangers of the same names as ours."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -30,7 +31,14 @@ def run(*command, **settings) -> str:
 def wheel(tmp_path_factory):
     pytest.importorskip("build")
     folder = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, REPOSITORY)
+    # From a copy: what an older build left in the checkout would be packed as well.
+    names = ("mlstm", "probing", "launch", "configs")
+    for name in names:
+        shutil.copytree(REPOSITORY / name, folder / "source" / name)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, folder / "source")
+    build = sys.executable, "-m", "build", "--wheel", "--no-isolation"
+    run(*build, "--outdir", folder, folder / "source")
     (built,) = folder.glob("*.whl")
     return built
 

@@ -51,6 +51,9 @@ class Choice(NamedTuple):
         return self
 
 
+SOFTMAX = Choice()
+
+
 def generate(
     model: Model,
     prompt: bytes,
@@ -98,13 +101,13 @@ def generate_ids(
     prompt: np.ndarray,
     length: int,
     *,
-    choice: Choice = Choice(),
+    choice: Choice = SOFTMAX,
     seed: int = 0,
     samples: int = 1,
     edits: Iterable[Edit | str] = (),
     block: int = 64,
 ) -> Iterator[np.ndarray]:
-    """`generate` on ids: a prompt (at least one id) to blocks (N, B) of int32. Raises InputError."""
+    """`generate` on ids: a prompt of one id or more to blocks (N, B) int32. Raises InputError."""
     choice.check()
     for name, value in (("length", length), ("samples", samples), ("block", block)):
         if value < 1:

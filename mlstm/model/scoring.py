@@ -1,4 +1,4 @@
-"""What a text costs under a model: the sum of its targets' nats, state carried from window to window.
+"""What a text costs under a model: its targets' nats, with state carried from window to window.
 
 Legend: T time, B streams.
 """
@@ -43,7 +43,7 @@ class Score:
     bytes: int
     """How many targets were counted."""
     bytes_per_second: float | None
-    """Without the first window, which may have had to be compiled; None when it was the only one."""
+    """Without the first window, which may have been compiled; None when it was the only one."""
 
     @property
     def bits_per_byte(self) -> float:

@@ -140,6 +140,8 @@ class _Run:
             self.saved = self.step
             say(f"{self.home} is finished already, at step {self.step}")
             return self._result("early" if self.step < self.setup.steps else "finished")
+        say(str(self.setup))
+        say(f"writing to {self.home}: checkpoints, metrics.jsonl, tensorboard, samples")
         if self.step:
             say(f"resuming from step {self.step} of {self.setup.steps}")
         self.interrupts.saving = True

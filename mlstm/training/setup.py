@@ -15,6 +15,7 @@ from mlstm.corpus.reading import Corpus
 from mlstm.corpus.shards import open_source
 from mlstm.corpus.stream import Batch, Stream
 from mlstm.errors import InputError
+from mlstm.model import language_model
 from mlstm.training import optimizer as optimizers
 from mlstm.training import state as states
 from mlstm.training.config import Config
@@ -37,6 +38,20 @@ class Setup:
     train_step: Any
     """(state, batch on the devices) -> (state, metrics); donates the state."""
     dtype: Any
+
+    def __str__(self) -> str:
+        model, mesh = self.config.model, self.config.mesh
+        return "\n".join(
+            [
+                str(self.corpus),
+                f"model: {model.cell}, {model.layers} x {model.hidden} units, "
+                f"{language_model.parameter_count(model):,} parameters",
+                f"training: {self.steps:,} steps of {self.stream.window_bytes:,} bytes "
+                f"({self.stream.windows:,} are one epoch), {self.config.optimizer.name}",
+                f"devices: mesh {mesh.data} x {mesh.model} of {jax.device_count()} "
+                f"({jax.devices()[0].device_kind})",
+            ]
+        )
 
     def create(self, parameters: Any = None) -> TrainState:
         """The state at step 0, on the mesh."""

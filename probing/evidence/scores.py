@@ -276,7 +276,7 @@ def join(parts: Sequence[Scores]) -> Scores:
 
 
 def _figure(value: float, width: int = 7) -> str:
-    text = "-" if np.isnan(value) else f"{value:.3f}"
+    text = "-" if np.isnan(value) else f"{value:.3f}" if abs(value) < 99 else ">99"
     return f"{text:>{width}}"
 
 

@@ -1,7 +1,8 @@
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlstm.model import encoding, language_model
 from mlstm.model.edits import edits
@@ -82,9 +83,7 @@ def test_packed_states_equal_those_of_one_text_at_a_time(lengths):
 def test_an_edit_reaches_every_packed_text():
     texts = texts_of([5, 17, 3])
     change = edits(CONFIG, ["0.c[2]=1.5"])
-    for text, states in zip(
-        texts, packed(texts, streams=2, window=4, edits=change), strict=True
-    ):
+    for text, states in zip(texts, packed(texts, streams=2, window=4, edits=change), strict=True):
         np.testing.assert_allclose(states["1.h"], alone(text, change)["1.h"], atol=1e-5)
 
 

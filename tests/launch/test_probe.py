@@ -1,0 +1,75 @@
+import json
+
+import pytest
+
+CODE = '''\
+"""What it is."""
+import os  # for the sake of it
+
+
+def f(x, *, y=(1, 2)):
+    "Say so."
+    if x:
+        return f"{x!r}" + 'a'
+    return [y, {3: 4.5}]
+'''
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("code")
+    for k in range(6):
+        (folder / f"m{k}.py").write_text(CODE.replace("f(x", f"f{k}(x") * (k + 1))
+    (folder / "broken.py").write_text("(")
+    return folder
+
+
+def test_a_table_a_sample_and_both_files_come_out(launch, trained_run, code, tmp_path):
+    done = launch(
+        "probe",
+        f"--model={trained_run}",
+        "--task=source_code",
+        f"--data={code}",
+        f"--output={tmp_path / 'out'}",
+        "--show=string",
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    printed = done.stdout.decode()
+    assert "(string)" in printed
+    assert "twin" in printed
+    assert "1 documents could not be labelled: broken.py" in printed
+    assert "\x1b[" not in printed
+    saved = json.loads((tmp_path / "out" / "results.json").read_text())
+    rows = {row["concept"]: row for row in saved["best"]}
+    assert {"string", "comment", "indentation depth", "position in line"} <= set(rows)
+    assert f"{rows['string']['test']:.3f}" in printed
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.rstrip().endswith("</html>")
+    assert f"{rows['string']['test']:.3f}" in page
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--model=no/such/run"], "no/such/run"),
+        (["--task=sentimental"], "source_code"),
+        (["--sites=0.q"], "0.c"),
+        (["--data=no/such/folder"], "no/such/folder"),
+        (["--show=irony"], "docstring"),
+        (["--data={empty}"], "no .py files"),
+        (["--data={comments}"], "at least 2"),
+        (["--output=/dev/null/x"], "cannot be written"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(launch, trained_run, code, tmp_path, flags, words):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "comments").mkdir()
+    (tmp_path / "comments" / "a.py").write_text("# one\n")
+    flags = [f.format(empty=tmp_path / "empty", comments=tmp_path / "comments") for f in flags]
+    given = {f"--model={trained_run}", f"--data={code}", f"--output={tmp_path / 'out'}"}
+    names = {flag.split("=")[0] for flag in flags}
+    done = launch("probe", *[g for g in sorted(given) if g.split("=")[0] not in names], *flags)
+    assert done.returncode == 2
+    assert words in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+    assert not list(tmp_path.glob("out/*"))

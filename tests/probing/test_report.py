@@ -1,0 +1,114 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import probing
+from mlstm.errors import InputError
+from probing.examples import choose, column, examples
+from probing.views import report
+
+VOID = {"meta", "br", "rect", "line", "circle"}
+
+
+class Page(HTMLParser):
+    """Checks nesting; gathers text and what would be fetched."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text, self.fetched, self.ids, self.links = [], "", [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href", "srcset", "data"):
+                (self.links if str(value).startswith("#") else self.fetched).append(value)
+            if name == "id":
+                self.ids.append(value)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        while tag in self.open and self.open[-1] in ("th", "td", "p") and self.open[-1] != tag:
+            self.open.pop()  # HTML closes these by itself
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def table(planted, digits):
+    return probing.score_neurons(planted, digits, "0.c")
+
+
+@pytest.fixture(scope="module")
+def shown(planted, digits, table):
+    return examples(planted, digits, table)
+
+
+@pytest.fixture(scope="module")
+def source(table, shown):
+    return report.page(
+        table, shown, facts={"bits": "<2.1>"}, curve=[(10, 5.0), (20, 4.0), (40, 3.5)]
+    )
+
+
+@pytest.fixture(scope="module")
+def page(source):
+    page = Page()
+    page.feed(source)
+    return page
+
+
+def test_the_page_is_whole_and_fetches_nothing(page, source):
+    assert page.open == []
+    assert page.fetched == []
+    assert not re.search(r"https?:|@import|url\(|<script", source)
+
+
+def test_text_of_the_documents_and_names_is_escaped(page, source):
+    assert "<doc" not in source
+    assert "<b>text" not in source
+    assert "<2.1>" in page.text
+    assert "drawn <b>text</b>" in page.text
+
+
+def test_every_concept_has_a_card_that_the_table_links_to(page, digits):
+    assert len(page.links) == len(digits.concepts)
+    assert {link[1:] for link in page.links} == set(page.ids)
+
+
+def test_the_best_neuron_its_figure_and_its_twins_are_there(page, table):
+    row = table.best("digit")
+    assert f"{row.test:.3f}" in page.text
+    assert f"{row.twin_test:.3f}" in page.text
+    assert row.neuron in page.text
+
+
+def test_the_passage_shows_the_bytes_of_a_test_document_with_its_labels(shown, digits, planted):
+    example = next(e for e in shown if e.row.concept == "digit")
+    tested = {d.name: d for d in digits.half("test")}
+    assert example.data in tested[example.document].data
+    assert (example.labels == np.isin(list(example.data), list(b"0123"))).all()
+    assert ((example.values > 0) == example.labels).all()
+
+
+def test_underlined_characters_are_those_of_the_concept(source, shown):
+    example = next(e for e in shown if e.row.concept == "digit")
+    card = source.split('id="digit"')[1].split("</article>")[0]
+    assert card.count(' on" title') == example.labels.sum()
+
+
+def test_a_passage_is_chosen_by_labels_from_the_test_half(digits):
+    passage = choose(digits, "coin")
+    assert digits.halves[passage.document] == 1
+    assert column(digits, passage.document, "coin")[passage.start : passage.end].any()
+    assert choose(digits, "never") is None
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(table, shown, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        report.write(tmp_path / "file" / "report.html", table, shown)

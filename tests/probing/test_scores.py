@@ -1,0 +1,164 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import mannwhitneyu, pearsonr
+
+import probing
+from mlstm.errors import InputError
+from probing.evidence import scores
+from probing.states import activations
+from probing.tasks import LabelledData, LabelledDocument
+
+
+def test_auc_from_bins_equals_mann_whitney_within_its_bound_and_is_exact_on_ranks():
+    draw = np.random.default_rng(0)
+    for scale in (0.0, 0.3, 3.0):
+        on, off = draw.normal(scale, 1, 400), draw.normal(0, 1, 900)
+        exact = mannwhitneyu(on, off).statistic / (400 * 900)
+        edges = np.quantile(off, np.arange(1, 32) / 32)
+        counts = [np.bincount(np.searchsorted(edges, part), minlength=32) for part in (on, off)]
+        area, bound = scores.auc(*counts)
+        assert abs(area - exact) <= bound < 0.03
+        every = np.sort(np.concatenate([on, off]))
+        ranks = [np.bincount(np.searchsorted(every, part), minlength=1300) for part in (on, off)]
+        assert scores.auc(*ranks) == (pytest.approx(exact, abs=1e-12), 0)
+
+
+def test_ties_count_half_as_in_mann_whitney():
+    on, off = np.array([3, 1, 1, 2]), np.array([1, 1, 2, 3, 0])
+    exact = mannwhitneyu(on, off).statistic / 20
+    counts = [np.bincount(part, minlength=4) for part in (on, off)]
+    assert scores.auc(*counts)[0] == pytest.approx(exact)
+
+
+@pytest.fixture(scope="module")
+def table(planted, digits):
+    return probing.score_neurons(planted, digits, "0.c,0.h")
+
+
+@pytest.fixture(scope="module")
+def states(planted, digits):
+    """All states and labels of both halves, gathered: what the table is checked against."""
+    out = [], []
+    for window in activations.stream(planted, digits, ("0.c", "0.h")):
+        both = np.concatenate([np.asarray(s) for s in window.states.values()], -1)
+        for half in (0, 1):
+            here = window.half == half
+            out[half].append(np.concatenate([both[here], window.labels[here]], -1))
+    return [np.concatenate(part) for part in out]
+
+
+def test_the_planted_neuron_is_found_first_and_scores_one(table):
+    row = table.best("digit")
+    assert row.neuron == "0.c[5]"
+    assert row.direction == 1
+    assert row.test > 0.999
+    assert row.test > row.twin_test + 0.01
+
+
+def test_a_neuron_that_is_lower_in_the_concept_scores_the_same(planted, digits):
+    flipped = tuple(
+        dataclasses.replace(d, classes=np.concatenate([~d.classes[:, :1], d.classes[:, 1:]], 1))
+        for d in digits.documents
+    )
+    data = dataclasses.replace(digits, documents=flipped)
+    row = probing.score_neurons(planted, data, "0.c", twin_seed=None).best("digit")
+    assert (row.neuron, row.direction) == ("0.c[5]", -1)
+    assert row.test > 0.999
+
+
+def test_labels_of_a_coin_give_a_test_auc_near_chance(table):
+    row = table.best("coin")
+    error = np.sqrt((row.n_on + row.n_off + 1) / (12 * row.n_on * row.n_off))
+    assert abs(row.test - 0.5) < 4 * error
+
+
+def test_every_figure_equals_scipy_on_the_gathered_states(table, states):
+    for half in (0, 1):
+        rows = states[half]
+        for neuron in range(1, 32, 3):
+            x = rows[:, neuron]
+            for k in (0, 1):
+                on = rows[:, 32 + k] == 1
+                exact = mannwhitneyu(x[on], x[~on]).statistic / (on.sum() * (~on).sum())
+                area = table.scores.auc[half, neuron, k]
+                assert abs(area - exact) <= table.scores.auc_bound[half, neuron, k] + 1e-9
+                pooled = ((x[on] - x[on].mean()) ** 2).sum() + ((x[~on] - x[~on].mean()) ** 2).sum()
+                d = (x[on].mean() - x[~on].mean()) / np.sqrt(pooled / (len(x) - 2))
+                assert table.scores.cohen_d[half, neuron, k] == pytest.approx(d, rel=1e-3, abs=1e-4)
+            r = pearsonr(x, rows[:, 35]).statistic
+            assert table.scores.correlation[half, neuron, 3] == pytest.approx(r, abs=1e-4)
+
+
+def test_selection_looks_at_the_select_half_alone(table):
+    changed = dataclasses.replace(table.scores, auc=table.scores.auc.copy())
+    changed.auc.flags.writeable = True
+    changed.auc[1] = np.random.default_rng(0).random(changed.auc[1].shape)
+    other = dataclasses.replace(table, scores=changed)
+    for row, moved in zip(table.rows(), other.rows(), strict=True):
+        assert (row.neuron, row.direction) == (moved.neuron, moved.direction)
+
+
+def test_the_halves_share_no_document_and_hold_all(digits):
+    select, test = ({d.name for d in digits.half(name)} for name in ("select", "test"))
+    assert not select & test
+    assert len(select) + len(test) == len(digits.documents)
+    sizes = [sum(len(d.data) for d in digits.half(name)) for name in ("select", "test")]
+    assert min(sizes) > 0.3 * sum(sizes)
+
+
+def test_every_byte_is_counted_once(table, digits):
+    assert table.scores.n_on[:, 3].sum() == digits.bytes
+    labelled = sum(d.classes[:, 0].sum() for d in digits.documents)
+    assert table.scores.n_on[:, 0].sum() == labelled
+
+
+def test_a_concept_that_never_appears_has_no_neuron(table):
+    row = table.best("never")
+    assert row.neuron == ""
+    assert np.isnan(row.test)
+    assert "no labelled byte" in str(table)
+
+
+def test_the_twin_has_other_parameters_of_the_same_shapes(planted):
+    twin = probing.random_twin(planted, 3)
+    ours, its = planted.parameters["layers"]["0"]["wx"], twin.parameters["layers"]["0"]["wx"]
+    assert ours.shape == its.shape
+    assert not np.allclose(ours, its)
+    again = probing.random_twin(planted, 3).parameters["layers"]["0"]["wx"]
+    assert (np.asarray(its) == np.asarray(again)).all()
+
+
+def test_the_json_is_strict_versioned_and_has_every_figure(table, tmp_path):
+    table.save(tmp_path / "deep" / "results.json")
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    saved = json.loads((tmp_path / "deep" / "results.json").read_text(), parse_constant=refuse)
+    assert saved["format_version"] == 1
+    assert saved["best"][0]["neuron"] == "0.c[5]"
+    assert np.shape(saved["neurons"]["auc"]) == (2, 32, 4)
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["results.json"]
+
+
+def test_an_unknown_site_is_refused_with_those_there_are(planted, digits):
+    with pytest.raises(InputError, match=r"0\.c"):
+        probing.score_neurons(planted, digits, "0.q")
+
+
+def test_data_without_a_label_or_with_one_document_is_refused(planted):
+    def data(count: int, on: bool) -> LabelledData:
+        labels = np.full((3, 1), on)
+        documents = [
+            LabelledDocument(str(k), b"abc", labels, np.zeros((3, 0), np.int32))
+            for k in range(count)
+        ]
+        return LabelledData("t", "here", ("x",), (), tuple(documents))
+
+    with pytest.raises(InputError, match="no labelled byte"):
+        probing.score_neurons(planted, data(2, False))
+    with pytest.raises(InputError, match="at least 2"):
+        probing.score_neurons(planted, data(1, True))
