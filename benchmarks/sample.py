@@ -31,7 +31,7 @@ def ours(config, parameters, tokens, block):
 def pytorch(config, parameters, tokens):
     """The same model as a plain PyTorch loop, or None where PyTorch is not installed."""
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
     folded = jax.tree.map(

@@ -67,13 +67,6 @@ def test_muon_is_muon_on_the_flat_matrices_and_adam_elsewhere(parameters, gradie
     assert len(matrices) == 4
 
 
-def test_a_gate_stack_gets_an_orthogonal_update_as_one_matrix(parameters, gradient):
-    config = dataclasses.replace(MUON, weight_decay=0.0)
-    update = leaves(updates_of(config, parameters, gradient, steps=1))["layers/0/wh"]
-    singular = np.linalg.svd(np.asarray(update).reshape(12, 48), compute_uv=False)
-    assert singular.max() / singular.min() < 2  # of the gradient it is far more
-
-
 def test_adam_has_its_own_rate_beside_muon(parameters, gradient):
     one = leaves(updates_of(MUON, parameters, gradient))
     other = leaves(
