@@ -34,15 +34,21 @@ def pytorch(config, parameters, tokens):
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
-    folded = jax.tree.map(
-        lambda x: torch.from_numpy(np.array(x)), language_model.fold(config, parameters)
-    )
     hidden = config.hidden
+    folded = language_model.fold(config, parameters)
     layer, readout = folded["layers"]["0"], folded["readout"]
-    table_m, table_z = layer["inputs"]["m"], layer["inputs"]["z"].reshape(-1, 4 * hidden)
-    wmh_t = layer["weights"]["wmh"].T.contiguous()
-    wh_t = layer["weights"]["wh"].reshape(hidden, 4 * hidden).T.contiguous()
-    out_t, bias = readout["w"].T.contiguous(), readout["b"]
+
+    def tensor(x):
+        return torch.from_numpy(np.array(x))
+
+    def transposed(pieces):
+        whole = np.concatenate(pieces, axis=-1)
+        return tensor(whole.reshape(hidden, -1)).T.contiguous()
+
+    table_m, table_z = (tensor(layer["inputs"][k]) for k in ("m", "z"))
+    table_z = table_z.reshape(-1, 4 * hidden)
+    wmh_t, wh_t = (transposed(layer["weights"][k]) for k in ("wmh", "wh"))
+    out_t, bias = transposed(readout["w"]), tensor(readout["b"])
     linear = torch.nn.functional.linear
 
     @torch.inference_mode()

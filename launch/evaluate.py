@@ -43,7 +43,11 @@ def find_text(workdir: str, data: str | None, split: str | None):
 
 def main(_) -> None:
     import mlstm
+    from mlstm.output import check_folder, write_whole
 
+    figures = Path(_JSON.value).expanduser() if _JSON.value else None
+    if figures:
+        check_folder(figures.parent)
     model = mlstm.load(_MODEL.value, _STEP.value)
     split, text = find_text(_MODEL.value, _DATA.value, _SPLIT.value)
     with ProgressLine("scoring and compressing", "bytes") as progress:
@@ -51,8 +55,8 @@ def main(_) -> None:
             model, split, text=text, reset_every=_RESET_EVERY.value, progress=progress
         )
     print(result)
-    if _JSON.value:
-        program.save(_JSON.value, result.to_json() + "\n")
+    if figures:
+        write_whole(figures, result.to_json() + "\n")
 
 
 def run() -> None:

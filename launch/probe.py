@@ -6,7 +6,6 @@
 Prints a table and a coloured sample; writes results.json and report.html to the output folder.
 """
 
-import json
 from pathlib import Path
 
 from absl import flags
@@ -35,11 +34,11 @@ _COLOUR = flags.DEFINE_enum(
 def main(_) -> None:
     import mlstm
     import probing
+    from mlstm.loading import validation_curve
     from mlstm.model import sites
-    from probing.examples import examples
-    from probing.output import check_folder
+    from mlstm.output import check_folder
+    from probing import results
     from probing.states.activations import check_sites
-    from probing.views import report
 
     model = mlstm.load(_MODEL.value, _STEP.value)
     names = check_sites(model, _SITES.value or sites.primary(model.config))
@@ -52,16 +51,15 @@ def main(_) -> None:
         table = probing.score_neurons(
             model, data, names, twin_seed=_TWIN_SEED.value, progress=progress
         )
-    shown = examples(model, data, table)
+    curve = validation_curve(_MODEL.value)
+    facts = {}
+    if curve:
+        best = min(bits for _, bits in curve)
+        facts["bits per byte"] = f"{best:.3f} on validation text, the best of the training"
+    written = results.write(output, model, data, table, facts=facts, curve=curve)
     print(table)
-    _print_sample(table, shown, _SHOW.value)
-
-    facts, curve = _training(Path(_MODEL.value).expanduser())
-    table.save(output / "results.json")
-    report.write(
-        output / "report.html", table, shown, facts=facts, curve=curve, meaning=dict(data.meaning)
-    )
-    print(f"\nresults  {output / 'results.json'}\nreport   {output / 'report.html'}")
+    _print_sample(table, written.examples, _SHOW.value)
+    print(f"\nresults  {written.json}\nreport   {written.report}")
 
 
 def _print_sample(table, shown, concept: str | None) -> None:
@@ -81,26 +79,6 @@ def _print_sample(table, shown, concept: str | None) -> None:
     print(f"\n{example.document}, line {example.line}: {neuron} ({example.row.concept})")
     print(terminal.coloured(example.data, example.values, scale, colours=colours))
     print(terminal.bar(scale, colours=colours))
-
-
-def _training(workdir: Path) -> tuple[dict[str, str], list[tuple[int, float]]]:
-    """What the run's log says: the last figure for the head, and the curve of validation."""
-    curve = []
-    try:
-        lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    except OSError:
-        return {}, []
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # a line that was being written
-        if entry.get("kind") == "validation":
-            curve.append((entry["step"], entry["bits_per_byte"]))
-    if not curve:
-        return {}, []
-    best = min(bits for _, bits in curve)
-    return {"bits per byte": f"{best:.3f} on validation text, the best of the training"}, curve
 
 
 def run() -> None:

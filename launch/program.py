@@ -6,7 +6,6 @@ interrupt is then answered in one line from the first moment on.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
@@ -80,19 +79,6 @@ def config_flag(required: bool = True) -> flags.FlagHolder:
         sys.argv[0] if caller == "__main__" else caller, flags.FLAGS["config"]
     )
     return holder
-
-
-def save(path: str, text: str) -> None:
-    """Write a file beside its name, then rename it: it is whole or not there."""
-    target = Path(path).expanduser()
-    part = target.with_name(target.name + ".part")
-    try:
-        part.write_text(text)
-        part.replace(target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise InputError(f"{target}: cannot be written: {error.strerror}") from error
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -6,7 +6,6 @@ It trains the config `quickstart` on the Python standard library, compares it wi
 text, lets it write, and finds the neurons that follow strings, comments and indentation.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ _WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Folder of the run 
 def main(_) -> int:
     import mlstm
     from launch import shipped
+    from mlstm.output import write_whole
     from mlstm.training import config as configs
     from mlstm.training import interrupts, loop
 
@@ -45,7 +45,7 @@ def main(_) -> int:
             model, corpus.split("test"), text=f"{corpus.folder} (test)", progress=progress
         )
     print(evaluation)
-    program.save(str(workdir / "evaluation.json"), evaluation.to_json() + "\n")
+    write_whole(workdir / "evaluation.json", evaluation.to_json() + "\n")
 
     _heading("3 of 4: what it writes, at temperature 0.7")
     blocks = mlstm.generate(model, b"def ", 400, temperature=0.7)
@@ -88,36 +88,22 @@ def _neuron(row) -> str:
 
 def _probe(model, corpus, workdir: Path, evaluation):
     import probing
-    from probing.examples import examples
-    from probing.views import report
+    from mlstm.loading import validation_curve
+    from probing import results
 
     data = probing.tasks.source_code(corpus.folder)
     with ProgressLine("scoring neurons", "bytes") as progress:
         table = probing.score_neurons(model, data, progress=progress)
-    output = workdir / "probe" / data.task
-    table.save(output / "results.json")
-    score = evaluation.score.bits_per_byte
-    report.write(
-        output / "report.html",
+    bits, xz = evaluation.score.bits_per_byte, evaluation.compressed["xz"]
+    written = results.write(
+        workdir / "probe" / data.task,
+        model,
+        data,
         table,
-        examples(model, data, table),
-        facts={
-            "bits per byte": f"{score:.3f} on the test split, xz {evaluation.compressed['xz']:.3f}"
-        },
-        curve=_curve(workdir),
-        meaning=dict(data.meaning),
+        facts={"bits per byte": f"{bits:.3f} on the test split, xz {xz:.3f}"},
+        curve=validation_curve(workdir),
     )
-    return table, output / "report.html"
-
-
-def _curve(workdir: Path) -> list[tuple[int, float]]:
-    """(step, bits per byte) of the validations of the training."""
-    entries = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    return [
-        (entry["step"], entry["bits_per_byte"])
-        for entry in entries
-        if entry.get("kind") == "validation"
-    ]
+    return table, written.report
 
 
 def _heading(text: str) -> None:

@@ -5,6 +5,7 @@ Reading one needs neither an optimizer nor TensorBoard.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -96,6 +97,18 @@ def corpus_of(path: str | os.PathLike) -> Path:
         if folder and Path(folder).is_dir():
             return Path(folder)
     raise InputError(f"{path}: its corpus {recorded} is not there; give a text with --data")
+
+
+def validation_curve(path: str | os.PathLike) -> list[tuple[int, float]]:
+    """(step, bits per byte) of the validations in a run's log so far; empty without a log."""
+    curve = []
+    with contextlib.suppress(OSError):
+        for line in (Path(path).expanduser() / "metrics.jsonl").read_text().splitlines():
+            with contextlib.suppress(ValueError):  # a line that is being written
+                entry = json.loads(line)
+                if entry.get("kind") == "validation":
+                    curve.append((entry["step"], entry["bits_per_byte"]))
+    return curve
 
 
 def _model_config(description: dict[str, Any], file: Path) -> ModelConfig:

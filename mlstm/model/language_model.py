@@ -245,8 +245,20 @@ def fold(config: ModelConfig, parameters: dict) -> dict:
         inputs = cell.input_weights()
         if layer == 0:
             inputs = cell.inputs(inputs, module.embedding[...])
-        layers[str(layer)] = {"weights": cell.weights(), "inputs": inputs}
-    return {"layers": layers, "readout": parameters["readout"]}
+        layers[str(layer)] = {"weights": jax.tree.map(_pieces, cell.weights()), "inputs": inputs}
+    readout = parameters["readout"]
+    return {"layers": layers, "readout": {"w": _pieces(readout["w"]), "b": readout["b"]}}
+
+
+def _pieces(w: jax.Array) -> tuple[jax.Array, ...]:
+    """A weight cut along its outputs. XLA's CPU backend runs the product of one vector with a
+    matrix on one core, and two such products on two; other backends want one product."""
+    pieces = 4 if jax.default_backend() == "cpu" and w.shape[-1] % 256 == 0 else 1
+    return tuple(jnp.split(w, pieces, axis=-1))
+
+
+def _times(x: jax.Array, pieces: tuple[jax.Array, ...], products: str) -> jax.Array:
+    return jnp.concatenate([recurrence.dot(x, w, products) for w in pieces], axis=-1)
 
 
 def step(
@@ -266,11 +278,12 @@ def step(
             cell,
             state[layer],
             now,
-            lambda name, x, weights=weights: recurrence.dot(x, weights[name], config.products),
+            lambda name, x, weights=weights: _times(x, weights[name], config.products),
             _of_layer(layer, edits),
             None,
             None,
         )
         states.append(new)
         hidden = new["h"]
-    return logits(folded, hidden, config.products), tuple(states)
+    readout = folded["readout"]
+    return _times(hidden, readout["w"], config.products) + readout["b"], tuple(states)

@@ -136,7 +136,7 @@ def read_prompt(
     config: ModelConfig, folded: dict, prompt: np.ndarray, edits: dict | None = None
 ) -> tuple[jax.Array, tuple]:
     """Step through a prompt (N,), N >= 1: the logits (1, V) of what follows, and the state."""
-    dtype = folded["readout"]["w"].dtype
+    dtype = folded["readout"]["b"].dtype
     carry = (
         jnp.zeros((1, config.vocabulary), dtype),
         language_model.initial_state(config, 1, dtype),

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlstm.model.sites import Neuron, parse_site
-from probing.output import write_whole
+from mlstm.output import write_whole
 from probing.states.statistics import Summary
 from probing.tasks.labelled import HALVES
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from mlstm.model.sites import parse_neuron
+from mlstm.output import write_whole
 from probing.evidence.scores import NeuronTable, Row
 from probing.examples import Example
-from probing.output import write_whole
 from probing.states.statistics import Summary
 from probing.views import charts
 from probing.views.scale import LEVELS, Scale, palette, scale_of

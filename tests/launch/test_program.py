@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from mlstm.errors import InputError
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 PROGRAM = '''
@@ -178,12 +176,3 @@ def test_help_is_the_programs_own_and_exit_code_0(folder):
     assert "--config:" in result.stdout
     assert "--do:" in result.stdout
     assert "--alsologtostderr" not in result.stdout
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    from launch import program
-
-    program.save(str(tmp_path / "out.json"), "{}")
-    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
-    with pytest.raises(InputError, match="cannot be written"):
-        program.save(str(tmp_path / "no" / "out.json"), "{}")

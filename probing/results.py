@@ -1,0 +1,50 @@
+"""What a probing leaves on disk: the figures as JSON, and the report to look at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlstm.loading import Model
+from probing.evidence.scores import NeuronTable
+from probing.examples import Example, examples
+from probing.tasks.labelled import LabelledData
+from probing.views import report
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where the files are, and the passages that the report shows."""
+
+    json: Path
+    report: Path
+    examples: list[Example]
+
+
+def write(
+    folder: str | os.PathLike,
+    model: Model,
+    data: LabelledData,
+    table: NeuronTable,
+    *,
+    facts: Mapping[str, str] | None = None,
+    curve: Sequence[tuple[int, float]] = (),
+) -> Results:
+    """Write results.json and report.html; facts and curve as in `views.report.write`.
+
+    InputError where the folder cannot be written.
+    """
+    folder = Path(folder)
+    results = Results(folder / "results.json", folder / "report.html", examples(model, data, table))
+    table.save(results.json)
+    report.write(
+        results.report,
+        table,
+        results.examples,
+        facts=facts,
+        curve=curve,
+        meaning=dict(data.meaning),
+    )
+    return results
