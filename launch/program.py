@@ -6,6 +6,7 @@ interrupt is then answered in one line from the first moment on.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
 
 BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
-# What a person can mend without reading a traceback: rights, a read-only or a full disk.
-_DISK_TROUBLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+# What a person can mend without reading a traceback: rights, a read-only or a full disk, a name.
+_DISK_TROUBLE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENAMETOOLONG,
+}
 
 
 def run(main: Callable[[list[str]], int | None]) -> NoReturn:
@@ -35,6 +43,12 @@ def run(main: Callable[[list[str]], int | None]) -> NoReturn:
     code 2; Ctrl-C is one line and 130; a reader that went away (`| head`) is silent and 141.
     """
     name = Path(sys.argv[0]).stem
+
+    def whole(arguments: list[str]) -> int | None:
+        code = main(arguments)
+        _flush()  # here, where a full disk or a closed pipe is still answered
+        return code
+
     # XLA reads this once, when jaxlib is loaded: warnings about its own passes are not the user's.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, interrupted_while_importing):
@@ -44,7 +58,7 @@ def run(main: Callable[[list[str]], int | None]) -> NoReturn:
 
         if {"-h", "-help", "--help"} & set(sys.argv[1:]):
             _help(main, name)
-        app.run(main, flags_parser=_parse)
+        app.run(whole, flags_parser=_parse)
     except InputError as error:
         _fail(name, str(error))
     except KeyboardInterrupt:
@@ -52,13 +66,14 @@ def run(main: Callable[[list[str]], int | None]) -> NoReturn:
         _say(f"{name}: interrupted")
         # At once: threads of XLA may be in the middle of the work that was interrupted, and what
         # Python does at its end would take away what they stand on.
+        _remove_temporary()
         os._exit(INTERRUPTED)
     except BrokenPipeError:
         _leave(BROKEN_PIPE)
     except OSError as error:
-        if error.errno not in _DISK_TROUBLE or error.filename is None:
+        if error.errno not in _DISK_TROUBLE:
             raise
-        _fail(name, f"{error.filename}: {error.strerror}")
+        _fail(name, f"{error.filename or 'the output'}: {error.strerror}")
     raise AssertionError("absl's app.run always ends in SystemExit")
 
 
@@ -107,9 +122,19 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
     """KeyboardInterrupt, but during an import leave at once; see `interrupted_while_importing`."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            _remove_temporary()
             interrupted_while_importing()
         frame = frame.f_back
     raise KeyboardInterrupt
+
+
+def _remove_temporary() -> None:
+    """What `os._exit` would leave on the disk. A module that is not imported, or only in part, has
+    made nothing."""
+    remove_all = getattr(sys.modules.get("mlstm.corpus.temporary"), "remove_all", None)
+    if remove_all:
+        remove_all()
 
 
 def _one_line(error: flags.Error) -> str:
@@ -145,17 +170,21 @@ def _fail(name: str, message: str) -> NoReturn:
 
 
 def _say(line: str) -> None:
-    try:
-        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        _flush()
+    with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
-    except OSError:
-        pass
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # it is None where the shell closed it
+        sys.stdout.flush()
 
 
 def _leave(code: int) -> NoReturn:
     """Exit; what is still in a pipe that nobody reads is dropped without a word."""
     try:
-        sys.stdout.flush()
+        _flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)

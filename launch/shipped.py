@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -25,15 +26,17 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Path:
-    """The file that `name` means: a path that exists, else a shipped config of that name.
+    """The file that `name` means: a path that exists, else a shipped config, which may be called
+    NAME, NAME.py or configs/NAME.py. Any other path means its own file alone.
 
     Raises InputError where there is neither.
     """
     path = Path(name)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     stem = path.name.removesuffix(".py")
-    if path.parent.name in ("", "configs") and stem in names():
+    shipped = (Path(stem), Path(f"{stem}.py"), Path("configs", f"{stem}.py"))
+    if path in shipped and stem in names():
         return FOLDER / f"{stem}.py"
     close = difflib.get_close_matches(stem, names(), 1, 0.5)
     advice = f"did you mean {close[0]!r}?" if close else f"shipped configs: {', '.join(names())}"

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 
 from mlstm.corpus import vocabulary as vocabularies
+from mlstm.corpus.reading import Corpus
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model import language_model
@@ -75,12 +76,18 @@ def load(path: str | os.PathLike, step: int | None = None) -> Model:
     folder = Path(path).expanduser()
     description = read_config(folder)
     config = _model_config(description, folder / "config.json")
+    vocabulary = vocabularies.from_json(description.get("vocabulary"))
+    if vocabulary.size != config.vocabulary:
+        raise InputError(
+            f"{folder / 'config.json'}: model.vocabulary is {config.vocabulary}, the vocabulary "
+            f"has {vocabulary.size} symbols"
+        )
     parameters, step, _ = read_parameters(folder / "checkpoints", "best" if step is None else step)
     _check_shapes(config, parameters, f"{folder}, step {step}")
     return Model(
         config,
         parameters,
-        vocabularies.from_json(description.get("vocabulary")),
+        vocabulary,
         description.get("cleaning", "none"),
         f"{folder}, step {step}",
         step,
@@ -90,13 +97,21 @@ def load(path: str | os.PathLike, step: int | None = None) -> Model:
 def corpus_of(path: str | os.PathLike) -> Path:
     """The folder of the corpus that a run was trained on; beside its config if the run was moved.
 
-    Raises InputError when it is not there any more.
+    Raises InputError when it is not there any more, or is another text by now.
     """
-    recorded = read_config(path).get("data", {}).get("corpus")
-    for folder in (recorded, Path(path).expanduser() / "corpus"):
+    data = read_config(path).get("data")
+    recorded = data if isinstance(data, dict) else {}
+    for folder in (recorded.get("corpus"), Path(path).expanduser() / "corpus"):
         if folder and Path(folder).is_dir():
+            if Corpus.open(folder).digest != recorded.get("digest"):
+                raise InputError(
+                    f"{folder}: no longer the text that {path} was trained on (its digest "
+                    "differs); give a text with --data"
+                )
             return Path(folder)
-    raise InputError(f"{path}: its corpus {recorded} is not there; give a text with --data")
+    raise InputError(
+        f"{path}: its corpus {recorded.get('corpus')} is not there; give a text with --data"
+    )
 
 
 def validation_curve(path: str | os.PathLike) -> list[tuple[int, float]]:

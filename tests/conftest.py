@@ -1,10 +1,16 @@
-"""Shared fixtures. Eight CPU devices are forced before JAX starts, so that mesh tests run anywhere."""
+"""Shared fixtures. Eight CPU devices are forced before JAX starts: mesh tests run anywhere."""
 
 import os
 from pathlib import Path
 
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+# Tests compile much and compute little: LLVM's slower passes are left out.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+    ]
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mlstm.corpus import manifest as manifests
+from mlstm.corpus.files import user_path
 from mlstm.corpus.manifest import shard_files
 from mlstm.corpus.vocabulary import Bytes, from_json
 from mlstm.errors import InputError
@@ -26,7 +28,7 @@ class Corpus:
     def open(cls, folder) -> "Corpus":
         """Raises InputError when `folder` is no prepared corpus, or a file has another size than
         its manifest says. Contents are compared by `verify` alone: it reads all of them."""
-        folder = Path(folder).expanduser()
+        folder = user_path(folder)
         manifest = manifests.read(folder)
         manifests.check_sizes(manifest, folder)
         return cls(folder, manifest)
@@ -62,9 +64,15 @@ class Corpus:
             )
         return Split(self, name)
 
-    def verify(self) -> None:
-        """Compares the sha256 of every file; InputError names the first that differs."""
-        for name, file in manifests.files(self.manifest).items():
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Compares the sha256 of every file; InputError names the first that differs.
+
+        Opening a corpus does not do this: it takes a second for each gigabyte or so. `progress`
+        is called with the bytes read so far and in all.
+        """
+        files = manifests.files(self.manifest)
+        total, done = sum(file["size"] for file in files.values()), 0
+        for name, file in files.items():
             path = self.folder / name
             try:
                 with open(path, "rb") as stream:
@@ -74,8 +82,13 @@ class Corpus:
             if found != file["sha256"]:
                 raise InputError(
                     f"{path} was changed: its sha256 is not the manifest's; "
-                    "prepare the corpus again"
+                    "prepare the corpus again (--overwrite)"
                 )
+            done += file["size"]
+            if progress:
+                progress(done, total)
+        for name in self.splits:
+            self.split(name)
 
     def __str__(self) -> str:
         lines = [f"corpus {self.folder}"]
@@ -198,9 +211,13 @@ def _windows(ids: np.ndarray, width: int) -> np.ndarray:
 def _starts(path: Path, shard: dict[str, Any]) -> np.ndarray:
     try:
         starts = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except ValueError as error:
+    except (EOFError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error}); prepare the corpus again") from error
     fit = starts.shape == (shard["documents"],) and starts.dtype == np.int64
-    if not fit or (len(starts) and not (starts[0] >= 0 and starts[-1] < shard["ids"])):
-        raise InputError(f"{path}: damaged: not document starts; prepare the corpus again")
+    if fit and len(starts):
+        fit = starts[0] >= 0 and starts[-1] < shard["ids"] and (starts[1:] > starts[:-1]).all()
+    if not fit:
+        raise InputError(
+            f"{path}: damaged: not ascending starts of documents; prepare the corpus again"
+        )
     return starts

@@ -2,15 +2,14 @@
 
 import hashlib
 import os
-import platform
 import re
 import sysconfig
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from mlstm.corpus.files import SUFFIXES, read_chunks, text_name
+from mlstm.corpus.files import compression, read_chunks, refuse_archive, text_name, user_path
 from mlstm.errors import InputError
 
 PYTHON_STDLIB = "python_stdlib"
@@ -62,24 +61,26 @@ class TextFile:
 
     def length(self) -> int | None:
         """Bytes of text; None for a compressed file: it has to be read through to know."""
-        return None if self.path.suffix in SUFFIXES else self.size
+        return None if compression(self.path) else self.size
 
     def chunks(self) -> Iterator[tuple[bytes, int]]:
         """Yields (bytes, source bytes read so far), in bounded memory. Raises InputError."""
         return read_chunks(self.path)
 
 
-def documents(source: str | os.PathLike) -> Iterator[Document | TextFile]:
+def documents(source: str | os.PathLike) -> Iterator[TextFile]:
     """The documents of a source, always in the same order.
 
     "python_stdlib": see `python_stdlib`. A file is one document. A folder: every regular file
     below it, in the order of the relative paths; hidden files and folders are left out, and a
-    folder that symbolic links reach again is read once. Raises InputError.
+    folder that symbolic links reach again is read once. A name has no compression suffix, unless
+    two files would have the same name then. Raises InputError.
     """
     if str(source) == PYTHON_STDLIB:
         return python_stdlib()
     path = _existing(source)
     if path.is_file():
+        refuse_archive(path)
         size = path.stat().st_size
         if not size:
             raise InputError(f"{path} is empty: there is no text in it")
@@ -89,23 +90,6 @@ def documents(source: str | os.PathLike) -> Iterator[Document | TextFile]:
     if (path / "manifest.json").exists():
         raise InputError(f"{path} is a prepared corpus already; raw text is wanted here")
     return _folder(path)
-
-
-def describe(source: str | os.PathLike) -> dict[str, Any]:
-    """What a manifest says of its source: enough to see that it is another one."""
-    if str(source) == PYTHON_STDLIB:
-        return {
-            "kind": PYTHON_STDLIB,
-            "implementation": platform.python_implementation(),
-            "version": platform.python_version(),
-        }
-    path = _existing(source)
-    name = path.resolve().name
-    if path.is_dir():
-        files = list(documents(path))
-        size = sum(file.size for file in files)
-        return {"kind": "folder", "name": name, "files": len(files), "size": size}
-    return {"kind": "file", "name": name, "size": path.stat().st_size}
 
 
 def split_by_name(name: str, fractions: Sequence[float] = FRACTIONS) -> str:
@@ -160,7 +144,10 @@ def _folder(root: Path) -> Iterator[TextFile]:
     files = sorted(_files(root, "", _not_hidden), key=lambda file: file.path.as_posix())
     if not files:
         raise InputError(f"{root}: no files in this folder (hidden ones do not count)")
-    return iter(files)
+    times = Counter(text_name(file.name) for file in files)
+    for file in files:
+        name = text_name(file.name)
+        yield file if times[name] > 1 else replace(file, name=name)
 
 
 def _not_hidden(name: str, folder: bool) -> bool:
@@ -185,23 +172,24 @@ def _files(folder: Path, prefix: str, wanted, seen: set | None = None) -> Iterat
         if entry.is_dir():
             yield from _files(path, name + "/", wanted, seen)
         elif entry.is_file():
-            yield TextFile(text_name(name), path, entry.stat().st_size)
+            yield TextFile(name, path, entry.stat().st_size)
         elif entry.is_symlink():
-            yield TextFile(text_name(name), path, 0)
+            yield TextFile(name, path, 0)
 
 
 def _existing(source: str | os.PathLike) -> Path:
     if not str(source):
         raise InputError(f"no source given: name a file, a folder or {PYTHON_STDLIB}")
-    path = Path(source).expanduser()
+    path = user_path(source)
     try:
         path.stat()
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file or folder (the embedded corpus is named {PYTHON_STDLIB})"
         ) from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{str(path)!r} cannot be read: {reason}") from error
     return path
 
 

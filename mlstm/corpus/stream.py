@@ -77,6 +77,7 @@ class Stream:
         rows = rows or slice(None)
         T, column = self.window, window * self.window
         first_B = self._begin_B[rows] + column
+        past_TB = None
         weights_TB = np.ones((T, len(first_B)), np.float32)
         if self._whole_from <= column <= self._whole_to - T:  # nothing to mask: nearly always
             stop_B = first_B + T
@@ -88,12 +89,16 @@ class Stream:
             block_BT = self._padded(first_B, count_B)
             time_T1 = np.arange(T)[:, None]
             before_B = self._unweighted_B[rows] - column
-            weights_TB[(time_T1 < before_B) | (time_T1 >= count_B)] = 0
+            past_TB = time_T1 >= count_B
+            weights_TB[(time_T1 < before_B) | past_TB] = 0
         block_TB = block_BT.T.astype(np.int32, order="C")
+        ids_TB = block_TB[:-1]
+        if past_TB is not None:  # a stream's last target is not one of its inputs
+            ids_TB = np.where(past_TB, np.int32(0), ids_TB)
         resets_TB = self._resets(first_B, stop_B)
         if window == 0:
             resets_TB[0] = stop_B > first_B
-        return Batch(block_TB[:-1], block_TB[1:], weights_TB, resets_TB)
+        return Batch(ids_TB, block_TB[1:], weights_TB, resets_TB)
 
     def _padded(self, first_B: np.ndarray, count_B: np.ndarray) -> np.ndarray:
         """(B, T + 1): the inputs of each stream and, one later, their targets; then zeros."""

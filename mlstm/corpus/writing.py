@@ -1,6 +1,7 @@
 """Documents to shards on disk, one split at a time, able to take back the last document."""
 
 import array
+import contextlib
 import hashlib
 import io
 import json
@@ -85,9 +86,10 @@ class SplitWriter:
         return self.shards
 
     def abandon(self) -> None:
-        """Closes what is open, finishing nothing."""
+        """Closes what is open, finishing nothing: that it cannot be written is no matter now."""
         for shard in self._open:
-            shard.stream.close()
+            with contextlib.suppress(OSError):
+                shard.stream.close()
 
     def _next(self) -> None:
         number = len(self.shards) + len(self._open)

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 Arrays = Mapping[str, jax.Array]
+Dot = Callable[[jax.Array, jax.Array], jax.Array]
 Product = Callable[[str, jax.Array], jax.Array]
 SiteCall = Callable[[str, jax.Array], jax.Array]
 
@@ -100,7 +101,7 @@ class Cell(nnx.Module):
         return self._normalised(self.input_gates) | {"b": self.b[...]}
 
     @staticmethod
-    def inputs(weights: Arrays, x: jax.Array) -> Arrays:
+    def inputs(weights: Arrays, x: jax.Array, dot: Dot) -> Arrays:
         """What depends on the input x (..., F) alone, under the names that `step` reads."""
         raise NotImplementedError
 
@@ -123,12 +124,9 @@ class MultiplicativeLSTM(Cell):
     recurrent_gates: ClassVar = {"wmh": (), "wh": (4,)}
 
     @staticmethod
-    def inputs(weights: Arrays, x: jax.Array) -> Arrays:
+    def inputs(weights: Arrays, x: jax.Array, dot: Dot) -> Arrays:
         """x (..., F) to m (..., H) and z (..., 4, H)."""
-        return {
-            "m": x @ weights["wmx"],
-            "z": jnp.tensordot(x, weights["wx"], 1) + weights["b"],
-        }
+        return {"m": dot(x, weights["wmx"]), "z": dot(x, weights["wx"]) + weights["b"]}
 
     @staticmethod
     def step(state: Arrays, inputs: Arrays, product: Product, site: SiteCall) -> Arrays:
@@ -149,9 +147,9 @@ class LSTM(Cell):
     recurrent_gates: ClassVar = {"wh": (4,)}
 
     @staticmethod
-    def inputs(weights: Arrays, x: jax.Array) -> Arrays:
+    def inputs(weights: Arrays, x: jax.Array, dot: Dot) -> Arrays:
         """x (..., F) to z (..., 4, H)."""
-        return {"z": jnp.tensordot(x, weights["wx"], 1) + weights["b"]}
+        return {"z": dot(x, weights["wx"]) + weights["b"]}
 
     @staticmethod
     def step(state: Arrays, inputs: Arrays, product: Product, site: SiteCall) -> Arrays:

@@ -18,6 +18,8 @@ from mlstm.errors import InputError
 from mlstm.model.sites import Neuron, check_neuron, parse_neuron
 
 OPERATIONS = ("=", "+=", "*=")
+LARGEST = 1e6
+"""Of an edit's value; states are of the order of 1, and float32 must hold what edits add up to."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,16 +47,18 @@ def parse_edit(text: str) -> Edit:
         value = float(match[3])
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f'"{match[3]}" in the edit "{text}" is not a finite number')
+    if not abs(value) < LARGEST:  # nor a NaN
+        raise InputError(f'"{match[3]}" in the edit "{text}" is not a number below {LARGEST:g}')
     return Edit(neuron, match[2], value)
 
 
-def edits(config, changes: Iterable[Edit | str]) -> dict[str, dict[str, jax.Array]] | None:
+def edits(config, changes: str | Iterable[Edit | str]) -> dict[str, dict[str, jax.Array]] | None:
     """Arrays for a list of edits, applied in its order: {site: {"keep": (H,), "add": (H,)}}.
 
     Raises InputError for a site or unit that the model lacks. None when there are no edits.
     """
+    if isinstance(changes, str):
+        changes = [changes]
     arrays: dict[str, dict[str, np.ndarray]] = {}
     for change in changes:
         change = parse_edit(change) if isinstance(change, str) else change

@@ -23,6 +23,7 @@ from mlstm.errors import InputError
 from mlstm.model import recurrence
 from mlstm.model.cells import CELLS
 from mlstm.model.recurrence import Controls, Plan, Weights
+from mlstm.model.sites import check_site
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +45,8 @@ class ModelConfig:
     output_dropout: float = 0.0
     """Share of the units dropped before the readout, in training."""
     products: str = "float32"
-    """"bfloat16" rounds the operands of the recurrent products and of the readout; sums, states
-    and parameters stay float32."""
+    """ "bfloat16" rounds the operands of every matrix product, of the gradient's too; sums, states
+    and parameters stay float32. "float32" does not become TF32 on a GPU."""
 
     def check(self) -> "ModelConfig":
         """Return self, or raise InputError that names the field and what it may be."""
@@ -54,13 +55,19 @@ class ModelConfig:
         if self.products not in ("float32", "bfloat16"):
             raise InputError(f'model.products is "{self.products}"; it may be float32 or bfloat16')
         for name in ("vocabulary", "embedding", "hidden", "layers"):
-            if getattr(self, name) < 1:
-                raise InputError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"model.{name} is {value}; it must be a whole number above 0")
         for name in ("dropout", "output_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(
                     f"model.{name} is {getattr(self, name)}; it is a share from 0 to below 1"
                 )
+        if self.dropout and self.layers == 1:
+            raise InputError(
+                f"model.dropout is {self.dropout} but acts between layers, and there is one; "
+                "model.output_dropout acts before the readout"
+            )
         if not math.isfinite(self.forget_bias):
             raise InputError(f"model.forget_bias is {self.forget_bias}; it must be finite")
         return self
@@ -190,7 +197,11 @@ def forward(
 
     Returns:
       Output with hidden (T, B, H), the state after the last step, and emitted {name: (T, B, H)}.
+
+    Raises InputError for a site that the model lacks, in `emit` or `edits`.
     """
+    for site in (*emit, *(edits or ())):
+        check_site(config, site)
     module = _module(config, parameters)
     keys = [None] * config.layers
     if dropout_key is not None:
@@ -244,15 +255,25 @@ def fold(config: ModelConfig, parameters: dict) -> dict:
         cell = module.layers[str(layer)]
         inputs = cell.input_weights()
         if layer == 0:
-            inputs = cell.inputs(inputs, module.embedding[...])
-        layers[str(layer)] = {"weights": jax.tree.map(_pieces, cell.weights()), "inputs": inputs}
+            inputs = cell.inputs(inputs, module.embedding[...], _dot_of(config))
+        weights = {name: _pieces(config, w) for name, w in cell.weights().items()}
+        layers[str(layer)] = {"weights": weights, "inputs": inputs}
     readout = parameters["readout"]
-    return {"layers": layers, "readout": {"w": _pieces(readout["w"]), "b": readout["b"]}}
+    return {"layers": layers, "readout": {"w": _pieces(config, readout["w"]), "b": readout["b"]}}
 
 
-def _pieces(w: jax.Array) -> tuple[jax.Array, ...]:
-    """A weight cut along its outputs. XLA's CPU backend runs the product of one vector with a
-    matrix on one core, and two such products on two; other backends want one product."""
+def _dot_of(config: ModelConfig):
+    return functools.partial(recurrence.dot, products=config.products)
+
+
+def _pieces(config: ModelConfig, w: jax.Array) -> tuple[jax.Array, ...]:
+    """A weight in the type of its products, cut along its outputs.
+
+    XLA's CPU backend runs the product of one vector with a matrix on one core, and two such
+    products on two; other backends want one product.
+    """
+    if config.products == "bfloat16":
+        w = w.astype(jnp.bfloat16)
     pieces = 4 if jax.default_backend() == "cpu" and w.shape[-1] % 256 == 0 else 1
     return tuple(jnp.split(w, pieces, axis=-1))
 
@@ -273,7 +294,7 @@ def step(
         if layer == 0:
             now = jax.tree.map(lambda table: table[ids], inputs)
         else:
-            now = cell.inputs(inputs, hidden)
+            now = cell.inputs(inputs, hidden, _dot_of(config))
         new, _ = recurrence.masked_step(
             cell,
             state[layer],

@@ -63,13 +63,50 @@ class Result(NamedTuple):
     emitted: dict[str, jax.Array]
 
 
-def dot(x: jax.Array, w: jax.Array, products: str, contract: int = 1) -> jax.Array:
-    """x times w over the last `contract` axes of x and the first of w; summed in x's own type."""
-    axes = tuple(range(x.ndim - contract, x.ndim)), tuple(range(contract))
-    if products == "bfloat16":
-        x_low, w_low = x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)
-        return lax.dot_general(x_low, w_low, (axes, ((), ())), preferred_element_type=x.dtype)
-    return lax.dot_general(x, w, (axes, ((), ())))
+def contract(a: jax.Array, b: jax.Array, axes, products: str) -> jax.Array:
+    """Sum a times b over axes = (axes of a, axes of b), in the type of a.
+
+    "bfloat16" rounds both operands, and sums in float32; "float32" is meant: no TF32.
+    """
+
+    def exact(a, b):
+        return lax.dot_general(a, b, (axes, ((), ())), precision=lax.Precision.HIGHEST)
+
+    def rounded(a, b):
+        low = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
+        return lax.dot_general(*low, (axes, ((), ())), preferred_element_type=jnp.float32)
+
+    def rounded_first(a, b):
+        return exact(*(lax.reduce_precision(x.astype(jnp.float32), 8, 7) for x in (a, b)))
+
+    if products != "bfloat16":
+        return exact(a, b)
+    if axes[0][0] == 0:
+        # XLA's CPU backend has no bfloat16 product over leading axes in some loops (0.10: "DotThunk
+        # BF16 x BF16 = F32"). The same numbers without it:
+        return lax.platform_dependent(a, b, cpu=rounded_first, default=rounded)
+    return rounded(a, b)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def dot(x: jax.Array, w: jax.Array, products: str) -> jax.Array:
+    """x (..., N) times w (N, ...); the products of the gradient are rounded in the same way."""
+    return contract(x, w, ((x.ndim - 1,), (0,)), products)
+
+
+def _dot_forward(x, w, products):
+    return dot(x, w, products), (x, w)
+
+
+def _dot_backward(products, operands, g):
+    x, w = operands
+    leading, trailing = tuple(range(x.ndim - 1)), tuple(range(x.ndim - 1, g.ndim))
+    dx = contract(g, w, (trailing, tuple(range(1, w.ndim))), products)
+    dw = contract(x, g, (leading, leading), products)
+    return dx.astype(x.dtype), dw.astype(w.dtype)
+
+
+dot.defvjp(_dot_forward, _dot_backward)
 
 
 def edited(value: jax.Array, edit: dict[str, jax.Array] | None) -> jax.Array:
@@ -82,8 +119,10 @@ def edited(value: jax.Array, edit: dict[str, jax.Array] | None) -> jax.Array:
 def masked_step(cell, state, inputs, product, edits, mask, reset):
     """One step of the cell with its resets, edits and mask; returns the new state and all sites.
 
-    A reset starts the step from the zero state; a masked step carries the state unchanged.
+    A reset starts the step from the zero state; a masked step carries the state unchanged,
+    whether it is reset or not.
     """
+    entering = state
     if reset is not None:
         state = {k: jnp.where(reset[:, None], 0, v) for k, v in state.items()}
     sites = {}
@@ -94,7 +133,7 @@ def masked_step(cell, state, inputs, product, edits, mask, reset):
 
     new = cell.step(state, inputs, product, site)
     if mask is not None:
-        new = {k: jnp.where(mask[:, None], v, state[k]) for k, v in new.items()}
+        new = {k: jnp.where(mask[:, None], v, entering[k]) for k, v in new.items()}
     return new, sites
 
 
@@ -129,7 +168,7 @@ def scan_plain(plan: Plan, weights: Weights, features, state, edits, controls: C
         x, ids, mask, reset = now
         if x is None:
             x = jnp.take(weights.embedding, ids, axis=0)
-        inputs = cell.inputs(weights.inputs, x)
+        inputs = _input_terms(plan, weights.inputs, x)
         new, sites = masked_step(cell, state, inputs, product, edits, mask, reset)
         return new, (new["h"], {name: sites[name] for name in plan.emit})
 
@@ -149,14 +188,15 @@ class _Kept(NamedTuple):
     products: Any
 
 
-def _input_terms(plan, weights, features):
-    """The input terms of every symbol (V, ...), or of every step (T, B, ...)."""
-    return plan.cell.inputs(weights.inputs, weights.embedding if features is None else features)
+def _input_terms(plan, weights, x):
+    """The cell's input terms for x (..., F)."""
+    return plan.cell.inputs(weights, x, functools.partial(dot, products=plan.products))
 
 
 def _forward(plan, weights, features, state, edits, controls):
     cell = plan.cell
-    terms = _input_terms(plan, weights, features)
+    # One row for each symbol, or one for each step.
+    terms = _input_terms(plan, weights.inputs, weights.embedding if features is None else features)
     if plan.products == "bfloat16":  # cast once, not in every step
         recurrent = jax.tree.map(lambda w: w.astype(jnp.bfloat16), weights.recurrent)
     else:
@@ -190,7 +230,8 @@ def _scan_forward(plan, weights, features, state, edits, controls):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _known_product(products, x, result, transposed):
-    """`result`, known to be x times a weight; its gradient goes to x through the transpose."""
+    """`result` (B, ...), known to be x (B, N) times a weight (N, ...); its gradient goes to x
+    through `transposed` (..., N)."""
     return result
 
 
@@ -199,8 +240,9 @@ def _known_forward(products, x, result, transposed):
 
 
 def _known_backward(products, transposed, cotangent):
-    dx = dot(cotangent, transposed, products, contract=cotangent.ndim - 1)
-    return dx, cotangent, None
+    outputs = cotangent.ndim - 1
+    axes = tuple(range(1, 1 + outputs)), tuple(range(outputs))
+    return contract(cotangent, transposed, axes, products), cotangent, None
 
 
 _known_product.defvjp(_known_forward, _known_backward)
@@ -253,24 +295,21 @@ def _scan_backward(plan, residuals, cotangents):
             reverse=True,
         )
         drecurrent = {
-            name: lax.dot_general(
-                operands[name].astype(low or operands[name].dtype),
-                dproducts[name].astype(low or operands[name].dtype),
-                (((0, 1), (0, 1)), ((), ())),
-                preferred_element_type=w.dtype,
-            )
-            for name, w in weights.recurrent.items()
+            name: contract(operands[name], dproducts[name], ((0, 1), (0, 1)), plan.products)
+            for name in weights.recurrent
         }
         if features is None:
             _, pull_inputs = jax.vjp(
-                lambda w, table: cell.inputs(w, table[controls.ids]),
+                lambda w, table: _input_terms(plan, w, table[controls.ids]),
                 weights.inputs,
                 weights.embedding,
             )
             dinput_weights, dembedding = pull_inputs(dinputs)
             dfeatures = None
         else:
-            _, pull_inputs = jax.vjp(cell.inputs, weights.inputs, features)
+            _, pull_inputs = jax.vjp(
+                functools.partial(_input_terms, plan), weights.inputs, features
+            )
             dinput_weights, dfeatures = pull_inputs(dinputs)
             dembedding = None
         new = Weights(drecurrent, dinput_weights, dembedding)

@@ -1,8 +1,9 @@
 """Generation as compiled loops: one reads the prompt, one makes a block of tokens.
 
-How many ids are read and made, temperature, k, p and the values of edits are data: no other value
-recompiles. The random numbers of a block are drawn before its loop, each from the seed, the token's
-place in the text and the sample's number: the block size changes nothing but when text is shown.
+How many ids are read and made, temperature, k, p and the values of edits are data: other values do
+not recompile; beginning to filter by k or by p does. The random numbers of a block are drawn before
+its loop, each from the seed, the token's place in the text and the sample's number: the block size
+changes nothing but when text is shown.
 
 Legend: B samples, V vocabulary, N tokens of a block.
 """
@@ -10,7 +11,6 @@ Legend: B samples, V vocabulary, N tokens of a block.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mlstm.loading import Model
 
 PROMPT_CHUNK = 1024
+HOTTEST = 1000
+"""Of a temperature: far beyond it all tokens are alike, and float32 ends."""
 
 
 class Choice(NamedTuple):
@@ -36,14 +38,16 @@ class Choice(NamedTuple):
     temperature: float = 1.0
     """What the logits are divided by; 0 takes the likeliest token."""
     top_k: int = 0
-    """Keep the k likeliest tokens; 0 keeps all."""
+    """Keep the k likeliest tokens, and what ties with the last of them; 0 keeps all."""
     top_p: float = 1.0
     """Keep the fewest likeliest tokens whose probabilities reach p (Holtzman et al. 2020)."""
 
     def check(self) -> Choice:
         """Return self, or raise InputError that says what each may be."""
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise InputError(f"temperature is {self.temperature}; it must be 0 (argmax) or more")
+        if not 0 <= self.temperature <= HOTTEST:
+            raise InputError(
+                f"temperature is {self.temperature}; it must be from 0 (argmax) to {HOTTEST}"
+            )
         if self.top_k < 0:
             raise InputError(f"top_k is {self.top_k}; it must be 1 or more, or 0 to keep all")
         if not 0 < self.top_p <= 1:
@@ -112,6 +116,12 @@ def generate_ids(
     for name, value in (("length", length), ("samples", samples), ("block", block)):
         if value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
+    # As one type, so that 0 and 0.0 are one compilation; more than all tokens is all.
+    choice = Choice(
+        float(choice.temperature), min(choice.top_k, config.vocabulary), float(choice.top_p)
+    )
     if len(prompt) == 0:
         raise InputError("the prompt is empty; at least one id is needed to start from")
     arrays = edit_arrays(config, edits)

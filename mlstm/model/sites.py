@@ -41,7 +41,7 @@ class Neuron:
 
 def parse_site(text: str) -> Site:
     """ "0.c" -> Site(0, "c"). Raises InputError when it is no such name."""
-    match = re.fullmatch(r"\s*(\d+)\.([a-z]+)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,9})\.([a-z]+)\s*", text)
     if match is None:
         raise InputError(f'"{text}" is not a site: write a layer and a state, as in "0.c"')
     return Site(int(match[1]), match[2])
@@ -49,7 +49,7 @@ def parse_site(text: str) -> Site:
 
 def parse_neuron(text: str) -> Neuron:
     """ "0.c[17]" -> Neuron(Site(0, "c"), 17). Raises InputError when it is no such name."""
-    match = re.fullmatch(r"\s*(\d+\.[a-z]+)\s*\[\s*(\d+)\s*\]\s*", text)
+    match = re.fullmatch(r"\s*(\d+\.[a-z]+)\s*\[\s*(\d{1,9})\s*\]\s*", text)
     if match is None:
         raise InputError(f'"{text}" is not a neuron: write a site and a unit, as in "0.c[17]"')
     return Neuron(parse_site(match[1]), int(match[2]))

@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlstm.errors import InputError
 from mlstm.model import language_model as lm
+from mlstm.model import recurrence
+from mlstm.model.cells import MultiplicativeLSTM
+from mlstm.model.recurrence import Controls, Plan, Weights
 from mlstm.model.sites import sites
 
 MLSTM = lm.ModelConfig(vocabulary=11, embedding=5, hidden=8)
@@ -145,21 +149,58 @@ def test_edits_may_differ_from_text_to_text():
         assert_equal(everything(config, False, given), everything(config, True, given), 1e-10)
 
 
-def test_bfloat16_products_keep_float32_states_and_stay_near_float32():
-    config = lm.ModelConfig(hidden=64)
-    given = problem(config, 24, 4, False, False, False, jnp.float32)
-    exact = everything(config, False, given)
-    low = everything(changed(config, products="bfloat16"), False, given)
-    plain_low = everything(changed(config, products="bfloat16"), True, given)
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(low))
-    for a, b in zip(jax.tree.leaves(low), jax.tree.leaves(exact), strict=True):
-        difference = float(jnp.abs(a - b).max() / jnp.abs(b).max())
-        assert difference < 0.1
-    assert_equal(low[0], plain_low[0], 1e-2)
-    assert any(
-        float(jnp.abs(a - b).max()) > 0
-        for a, b in zip(jax.tree.leaves(low[0]), jax.tree.leaves(exact[0]), strict=True)
-    ), "the products were not rounded at all"
+def test_bfloat16_rounds_forward_and_backward_alike_and_keeps_float32():
+    exact_config = lm.ModelConfig(hidden=64, layers=2)
+    low_config = changed(exact_config, products="bfloat16")
+    given = problem(exact_config, 24, 4, False, False, False, jnp.float32)
+    exact = everything(exact_config, False, given)
+    fast, plain = (everything(low_config, reference, given) for reference in (False, True))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(fast))
+    assert_equal(fast, plain, 2e-2)
+    for (path, low), plain_low, high in zip(
+        jax.tree_util.tree_leaves_with_path(fast[1]),
+        jax.tree.leaves(plain[1]),
+        jax.tree.leaves(exact[1]),
+        strict=True,
+    ):
+        error = float(jnp.abs(low - high).max() / jnp.abs(high).max())
+        assert 1e-5 < error < 0.1, jax.tree_util.keystr(path)
+        between = float(jnp.abs(low - plain_low).max() / jnp.abs(high).max())
+        assert between < error, "rounded otherwise than the plain scan"
+
+
+def test_weight_gradients_of_bfloat16_products_are_summed_in_float32():
+    given = problem(changed(MLSTM, products="bfloat16"), 20, 4, False, False, False, jnp.float32)
+    _, (gradients, _, _) = everything(changed(MLSTM, products="bfloat16"), False, given)
+    for name, leaf in (
+        ("readout", gradients["readout"]["w"]),
+        ("wh", gradients["layers"]["0"]["wh"]),
+        ("wx", gradients["layers"]["0"]["wx"]),
+    ):
+        rounded = leaf.astype(jnp.bfloat16).astype(jnp.float32)
+        assert float(jnp.mean(rounded == leaf)) < 0.1, name
+
+
+def test_features_and_their_weights_have_the_plain_gradient():
+    with jax.enable_x64(True):
+        given = problem(MLSTM, 1, 1, False, False, False, jnp.float64)
+        layer = given["parameters"]["layers"]["0"]
+        weights = Weights(
+            {k: layer[k] for k in ("wmh", "wh")}, {k: layer[k] for k in ("wmx", "wx", "b")}, None
+        )
+        features = jax.random.normal(jax.random.key(1), (21, 3, 5), jnp.float64)
+        state = {k: jnp.ones((3, 8), jnp.float64) for k in ("h", "c")}
+
+        def loss(scan, weights, features):
+            controls = Controls(None, None, None)
+            result = scan(Plan(MultiplicativeLSTM), weights, features, state, {}, controls)
+            return jnp.sin(result.hidden).sum()
+
+        fast, plain = (
+            jax.jit(jax.grad(functools.partial(loss, scan), (0, 1)))(weights, features)
+            for scan in (recurrence.scan, recurrence.scan_plain)
+        )
+        assert_equal(fast, plain, 1e-10)
 
 
 def test_a_leading_axis_of_seeds_is_vmap():
@@ -186,6 +227,41 @@ def test_a_masked_step_carries_the_state_unchanged():
     for name in ("h", "c"):
         np.testing.assert_allclose(output.state[0][name][1], short.state[0][name][1], atol=1e-6)
     np.testing.assert_array_equal(output.hidden[3:, 1], output.hidden[[2, 2, 2], 1])
+    resets = ~mask
+    both = run(given["ids"], given["state"], mask=mask, resets=resets)
+    np.testing.assert_array_equal(both.hidden, output.hidden)
+
+
+def test_a_site_that_is_not_there_is_refused_and_never_ignored():
+    given = problem(MLSTM, 3, 1, False, False, False, jnp.float32)
+    run = functools.partial(lm.forward, MLSTM, given["parameters"], given["ids"], given["state"])
+    one = {"keep": jnp.ones(8), "add": jnp.ones(8)}
+    for wrong in ({"emit": ("9.c",)}, {"emit": ("0.z",)}, {"edits": {"1.c": one}}):
+        with pytest.raises(InputError, match="no site"):
+            run(**wrong)
+
+
+def test_dropout_between_layers_drops_its_share_and_keeps_the_mean():
+    config = changed(MLSTM, layers=2, hidden=64, dropout=0.25)
+    dropped = lm._dropped(jnp.ones((200, 100)), 0.25, jax.random.key(0))
+    assert float((dropped == 0).mean()) == pytest.approx(0.25, abs=0.01)
+    assert float(dropped.mean()) == pytest.approx(1, abs=0.01)
+    given = problem(config, 12, 2, False, False, False, jnp.float32)
+    run = functools.partial(lm.forward, config, given["parameters"], given["ids"], given["state"])
+    without, first, again, other = (
+        run(emit=("0.h",), dropout_key=key)
+        for key in (None, jax.random.key(1), jax.random.key(1), jax.random.key(2))
+    )
+    np.testing.assert_array_equal(first.emitted["0.h"], without.emitted["0.h"])
+    np.testing.assert_array_equal(first.hidden, again.hidden)
+    assert float(jnp.abs(first.hidden - without.hidden).max()) > 1e-3
+    assert float(jnp.abs(first.hidden - other.hidden).max()) > 1e-3
+    assert not bool((first.hidden == 0).any()), "the readout's input is not dropped"
+
+
+def test_dropout_between_layers_needs_two():
+    with pytest.raises(InputError, match="output_dropout"):
+        changed(MLSTM, dropout=0.1).check()
 
 
 def test_a_reset_forgets_everything_before_it():

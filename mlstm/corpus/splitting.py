@@ -1,0 +1,118 @@
+"""Documents to splits: each where its source or its name says, one alone cut by bytes."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlstm.corpus.folders import CannotWrite, writing
+from mlstm.corpus.sources import FRACTIONS, SPLITS, Document, TextFile, split_by_name
+from mlstm.corpus.writing import SplitWriter
+from mlstm.errors import InputError
+
+
+def fractions(splits: Sequence[float] | None) -> tuple[float, ...]:
+    """The fractions of train, validation and test, checked. Raises InputError."""
+    parts = FRACTIONS if splits is None else tuple(float(part) for part in splits)
+    fit = len(parts) == 3 and all(0 <= part <= 1 for part in parts)
+    if not fit or not math.isclose(sum(parts), 1, abs_tol=1e-6) or not parts[0]:
+        raise InputError(
+            f"splits are {', '.join(f'{part:g}' for part in parts)}; three fractions of train, "
+            "validation and test are wanted that sum to 1, train's above 0"
+        )
+    return parts
+
+
+def write(
+    documents: Iterable[Document | TextFile],
+    writers: dict[str, SplitWriter],
+    output: Path,
+    *,
+    splits: Sequence[float] | None,
+    strict: bool,
+    progress: Callable[[int], None] | None,
+) -> tuple[bool, dict[str, Any]]:
+    """Whether the source fixed the split, and what was left out.
+
+    Raises InputError, of which CannotWrite names `output`; errors of `documents` and `progress`
+    pass as they are.
+    """
+    parts = fractions(splits)
+    stream = iter(documents)
+    head = list(itertools.islice(stream, 2))
+    if not head:
+        raise InputError("there are no documents to prepare")
+    empty, unreadable, fixed, done = 0, [], False, 0
+    if len(head) == 1 and head[0].split is None:
+        _write_cut(head[0], writers, output, parts, progress)
+        return False, {"empty": 0, "unreadable": []}
+    for document in itertools.chain(head, stream):
+        fixed = fixed or document.split is not None
+        if document.split is not None and splits is not None:
+            raise InputError("this source fixes its own split; leave the fractions out")
+        writer = writers[document.split or split_by_name(document.name, parts)]
+        with writing(output):
+            writer.begin(document.name)
+        try:
+            length = 0
+            for data, consumed in document.chunks():
+                with writing(output):
+                    writer.write(data)
+                length += len(data)
+                if progress:
+                    progress(done + consumed)
+        except CannotWrite:
+            raise
+        except InputError as error:
+            if strict:
+                raise
+            unreadable.append({"name": document.name, "error": str(error)})
+            length = 0
+        else:
+            empty += not length
+        if not length:
+            with writing(output):
+                writer.take_back()
+        done += document.size
+    return fixed, {"empty": empty, "unreadable": unreadable}
+
+
+def _write_cut(
+    document: Document | TextFile,
+    writers: dict[str, SplitWriter],
+    output: Path,
+    parts: Sequence[float],
+    progress: Callable[[int], None] | None,
+) -> None:
+    """One document to contiguous pieces, the splits' shares of its bytes. A compressed one is read
+    twice: its length has to be known first."""
+    length, halves = document.length(), False
+    if length is None:
+        length, halves = 0, True
+        for data, consumed in document.chunks():
+            length += len(data)
+            if progress:
+                progress(consumed // 2)
+    # The addition outweighs the rounding of the sum, so that .6 + .3 + .1 is 1.
+    borders = [int(length * border + 1e-3) for border in itertools.accumulate(parts)]
+    last = max(number for number, part in enumerate(parts) if part)
+    borders[last:] = [length] * (len(SPLITS) - last)
+    position, data = 0, b""
+    begun: set[str] = set()
+    for data, consumed in document.chunks():
+        for split, border in zip(SPLITS, borders, strict=True):
+            piece, data = data[: max(0, border - position)], data[max(0, border - position) :]
+            if piece:
+                with writing(output):
+                    if split not in begun:
+                        begun.add(split)
+                        writers[split].begin(document.name)
+                    writers[split].write(piece)
+                position += len(piece)
+        if data:
+            break
+        if progress:
+            progress((document.size + consumed) // 2 if halves else consumed)
+    if position != length or data:
+        raise InputError(f"{document.name} changed while it was read; try again")
