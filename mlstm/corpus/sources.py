@@ -145,9 +145,10 @@ def _folder(root: Path) -> Iterator[TextFile]:
     if not files:
         raise InputError(f"{root}: no files in this folder (hidden ones do not count)")
     times = Counter(text_name(file.name) for file in files)
-    for file in files:
-        name = text_name(file.name)
-        yield file if times[name] > 1 else replace(file, name=name)
+    return (
+        replace(file, name=text_name(file.name)) if times[text_name(file.name)] == 1 else file
+        for file in files
+    )
 
 
 def _not_hidden(name: str, folder: bool) -> bool:

@@ -2,6 +2,7 @@ import errno
 import gzip
 import json
 import os
+import resource
 import shutil
 import threading
 
@@ -169,6 +170,23 @@ def test_verify_names_the_file_in_which_one_byte_was_changed(corpus, part):
     assert part in message(Corpus.open(corpus.folder).verify)
 
 
+def test_verifying_says_how_far_it_is(corpus):
+    calls = []
+    corpus.verify(lambda done, total: calls.append((done, total)))
+    size = sum(path.stat().st_size for path in corpus.folder.iterdir())
+    total = size - (corpus.folder / "manifest.json").stat().st_size
+    assert calls[-1] == (total, total)
+    assert calls == sorted(calls)
+
+
+@pytest.mark.parametrize("wrong", [[1, 0], [0, 0], [0, 10**9], [-1, 0]])
+def test_starts_that_do_not_ascend_inside_the_shard_are_refused(tmp_path, wrong):
+    documents = [Document("a", b"text", "train"), Document("b", b"more", "train")]
+    corpus = prepare(documents, tmp_path / "c")
+    np.save(corpus.folder / "train-00000.starts.npy", np.array(wrong, np.int64))
+    assert "train-00000.starts.npy" in message(lambda: Corpus.open(corpus.folder).split("train"))
+
+
 @pytest.mark.parametrize("part", ["train-00001.bin", "train-00000.names.txt"])
 def test_a_corpus_with_a_truncated_file_does_not_open(corpus, part):
     os.truncate(corpus.folder / part, 3)
@@ -251,6 +269,43 @@ def test_an_existing_corpus_with_other_contents_is_kept_unless_told_otherwise(co
     assert os.listdir(corpus.folder.parent) == ["corpus"]
 
 
+def never():
+    raise AssertionError("work was done")
+    yield
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"reset": "shard"},
+        {"splits": (0.5, 0.5, 0)},
+        {"source": {"kind": "file", "name": "other.txt", "size": 9, "sha256": "0"}},
+    ],
+)
+def test_a_corpus_of_another_source_or_other_settings_is_refused_before_any_work(corpus, settings):
+    assert "--overwrite" in message(lambda: prepare(never(), corpus.folder, **settings))
+
+
+def test_what_this_run_left_out_is_told_though_the_corpus_was_there_already(tmp_path):
+    folder = damaged_folder(tmp_path)
+    packed = folder / "11-bad.txt.gz"
+    packed.rename(tmp_path / "aside")
+    prepare_source(folder, tmp_path / "c", **HALVES)
+    (tmp_path / "aside").rename(packed)
+    again = prepare_source(folder, tmp_path / "c", **HALVES)
+    (bad,) = again.manifest["skipped"]["unreadable"]
+    assert bad["name"] == "11-bad.txt"
+    assert open_source(folder, tmp_path / "c", splits=HALVES["splits"]).digest == again.digest
+
+
+def test_a_damaged_corpus_is_not_taken_for_the_same_as_the_text_prepared_again(corpus):
+    path = corpus.folder / "train-00000.bin"
+    path.write_bytes(bytes(path.stat().st_size))
+    assert "--overwrite" in message(
+        lambda: prepare(some_documents(), corpus.folder, shard_bytes=500)
+    )
+
+
 def test_overwriting_never_destroys_what_is_no_corpus(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/chapter1").write_text("all of it")
@@ -315,12 +370,65 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path):
     assert "file" in message(lambda: prepare(some_documents(), tmp_path / "file" / "c"))
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@pytest.mark.parametrize("documents_before", [0, 30])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, documents_before):
+    direct, calls = SplitWriter.write, []
+
+    def full(*arguments):
+        calls.append(arguments)
+        if len(calls) == documents_before + 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        direct(*arguments)
 
     monkeypatch.setattr(SplitWriter, "write", full)
     assert "No space left" in message(lambda: prepare(some_documents(), tmp_path / "c"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_larger_than_may_be_is_one_line_and_leaves_nothing(tmp_path):
+    """Here closing the file fails as well: what is in its buffer still cannot be written."""
+    texts = [Document(str(number), bytes(3000), "train") for number in range(60)]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        assert "File too large" in message(lambda: prepare(texts, tmp_path / "c"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path) == []
+
+
+def broken(*_):
+    raise BrokenPipeError(errno.EPIPE, "the reader went away")
+
+
+def broken_documents():
+    yield from some_documents(20)
+    broken()
+
+
+@pytest.mark.parametrize(
+    ("documents", "progress"), [(broken_documents, None), (some_documents, broken)]
+)
+def test_an_error_of_the_callers_own_is_not_said_to_be_of_the_output(tmp_path, documents, progress):
+    with pytest.raises(BrokenPipeError):
+        prepare(documents(), tmp_path / "c", progress=progress)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_at_the_very_end_of_the_writing_is_one_line(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "No space left" in message(lambda: prepare(some_documents(), tmp_path / "c"))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("folder", ["~nobody-of-this-name/c", "x" * 300])
+def test_an_output_that_no_folder_can_have_for_a_name_is_one_line(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    assert folder in message(lambda: prepare(some_documents(), folder))
+    assert folder in message(lambda: open_source("python_stdlib", folder))
     assert os.listdir(tmp_path) == []
 
 
@@ -345,6 +453,23 @@ def test_a_raw_file_is_prepared_once_into_the_cache(tmp_path):
     before = (first.folder / "manifest.json").stat()
     again = open_source(tmp_path / "a.txt", tmp_path / "cache")
     assert (again.folder / "manifest.json").stat() == before
+
+
+def test_a_text_edited_without_changing_its_size_is_not_trained_from_the_old_cache(tmp_path):
+    (tmp_path / "a.txt").write_bytes(bytes(1000))
+    open_source(tmp_path / "a.txt", tmp_path / "cache")
+    (tmp_path / "a.txt").write_bytes(b"x" + bytes(999))
+    assert "changed since" in message(lambda: open_source(tmp_path / "a.txt", tmp_path / "cache"))
+
+
+def test_a_cache_outlives_a_copy_of_its_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes(bytes(1000))
+    first = open_source(tmp_path / "a.txt", tmp_path / "cache")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "a.txt").rename(tmp_path / "elsewhere/a.txt")
+    os.utime(tmp_path / "elsewhere/a.txt", (1, 1))
+    again = open_source(tmp_path / "elsewhere/a.txt", tmp_path / "cache")
+    assert again.digest == first.digest
 
 
 def test_a_cache_of_another_text_is_never_used_for_this_one(tmp_path):

@@ -1,3 +1,4 @@
+import bz2
 import gzip
 import itertools
 import lzma
@@ -9,11 +10,17 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from mlstm.corpus.sources import SPLITS, describe, documents, split_by_name
+from mlstm.corpus.sources import SPLITS, documents, split_by_name
 from mlstm.errors import InputError
 
 TEXT = b"".join(b"line %d of a text that is long enough to be cut\n" % n for n in range(40_000))
-COMPRESS = {".gz": gzip.compress, ".xz": lzma.compress, ".zst": zstandard.compress}
+COMPRESS = {
+    ".gz": gzip.compress,
+    ".GZ": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.compress,
+}
 
 
 def message(call) -> str:
@@ -114,7 +121,7 @@ def test_a_file_that_is_not_what_its_name_says_is_refused_by_name(tmp_path, suff
     path = tmp_path / f"a.txt{suffix}"
     path.write_bytes(TEXT)
     (document,) = documents(path)
-    assert str(path) in message(lambda: document.data)
+    assert f"{path}: damaged, cut short, or not a {suffix} file" in message(lambda: document.data)
 
 
 def test_a_compressed_bomb_is_read_in_bounded_pieces(tmp_path):
@@ -184,7 +191,12 @@ def test_a_file_without_read_permission_is_one_line_with_its_name(tmp_path):
     assert "Permission denied" in message(lambda: document.data)
 
 
-def test_another_text_is_described_otherwise(tmp_path):
-    (tmp_path / "a").write_bytes(b"xx")
-    (tmp_path / "b").write_bytes(b"xxx")
-    assert describe(tmp_path / "a") != describe(tmp_path / "b")
+def test_a_text_beside_its_compressed_copy_stays_another_document(tmp_path):
+    for name in ("a.txt", "a.txt.gz", "b.txt.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(b"x") if name.endswith("gz") else b"x")
+    assert [file.name for file in documents(tmp_path)] == ["a.txt", "a.txt.gz", "b.txt"]
+
+
+@pytest.mark.parametrize("source", ["~nobody-of-this-name/text", "x" * 300, "a\0b"])
+def test_a_source_that_no_file_can_have_for_a_name_is_one_line(source):
+    assert source[:20] in message(lambda: documents(source)).replace("\\x00", "\0")

@@ -118,6 +118,7 @@ def test_all_batches_have_one_shape_and_type_and_zeros_past_the_end(tmp_path_fac
     for b in range(case.batch):
         end = int(np.flatnonzero(weights[:, b])[-1]) + 1 if weights[:, b].any() else len(ids)
         assert not targets[end:, b].any()
+        assert not ids[end:, b].any()
 
 
 def test_rows_are_the_same_streams_of_the_whole_batch(split):

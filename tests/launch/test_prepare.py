@@ -12,10 +12,13 @@ import pytest
 from mlstm.corpus.reading import Corpus
 
 ROOT = Path(__file__).parents[2]
-# A child that writes its documents slowly, so that it can be killed in the middle.
+# A program that writes its documents slowly, so that it can be killed in the middle.
 SLOW = """
 import sys, time
+from launch import program
 from mlstm.corpus import Document, prepare
+folder = sys.argv.pop()
+sys.argv[0] = "slow"
 def documents():
     for n in range(10_000):
         if n == 200:
@@ -23,7 +26,9 @@ def documents():
         if n >= 200:
             time.sleep(0.01)
         yield Document(f"d{n}", b"text " * 50, "train")
-prepare(documents(), sys.argv[1], shard_bytes=3000)
+def main(_):
+    prepare(documents(), folder, shard_bytes=3000)
+program.run(main)
 """
 
 
@@ -56,17 +61,19 @@ def text(tmp_path):
 
 
 def stopped_half_way(folder, number):
+    """The exit code, and what was said on stderr."""
     child = subprocess.Popen(
         [sys.executable, "-c", SLOW, str(folder)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         env=environment(),
     )
     assert child.stdout is not None
-    assert child.stdout.readline() == b"half way\n"
+    assert child.stdout.readline() == "half way\n"
     child.send_signal(number)
-    child.stdout.close()
-    return child.wait(20)
+    _, said = child.communicate(timeout=20)
+    return child.returncode, said
 
 
 def test_the_embedded_corpus_is_prepared_without_any_input(tmp_path):
@@ -109,9 +116,41 @@ def test_an_existing_corpus_is_replaced_only_with_overwrite(tmp_path, text):
     assert Corpus.open(tmp_path / "c").split("train").length == 2500
 
 
+def test_another_corpus_is_refused_before_its_text_is_read(tmp_path, text):
+    flags = [f"--output={tmp_path / 'c'}"]
+    assert launch_prepare(f"--input={text}", *flags).returncode == 0
+    assert "text.txt (5,000 bytes)" in one_line_of_error(*flags)
+
+
+def test_a_file_left_out_is_a_warning_though_the_corpus_was_there_already(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for n in range(3):
+        (folder / f"{n}.txt").write_bytes(b"some text")
+    flags = [f"--input={folder}", f"--output={tmp_path / 'c'}", "--splits=1,0,0"]
+    assert launch_prepare(*flags).stderr == ""
+    (folder / "late.zip").write_bytes(b"PK")
+    done = launch_prepare(*flags)
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert done.stderr.startswith("warning: left out late.zip")
+
+
+def test_verify_says_that_a_corpus_is_whole_and_names_the_file_that_is_not(tmp_path, text):
+    flags = ["--verify", f"--output={tmp_path / 'c'}"]
+    assert "no such folder" in one_line_of_error(*flags)
+    assert launch_prepare(f"--input={text}", f"--output={tmp_path / 'c'}").returncode == 0
+    done = launch_prepare(*flags)
+    assert done.returncode == 0, done.stderr
+    assert "as it was prepared" in done.stdout
+    (tmp_path / "c/train-00000.bin").write_bytes(bytes(4500))
+    assert "train-00000.bin was changed" in one_line_of_error(*flags)
+
+
 @pytest.mark.parametrize(
     ("flags", "part"),
     [
+        (["--input=~nobody-of-this-name/x"], "~nobody-of-this-name"),
+        ([f"--input={'x' * 300}"], "name too long"),
         (["--input=nowhere.txt"], "nowhere.txt: no such file"),
         (["--input=/dev/null"], "/dev/null"),
         (["--splits=a,b,c"], "--splits=a,b,c"),
@@ -131,7 +170,7 @@ def test_the_output_has_to_be_named():
 
 def test_killed_in_the_middle_leaves_no_corpus_and_a_second_run_clears_up(tmp_path, text):
     folder = tmp_path / "out" / "c"
-    assert stopped_half_way(folder, signal.SIGKILL) == -signal.SIGKILL
+    assert stopped_half_way(folder, signal.SIGKILL)[0] == -signal.SIGKILL
     assert not folder.exists()
     (remains,) = os.listdir(folder.parent)
     assert remains.startswith(".c.")
@@ -159,7 +198,7 @@ def test_the_folder_of_a_preparer_that_lives_is_not_cleared_away(tmp_path, text)
 
 def test_ctrl_c_leaves_nothing_half_made(tmp_path):
     folder = tmp_path / "out" / "c"
-    assert stopped_half_way(folder, signal.SIGINT) != 0
+    assert stopped_half_way(folder, signal.SIGINT) == (130, "slow: interrupted\n")
     assert os.listdir(folder.parent) == []
 
 
@@ -175,7 +214,7 @@ def test_ctrl_c_of_the_program_is_one_line_and_its_own_exit_code(tmp_path):
         env=environment(),
     )
     deadline = time.monotonic() + 20
-    while not list(tmp_path.glob("out/.c.*")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("out/.c.*/*.bin")) and time.monotonic() < deadline:
         time.sleep(0.005)
     child.send_signal(signal.SIGINT)
     _, stderr = child.communicate(timeout=20)

@@ -22,6 +22,16 @@ def main(_):
         raise InputError("file.txt:3: no such field")
     if DO.value == "interrupt":
         signal.raise_signal(signal.SIGINT)
+    if DO.value == "temporary":
+        from mlstm.corpus import open_source
+        corpus = open_source("own.py")
+        print(corpus.folder)
+        signal.raise_signal(signal.SIGINT)
+    if DO.value == "temporary, then import":
+        from mlstm.corpus import open_source
+        corpus = open_source("own.py")
+        print(corpus.folder, flush=True)
+        import interrupting
     if DO.value == "write":
         open("sealed/new.txt", "w")
     if DO.value == "flood":
@@ -48,14 +58,15 @@ def folder(tmp_path_factory):
     (folder / "broken.py").write_text("import json\n\ndef get_config()\n    return 1\n")
     (folder / "raises.py").write_text("def get_config():\n    return unknown\n")
     (folder / "empty.py").write_text("")
+    (folder / "interrupting.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
     return folder
 
 
-def say(folder, *flags):
+def say(folder, *flags, **environment):
     return subprocess.run(
         [sys.executable, "say.py", *flags],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment,
         capture_output=True,
         text=True,
         timeout=60,
@@ -81,7 +92,7 @@ def test_a_config_is_read_and_overridden(folder, flags, expected):
     assert say(folder, *flags).stdout.strip() == expected
 
 
-@pytest.mark.parametrize("name", ["quickstart", "quickstart:tiny", "configs/quickstart.py:tiny"])
+@pytest.mark.parametrize("name", ["quickstart", "quickstart.py", "configs/quickstart.py:tiny"])
 def test_a_shipped_config_is_found_by_name_from_any_folder(folder, name):
     result = say(folder, f"--config={name}", "--config.model.hidden=77")
     assert "'hidden': 77" in result.stdout, result.stderr
@@ -93,6 +104,10 @@ def test_a_shipped_config_is_found_by_name_from_any_folder(folder, name):
         ([], "--config: it is needed"),
         (["--config=quikstart"], "did you mean 'quickstart'?"),
         (["--config=missing/own.py"], "no config file 'missing/own.py'"),
+        (["--config=my/quickstart.py"], "no config file 'my/quickstart.py'"),
+        (["--config=/my/configs/quickstart.py"], "no config file '/my/configs/quickstart.py'"),
+        (["--config=../configs/quickstart.py"], "no config file '../configs/quickstart.py'"),
+        ([f"--config={'x' * 300}"], "no config file 'xxx"),
         (["--config=broken.py"], "broken.py:3: "),
         (["--config=raises.py"], "raises.py:2: NameError"),
         (["--config=empty.py"], "no function get_config()"),
@@ -123,22 +138,45 @@ def test_an_interrupt_is_one_line_and_exit_code_130(folder):
     assert (result.returncode, result.stderr) == (130, "say: interrupted\n")
 
 
-@pytest.mark.parametrize("seconds", [0.15, 0.4, 0.8, 1.5, 3.0])
-def test_an_interrupt_while_a_program_starts_is_one_line(trained_run, seconds):
+@pytest.mark.parametrize("do", ["temporary", "temporary, then import"])
+def test_an_interrupt_leaves_no_temporary_corpus(folder, tmp_path, do):
+    result = say(folder, "--config=own.py", f"--do={do}", TMPDIR=str(tmp_path))
+    assert result.returncode == 130, result.stderr
+    assert result.stdout.startswith(str(tmp_path))
+    assert result.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+# Found by Python at its start: says when `launch` itself has been imported.
+ANNOUNCE = """
+import os, sys
+class Announce:
+    def find_spec(self, name, path=None, target=None):
+        if name == "launch.sample":
+            os.write(1, b"launch")
+sys.meta_path.insert(0, Announce())
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.8, 1.5, 3.0])
+def test_an_interrupt_while_a_program_starts_is_one_line(trained_run, tmp_path, seconds):
+    (tmp_path / "sitecustomize.py").write_text(ANNOUNCE)
     flags = [f"--model={trained_run}", "--length=100000000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "launch.sample", *flags],
         cwd=REPOSITORY,
-        stdout=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
+    assert process.stdout is not None
+    assert os.read(process.stdout.fileno(), 6) == b"launch"
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert said.count("\n") == 1, said
-    assert "interrupted" in said
+    assert said.count(b"\n") == 1, said
+    assert b"interrupted" in said
 
 
 def test_a_reader_that_goes_away_is_no_error(folder):
@@ -163,6 +201,38 @@ def test_a_folder_that_cannot_be_written_is_one_line(folder):
     result = say(folder, "--config=own.py", "--do=write")
     assert result.returncode == 2
     assert result.stderr == "say: error: sealed/new.txt: Permission denied\n"
+
+
+@pytest.mark.parametrize("flags", [[], ["--do=flood"]])
+def test_a_full_disk_behind_the_standard_output_is_one_line(folder, flags):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "say.py", "--config=own.py", *flags],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": ""},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert result.stderr == "say: error: the output: No space left on device\n"
+    assert result.returncode == 2
+
+
+def test_a_program_whose_standard_output_is_closed_ends_well(folder):
+    command = [sys.executable, "say.py", "--config=own.py"]
+    result = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, b"")
 
 
 def test_the_exit_code_of_main_is_the_programs(folder):
