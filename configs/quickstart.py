@@ -8,7 +8,7 @@ from configs import base
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """2000 steps with Muon; `--config.train.steps=3869` reads all of the library's training part."""
+    """2000 steps with Muon; 3869 would read the whole training part once."""
     config: Any = base.get_config()
     config.data.source = "python_stdlib"
     config.data.batch = 32
