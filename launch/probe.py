@@ -6,8 +6,6 @@
 Prints a table and a coloured sample; writes results.json and report.html to the output folder.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from launch import program
@@ -34,51 +32,39 @@ _COLOUR = flags.DEFINE_enum(
 def main(_) -> None:
     import mlstm
     import probing
+    from mlstm.corpus.files import user_path
     from mlstm.loading import validation_curve
     from mlstm.model import sites
     from mlstm.output import check_folder
     from probing import results
     from probing.states.activations import check_sites
+    from probing.views import terminal
 
-    model = mlstm.load(_MODEL.value, _STEP.value)
+    workdir = user_path(_MODEL.value)
+    model = mlstm.load(workdir, _STEP.value)
     names = check_sites(model, _SITES.value or sites.primary(model.config))
-    data = getattr(probing.tasks, _TASK.value)(_DATA.value or mlstm.corpus_of(_MODEL.value))
+    data = getattr(probing.tasks, _TASK.value)(_DATA.value or mlstm.corpus_of(workdir))
     if _SHOW.value and _SHOW.value not in data.concepts:
         raise InputError(f"--show={_SHOW.value}: the concepts are {', '.join(data.concepts)}")
-    output = Path(_OUTPUT.value or Path(_MODEL.value) / "probe" / _TASK.value).expanduser()
+    output = user_path(_OUTPUT.value) if _OUTPUT.value else workdir / "probe" / _TASK.value
     check_folder(output)
     with ProgressLine("scoring neurons", "bytes") as progress:
         table = probing.score_neurons(
             model, data, names, twin_seed=_TWIN_SEED.value, progress=progress
         )
-    curve = validation_curve(_MODEL.value)
+    curve = validation_curve(workdir)
     facts = {}
     if curve:
         best = min(bits for _, bits in curve)
         facts["bits per byte"] = f"{best:.3f} on validation text, the best of the training"
     written = results.write(output, model, data, table, facts=facts, curve=curve)
     print(table)
-    _print_sample(table, written.examples, _SHOW.value)
+    shown = [e for e in written.examples if _SHOW.value in (None, e.row.concept)]
+    if shown:
+        print("\n" + terminal.example(shown[0], table, colours=terminal.depth(_COLOUR.value)))
+    else:
+        print(f"\nno passage of the test half shows {_SHOW.value or 'any concept'}")
     print(f"\nresults  {written.json}\nreport   {written.report}")
-
-
-def _print_sample(table, shown, concept: str | None) -> None:
-    """A passage coloured by the best neuron of a concept, or of the first that has one."""
-    from mlstm.model.sites import parse_neuron
-    from probing.views import terminal
-    from probing.views.scale import scale_of
-
-    wanted = [example for example in shown if concept in (None, example.row.concept)]
-    if not wanted:
-        print(f"\nno passage of the test half shows {concept or 'any concept'}")
-        return
-    example = wanted[0]
-    neuron = parse_neuron(example.row.neuron)
-    scale = scale_of(table.summaries[str(neuron.site)], neuron.unit)
-    colours = terminal.depth(_COLOUR.value)
-    print(f"\n{example.document}, line {example.line}: {neuron} ({example.row.concept})")
-    print(terminal.coloured(example.data, example.values, scale, colours=colours))
-    print(terminal.bar(scale, colours=colours))
 
 
 def run() -> None:

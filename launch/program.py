@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import signal
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from absl import flags
 
 BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+NOT_SAVED, NOT_FINITE = 1, 3  # how a training ends that does not end well
 
 # What a person can mend without reading a traceback: rights, a read-only or a full disk, a name.
 _DISK_TROUBLE = {
@@ -40,9 +42,12 @@ def run(main: Callable[[list[str]], int | None]) -> NoReturn:
     """Parse the flags, call `main`, and leave with its exit code (None is 0).
 
     An InputError, a wrong flag or a disk that cannot be written is one line on stderr and exit
-    code 2; Ctrl-C is one line and 130; a reader that went away (`| head`) is silent and 141.
+    code 2; Ctrl-C is one line and 130; a reader that went away (`| head`) is silent and 141. What
+    the standard output cannot show becomes "?".
     """
     name = Path(sys.argv[0]).stem
+    if isinstance(sys.stdout, io.TextIOWrapper):  # that of stderr is never strict
+        sys.stdout.reconfigure(errors="replace")
 
     def whole(arguments: list[str]) -> int | None:
         code = main(arguments)

@@ -3,9 +3,11 @@
     python -m launch.quickstart                 # run it again to go on where it stopped
 
 It trains the config `quickstart` on the Python standard library, compares it with xz on held-out
-text, lets it write, and finds the neurons that follow strings, comments and indentation.
+text, lets it write, and finds the neurons that follow strings, comments and indentation. A training
+that does not end well ends it, with the exit code of launch.train.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +23,33 @@ _WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Folder of the run 
 def main(_) -> int:
     import mlstm
     from launch import shipped
+    from mlstm import evaluation as evaluations
+    from mlstm.corpus.files import user_path
     from mlstm.output import write_whole
     from mlstm.training import config as configs
     from mlstm.training import interrupts, loop
 
-    workdir = Path(_WORKDIR.value).expanduser()
+    workdir = user_path(_WORKDIR.value)
     chosen: Any = _CONFIG.value or shipped.load("quickstart")
     config = configs.from_config_dict(chosen)
 
     _heading(f"1 of 4: training in {workdir}")
     result = loop.run(config, workdir)
     print(result)
+    if result.ended == "not finite":
+        return program.NOT_FINITE
+    if not result.saved:
+        print("quickstart: error: the state it ended with could not be saved", file=sys.stderr)
+        return program.NOT_SAVED
     if result.ended == "interrupted":
         return interrupts.SAVED_AND_STOPPED
-    if result.ended == "not finite":
-        return 3
 
     _heading("2 of 4: bits per byte of the test split, which it has never seen")
     model = mlstm.load(workdir)
-    corpus = mlstm.Corpus.open(mlstm.corpus_of(workdir))
+    corpus = mlstm.corpus_of(workdir)
+    split, text = evaluations.open_text(corpus)
     with ProgressLine("scoring and compressing", "bytes") as progress:
-        evaluation = mlstm.compare(
-            model, corpus.split("test"), text=f"{corpus.folder} (test)", progress=progress
-        )
+        evaluation = mlstm.compare(model, split, text=text, progress=progress)
     print(evaluation)
     write_whole(workdir / "evaluation.json", evaluation.to_json() + "\n")
 
@@ -86,12 +92,12 @@ def _neuron(row) -> str:
     return f"{row.neuron:<11}{metric} {row.test:.3f}   (random twin's best {row.twin_test:.3f})"
 
 
-def _probe(model, corpus, workdir: Path, evaluation):
+def _probe(model, corpus: Path, workdir: Path, evaluation):
     import probing
     from mlstm.loading import validation_curve
     from probing import results
 
-    data = probing.tasks.source_code(corpus.folder)
+    data = probing.tasks.source_code(corpus)
     with ProgressLine("scoring neurons", "bytes") as progress:
         table = probing.score_neurons(model, data, progress=progress)
     bits, xz = evaluation.score.bits_per_byte, evaluation.compressed["xz"]

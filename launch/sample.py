@@ -28,9 +28,10 @@ _EDIT = flags.DEFINE_multi_string(
 
 def main(_) -> None:
     import mlstm
+    from mlstm.corpus.files import user_path
 
     blocks = mlstm.generate(
-        mlstm.load(_MODEL.value, _STEP.value),
+        mlstm.load(user_path(_MODEL.value), _STEP.value),
         # What the shell gave, byte by byte, be it UTF-8 or not.
         _PROMPT.value.encode("utf-8", "surrogateescape"),
         _LENGTH.value,

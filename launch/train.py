@@ -4,9 +4,12 @@
 
 It ends with exit code 0 when the run is done, 42 when it was told to stop (Ctrl-C, SIGTERM) and
 has saved its state, 3 when the loss or its gradient is not finite, 2 when what it was given is
-wrong.
+wrong. What it says may be lost (a pipe whose reader has gone, a full disk behind `> log`): it
+trains on and ends with the code that it would have had.
 """
 
+import contextlib
+import os
 import sys
 
 from absl import flags
@@ -34,25 +37,33 @@ def main(_: list[str]) -> int:
     from mlstm.training import interrupts, loop
 
     result = loop.run(config, WORKDIR.value, init_from=INIT_FROM.value or None)
-    print(result)
+    _tell(str(result))
     if result.ended == "not finite":
         return NOT_FINITE
     if not result.saved:
-        print("train: error: the state it ended with could not be saved", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print("train: error: the state it ended with could not be saved", file=sys.stderr)
         return NOT_SAVED
     return interrupts.SAVED_AND_STOPPED if result.ended == "interrupted" else 0
 
 
 def dry_run(config) -> int:
-    import tempfile
-    from pathlib import Path
-
+    from mlstm.corpus.files import user_path
     from mlstm.training import estimate, setup
 
-    with tempfile.TemporaryDirectory() as scratch:
-        corpus = setup.open_corpus(config, Path(WORKDIR.value or scratch))
-        print(estimate.estimate(setup.make(config, corpus)))
+    workdir = user_path(WORKDIR.value) if WORKDIR.value else None
+    corpus = setup.open_corpus(config, workdir, keep=False)
+    print(estimate.estimate(setup.make(config, corpus)))
     return 0
+
+
+def _tell(line: str) -> None:
+    """Print; where that fails, the exit code still says how the run ended."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        # What is left in the buffer would fail again at the end of the program.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run() -> None:

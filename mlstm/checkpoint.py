@@ -11,10 +11,13 @@ Orbax sees a truncated file, but not a flipped bit in an array. So each array ha
 on the devices before it is saved and after it is restored; the JSON has one of its own.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import logging
 import math
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -27,6 +30,7 @@ import orbax.checkpoint as ocp
 
 from mlstm.digests import digests
 from mlstm.errors import InputError
+from mlstm.output import write_whole
 
 # A failed write is logged with a traceback for each array; it also reaches us as an exception,
 # which is said in one line.
@@ -35,6 +39,14 @@ logging.getLogger("asyncio").addFilter(lambda record: "OCDBT" not in str(record.
 
 FORMAT_VERSION = 1
 TMP, DELETING, DAMAGED = ".orbax-checkpoint-tmp", ".deleting", ".damaged"
+
+# Errors of the system that say nothing of whether the files are what was saved. Orbax hands some
+# on as OSError, some as the words alone.
+_OF_THE_MACHINE = {
+    errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE,
+    errno.ETIMEDOUT,
+}  # fmt: skip
+_WORDS = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", *map(os.strerror, _OF_THE_MACHINE))
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,10 @@ class Restored:
 
 class Damaged(Exception):
     """A checkpoint that is not what was saved."""
+
+
+class Unreadable(InputError):
+    """A checkpoint that cannot be read here and now, and may be good."""
 
 
 class Checkpoints:
@@ -84,11 +100,13 @@ class Checkpoints:
 
         The arrays may be donated as soon as this returns. A failure to write (now, or of the save
         before this one) is said on stderr and raises nothing: the run is worth more.
-        A step that is saved already is left as it is.
+        Of a step that is saved already only `metadata` and `validation` are written anew.
         """
         self.wait()
+        if validation is not None and not math.isfinite(validation):
+            validation = None
         if step in self.steps():
-            return True
+            return self._amend(step, metadata or {}, validation)
         body = {
             "format_version": FORMAT_VERSION,
             "step": step,
@@ -145,32 +163,53 @@ class Checkpoints:
         """The newest checkpoint that is what was saved, or None where none was ever saved.
 
         `abstract` is the tree of jax.ShapeDtypeStruct, with the shardings to restore to; they need
-        not be those it was saved with. A damaged checkpoint is renamed STEP.damaged, named on
-        stderr, and the one before it is tried.
+        not be those it was saved with. Where a checkpoint is damaged, the one before it is tried;
+        once one is restored, the damaged ones are renamed STEP.damaged and named on stderr.
 
-        Raises InputError when all are damaged, or when the arrays are not those of `abstract`.
+        Raises InputError when all are damaged, when the arrays are not those of `abstract`, and
+        (as Unreadable) when files cannot be read for now. It has renamed nothing then.
         """
+        damaged: dict[int, Damaged] = {}
         for step in reversed(self.steps()):
             try:
-                return _restore(self.folder, step, abstract)
+                restored = _restore(self.folder, step, abstract)
             except Damaged as error:
-                aside = _set_aside(self.folder / str(step))
-                self._validation.pop(step, None)
-                _say(f"checkpoint {self.folder / str(step)} is damaged ({error}); "
-                     f"set aside as {aside.name}, the one before it is tried")  # fmt: skip
-        damaged = sorted(path.name for path in self.folder.glob(f"*{DAMAGED}*"))
-        if damaged:
-            raise InputError(
-                f"{self.folder}: every checkpoint is damaged ({', '.join(damaged)}); "
-                "train in another workdir, or delete this folder to start again"
-            )
-        return None
+                damaged[step] = error
+                continue
+            for bad, error in damaged.items():
+                aside = _set_aside(self.folder / str(bad))
+                self._validation.pop(bad, None)
+                _say(f"checkpoint {self.folder / str(bad)} is damaged ({error}); set aside as "
+                     f"{aside.name}, going on from step {step}")  # fmt: skip
+            return restored
+        if not begun(self.folder):
+            return None
+        reasons = [f"{step}: {error}" for step, error in damaged.items()]
+        reasons += sorted(path.name for path in self.folder.glob(f"*{DAMAGED}*"))
+        raise InputError(
+            f"{self.folder}: every checkpoint is damaged, and nothing was changed "
+            f"({'; '.join(reasons)}). Bring them back from a copy, or train in another workdir"
+        )
 
     def close(self) -> bool:
         """Wait for the save under way and stop; False if it had failed."""
         good = self.wait()
         self._writer.close()
         return good
+
+    def _amend(self, step: int, content: dict[str, Any], validation: float | None) -> bool:
+        """Write a checkpoint's metadata and validation anew; its arrays stay as they are."""
+        try:
+            body = _metadata(self.folder, step) | {"content": content}
+            if validation is not None:
+                body["validation"] = validation
+                self._validation[step] = validation
+            # The file that JsonSave makes.
+            write_whole(self.folder / str(step) / "metadata" / "metadata", json.dumps(_seal(body)))
+        except (Damaged, InputError, ValueError) as error:
+            _say(f"the metadata of checkpoint {step} were NOT saved: {_one_line(error)}")
+            return False
+        return True
 
     def _failed(self, step: int, error: Exception) -> None:
         _say(f"checkpoint of step {step} was NOT saved: {_one_line(error)}; training goes on")
@@ -195,6 +234,11 @@ class Checkpoints:
             shutil.rmtree(going, ignore_errors=True)
 
 
+def begun(folder: str | Path) -> bool:
+    """Whether a checkpoint was ever saved in a folder, be it damaged by now."""
+    return bool(steps(folder)) or any(Path(folder).glob(f"*{DAMAGED}*"))
+
+
 def steps(folder: str | Path) -> list[int]:
     """The steps of the whole checkpoints in a folder, rising; none where there is no folder."""
     folder = Path(folder)
@@ -212,7 +256,7 @@ def read_parameters(
     (the newest). A damaged one is named on stderr and the next best or newest read instead, but
     not where a step was asked for by number. Nothing is renamed: a run may be going on here.
 
-    Raises InputError.
+    Raises InputError, and it as Unreadable where files cannot be read for now.
     """
     folder = Path(folder).absolute()
     here = steps(folder)
@@ -292,6 +336,7 @@ def _item(path: Path, abstract: Any) -> Any:
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
             return reader.restore(path, args=ocp.args.StandardRestore(abstract))
     except Exception as error:  # Orbax raises a dozen kinds, plain Exception among them
+        _raise_if_of_the_machine(path, error)
         raise Damaged(f"{path.name}: {_one_line(error)}") from error
 
 
@@ -309,6 +354,7 @@ def _metadata(folder: Path, step: int) -> dict[str, Any]:
         if sealed["sha256"] != _seal(body)["sha256"]:
             raise ValueError("not the text that was saved")
     except Exception as error:
+        _raise_if_of_the_machine(folder / str(step) / "metadata", error)
         raise Damaged(f"metadata: {_one_line(error)}") from error
     if body["format_version"] != FORMAT_VERSION:
         raise InputError(
@@ -318,14 +364,43 @@ def _metadata(folder: Path, step: int) -> dict[str, Any]:
     return body
 
 
+def _raise_if_of_the_machine(path: Path, error: Exception) -> None:
+    """MemoryError or Unreadable where a read failed for want of memory, files or rights, or of a
+    disk that answers: that says nothing of the checkpoint."""
+    for cause in _causes(error):
+        if isinstance(cause, MemoryError):
+            raise cause
+        numbered = isinstance(cause, OSError) and cause.errno in _OF_THE_MACHINE
+        if numbered or any(words in str(cause) for words in _WORDS):
+            raise Unreadable(
+                f"{path} cannot be read now, which says nothing of what is in it: "
+                f"{_one_line(cause)}; nothing was changed"
+            ) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, those in a group of errors, and those that it was raised from."""
+    seen: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if cause is None or cause in seen:
+            continue
+        seen.append(cause)
+        yield cause
+        waiting += [cause.__cause__, cause.__context__, *getattr(cause, "exceptions", ())]
+
+
 def _seal(body: dict[str, Any]) -> dict[str, Any]:
-    text = json.dumps(body, sort_keys=True)
+    text = json.dumps(body, sort_keys=True, allow_nan=False)
     return {"body": json.loads(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _validation(folder: Path, step: int) -> float | None:
     try:
         return _metadata(folder, step)["validation"]
+    except Unreadable:
+        raise
     except (Damaged, InputError):
         return None  # said when it is read
 
@@ -343,10 +418,12 @@ def _listed(items: list) -> str:
     return f"{shown} and {len(items) - 8} more" if len(items) > 8 else shown
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}"
+def _one_line(error: BaseException) -> str:
+    # Behind the reason TensorStore puts all that it knows of the array.
+    text = " ".join(str(error).split()).partition(" [tensorstore_spec")[0]
+    return f"{type(error).__name__}: {text[:400]}"
 
 
 def _say(text: str) -> None:
-    print(f"mlstm: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):  # a terminal that is gone ends nothing
+        print(f"mlstm: {text}", file=sys.stderr, flush=True)

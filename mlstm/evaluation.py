@@ -1,6 +1,6 @@
 """Bits per byte of a whole text: a model's, and those of bz2 and xz on the same bytes.
 
-Legend: T time, B streams.
+Legend: T time, B streams or blocks side by side.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ import bz2
 import dataclasses
 import json
 import lzma
+import os
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from mlstm.corpus import manifest, shards, sources
+from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Split
 from mlstm.corpus.stream import Batch, Stream
 from mlstm.errors import InputError
@@ -23,6 +26,22 @@ from mlstm.model.edits import edits as edit_arrays
 from mlstm.model.scoring import Score
 
 Progress = Callable[[int, int], None]
+WINDOW, CELLS = 128, 8192  # steps of a window at the most, and of all that lie side by side
+
+
+def open_text(source: str | os.PathLike, split: str | None = None) -> tuple[Split, str]:
+    """A text to score, and its name for people.
+
+    source: a prepared corpus or "python_stdlib", of which `split` is taken ("test" unless given);
+        or a file or folder of text, all of it. Raises InputError, also for a split of the latter.
+    """
+    embedded = str(source) == sources.PYTHON_STDLIB
+    if embedded or (user_path(source) / manifest.NAME).exists():
+        split = split or "test"
+        return shards.open_source(source).split(split), f"{source} ({split})"
+    if split is not None:
+        raise InputError(f"{source} is not a prepared corpus: it is scored whole, not its {split}")
+    return shards.open_source(source, splits=(1, 0, 0)).split("train"), str(source)
 
 
 def evaluate(
@@ -125,35 +144,39 @@ def compare(
 
 
 class Blocks:
-    """A split in blocks of T ids that know nothing of each other, B of them in each window."""
+    """A split in blocks of `length` ids that know nothing of each other, B of them side by side.
+
+    A block that is longer than a window goes on in the next one, with its state carried.
+    """
 
     def __init__(self, split: Split, length: int):
         self.split, self.length = split, min(length, split.length - 1)
         blocks = -(-(split.length - 1) // self.length)
-        self.batch_size = min(blocks, max(1, 8192 // self.length))
-        self.windows = -(-blocks // self.batch_size)
+        self._pieces = -(-self.length // WINDOW)  # windows that a block takes
+        self.window = -(-self.length // self._pieces)
+        self.batch_size = min(blocks, CELLS // self.window)
+        self.windows = -(-blocks // self.batch_size) * self._pieces
 
     def batch(self, epoch: int, window: int) -> Batch:
-        """Window `window` (all epochs are alike); the last one is filled up at weight 0."""
-        size = self.batch_size * self.length
-        start = window * size
-        found = self.split.read(start, min(start + size + 1, self.split.length))
-        ids = np.zeros(size + 1, np.int32)
-        ids[: len(found)] = found
-        resets = np.zeros(size, bool)
-        resets[:: self.length] = True
-        points = self.split.reset_points
-        resets[points[(points >= start) & (points < start + size)] - start] = True
-        counted = np.arange(size) < len(found) - 1
-        return Batch(
-            self._shaped(ids[:-1]),
-            self._shaped(ids[1:]),
-            self._shaped(counted.astype(np.float32)),
-            self._shaped(resets),
-        )
-
-    def _shaped(self, flat: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(flat.reshape(self.batch_size, self.length).T)
+        """Window `window` (all epochs are alike); what no block fills has weight 0."""
+        group, piece = divmod(window, self._pieces)
+        shape = self.window, self.batch_size
+        ids_TB, targets_TB = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        weights_TB, resets_TB = np.zeros(shape, np.float32), np.zeros(shape, bool)
+        resets_TB[0] = piece == 0
+        for b in range(self.batch_size):
+            block = (group * self.batch_size + b) * self.length
+            start = block + piece * self.window
+            stop = min(start + self.window, block + self.length, self.split.length - 1)
+            count = stop - start
+            if count <= 0:
+                continue
+            found = self.split.read(start, stop + 1)
+            ids_TB[:count, b], targets_TB[:count, b] = found[:-1], found[1:]
+            weights_TB[:count, b] = 1
+            low, high = np.searchsorted(self.split.reset_points, [start, stop])
+            resets_TB[self.split.reset_points[low:high] - start, b] = True
+        return Batch(ids_TB, targets_TB, weights_TB, resets_TB)
 
 
 def compressed(split: Split, progress: Progress | None = None) -> dict[str, float]:

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 
 from mlstm.corpus import vocabulary as vocabularies
+from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
@@ -46,7 +47,7 @@ class Model:
 
 def read_config(path: str | os.PathLike) -> dict[str, Any]:
     """The config.json of a run. Raises InputError where there is none that this version reads."""
-    folder = Path(path).expanduser()
+    folder = user_path(path)
     file = folder / "config.json"
     if not folder.exists():
         raise InputError(f"{folder}: no such folder; a model is the workdir of a training run")
@@ -73,7 +74,7 @@ def load(path: str | os.PathLike, step: int | None = None) -> Model:
     """
     from mlstm.checkpoint import read_parameters
 
-    folder = Path(path).expanduser()
+    folder = user_path(path)
     description = read_config(folder)
     config = _model_config(description, folder / "config.json")
     vocabulary = vocabularies.from_json(description.get("vocabulary"))
@@ -101,7 +102,7 @@ def corpus_of(path: str | os.PathLike) -> Path:
     """
     data = read_config(path).get("data")
     recorded = data if isinstance(data, dict) else {}
-    for folder in (recorded.get("corpus"), Path(path).expanduser() / "corpus"):
+    for folder in (recorded.get("corpus"), user_path(path) / "corpus"):
         if folder and Path(folder).is_dir():
             if Corpus.open(folder).digest != recorded.get("digest"):
                 raise InputError(
@@ -118,7 +119,7 @@ def validation_curve(path: str | os.PathLike) -> list[tuple[int, float]]:
     """(step, bits per byte) of the validations in a run's log so far; empty without a log."""
     curve = []
     with contextlib.suppress(OSError):
-        for line in (Path(path).expanduser() / "metrics.jsonl").read_text().splitlines():
+        for line in (user_path(path) / "metrics.jsonl").read_text().splitlines():
             with contextlib.suppress(ValueError):  # a line that is being written
                 entry = json.loads(line)
                 if entry.get("kind") == "validation":

@@ -1,5 +1,6 @@
 """Checkpoints: what is saved is what is restored, and what is damaged is never taken for good."""
 
+import errno
 import json
 import resource
 import subprocess
@@ -13,8 +14,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from mlstm import devices
-from mlstm.checkpoint import Checkpoints, read_parameters
+from mlstm import checkpoint, devices
+from mlstm.checkpoint import Checkpoints, Unreadable, read_parameters
 from mlstm.digests import digests
 from mlstm.errors import InputError
 
@@ -121,12 +122,25 @@ def test_the_newest_the_best_and_the_log_spaced_are_kept(tmp_path):
     assert again.steps() == [5, 11, 12]
 
 
-def test_a_step_that_is_saved_already_is_left_as_it_is(tmp_path):
-    saved(tmp_path, [3])
-    checkpoints = Checkpoints(tmp_path)
-    assert checkpoints.save(3, make_state(9))
+def test_a_validation_that_is_no_number_is_never_the_best(tmp_path):
+    checkpoints = Checkpoints(tmp_path, newest=1, best=1, log_spaced=False)
+    for step, validation in ((1, float("nan")), (2, 3.0), (3, float("-inf")), (4, None)):
+        assert checkpoints.save(step, make_state(step), validation=validation)
     checkpoints.close()
-    assert bits(checkpoints.restore(abstract(make_state())).state) == bits(make_state(3))
+    assert checkpoints.steps() == [2, 4]
+    assert read_parameters(tmp_path, "best")[1] == 2
+
+
+def test_of_a_step_that_is_saved_already_the_metadata_alone_are_written(tmp_path):
+    saved(tmp_path, [3, 4])
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.save(3, make_state(9), metadata={"at": "later"}, validation=1.0)
+    assert checkpoints.close()
+    assert read_parameters(tmp_path, "best")[1:] == (3, {"at": "later"})
+    (tmp_path / "4").rename(tmp_path / "elsewhere")
+    restored = Checkpoints(tmp_path).restore(abstract(make_state()))
+    assert bits(restored.state) == bits(make_state(3))
+    assert restored.metadata == {"at": "later"}
 
 
 def test_no_checkpoint_restores_to_none(tmp_path):
@@ -181,12 +195,52 @@ def test_flipped_bits_that_orbax_does_not_see_are_seen(tmp_path, capsys):
     assert "not the bits that were saved" in capsys.readouterr().err
 
 
-def test_all_damaged_is_an_error_that_says_so(tmp_path):
-    folder = saved(tmp_path, [1])
-    damage("deleted", folder / "1" / "metadata" / "metadata")
-    for _ in range(2):
-        with pytest.raises(InputError, match="every checkpoint is damaged"):
-            Checkpoints(folder).restore(abstract(make_state()))
+def test_where_all_are_damaged_each_reason_is_given_and_nothing_renamed(tmp_path, capsys):
+    folder = saved(tmp_path, [1, 2])
+    for step in (1, 2):
+        damage("deleted", folder / str(step) / "metadata" / "metadata")
+    with pytest.raises(InputError, match=r"every checkpoint is damaged.*\(2: .*; 1: .*\)") as error:
+        Checkpoints(folder).restore(abstract(make_state()))
+    assert "\n" not in str(error.value)
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
+    assert capsys.readouterr().err == ""
+    for step in (1, 2):
+        (folder / str(step)).rename(folder / f"{step}.damaged")
+    assert checkpoint.begun(folder)
+    with pytest.raises(InputError, match=r"1\.damaged; 2\.damaged"):
+        Checkpoints(folder).restore(abstract(make_state()))
+
+
+def wrapped(error):
+    try:
+        raise RuntimeError("reading failed") from error
+    except RuntimeError as outer:
+        return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError(), MemoryError),
+        (ValueError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes"), Unreadable),
+        (ValueError('UNKNOWN: Failed to open: "2/parameters/d": Input/output error'), Unreadable),
+        (OSError(errno.EMFILE, "Too many open files"), Unreadable),
+        (wrapped(OSError(errno.EIO, "Input/output error")), Unreadable),
+    ],
+)
+def test_trouble_of_the_machine_is_not_called_damage(tmp_path, monkeypatch, error, kind):
+    folder = saved(tmp_path, [1, 2])
+
+    def fail(self, path, *_, **__):
+        raise error
+
+    checkpoints = Checkpoints(folder)
+    monkeypatch.setattr(checkpoint.ocp.StandardCheckpointHandler, "restore", fail)
+    with pytest.raises(kind):
+        checkpoints.restore(abstract(make_state()))
+    with pytest.raises(kind):
+        read_parameters(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
 
 
 def test_another_model_is_an_error_and_sets_nothing_aside(tmp_path):

@@ -1,13 +1,16 @@
 import bz2
 import json
 import lzma
+from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
 from mlstm import evaluation
-from mlstm.corpus.shards import open_source
+from mlstm.corpus.shards import open_source, prepare_source
 from mlstm.corpus.vocabulary import Bytes
+from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
@@ -47,3 +50,43 @@ def test_a_comparison_says_everything_in_print_and_in_json(split):
         assert word in str(result)
     assert seen == sorted(seen)
     assert seen[-1] == 1
+
+
+class Numbered:
+    """A split whose every id is its own place."""
+
+    length = 1001
+    reset_points = np.array([0, 50, 300, 777])
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        assert 0 <= start <= stop <= self.length
+        return np.arange(start, stop)
+
+
+@pytest.mark.parametrize("length", [1, 7, 128, 129, 300, 10**9])
+def test_blocks_of_any_length_are_read_in_order_by_windows_of_bounded_size(length):
+    split: Any = Numbered()
+    blocks = evaluation.Blocks(split, length)
+    assert blocks.window <= 128
+    assert blocks.window * blocks.batch_size <= 8192
+    batches = [blocks.batch(0, window) for window in range(blocks.windows)]
+    ids_TB, targets_TB, weights_TB, resets_TB = map(np.concatenate, zip(*batches, strict=True))
+    counted = weights_TB == 1
+    assert sorted(ids_TB[counted]) == list(range(split.length - 1))
+    assert (targets_TB[counted] == ids_TB[counted] + 1).all()
+    begins = (ids_TB % length == 0) | np.isin(ids_TB, split.reset_points)
+    assert (resets_TB[counted] == begins[counted]).all()
+    goes_on = counted[1:] & (ids_TB[1:] % length != 0)
+    assert (ids_TB[:-1][goes_on] + 1 == ids_TB[1:][goes_on]).all()
+
+
+def test_a_corpus_is_opened_at_its_test_split_and_a_file_whole(tmp_path):
+    (tmp_path / "text.txt").write_bytes(TEXT[:1000])
+    corpus = prepare_source(tmp_path / "text.txt", tmp_path / "corpus", splits=(0.5, 0.3, 0.2))
+    split, name = evaluation.open_text(tmp_path / "corpus")
+    assert (split.length, name) == (200, f"{corpus.folder} (test)")
+    assert evaluation.open_text(tmp_path / "corpus", "validation")[0].length == 300
+    split, name = evaluation.open_text(tmp_path / "text.txt")
+    assert (split.length, name) == (1000, str(tmp_path / "text.txt"))
+    with pytest.raises(InputError, match="not a prepared corpus"):
+        evaluation.open_text(tmp_path / "text.txt", "test")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlstm.corpus.files import read_raw
+from mlstm.corpus.files import read_raw, user_path
 from mlstm.corpus.sources import PYTHON_STDLIB, TextFile, documents
 from mlstm.errors import InputError
 
@@ -33,7 +33,7 @@ def describe(
             "implementation": platform.python_implementation(),
             "version": platform.python_version(),
         }
-    path = Path(os.path.realpath(os.path.expanduser(source)))
+    path = Path(os.path.realpath(user_path(source)))
     status = _status(files)  # before the reading: a change while it lasts is seen the next time
     return {
         "kind": "folder" if path.is_dir() else "file",

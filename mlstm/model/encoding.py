@@ -49,12 +49,6 @@ def windows_needed(lengths: Sequence[int], streams: int, window: int) -> int:
     return -(-max(loads) // window)
 
 
-def useful_share(lengths: Sequence[int], streams: int, window: int) -> float:
-    """Which share of the computed cells holds text."""
-    computed = windows_needed(lengths, streams, window) * window * streams
-    return sum(lengths) / computed if computed else 1.0
-
-
 def choose_streams(lengths: Sequence[int], window: int, largest: int = 64) -> int:
     """The power of two, up to `largest`, at which these texts should take least time.
 

@@ -14,8 +14,6 @@ from typing import Any
 from mlstm.errors import InputError
 from mlstm.model.language_model import ModelConfig
 
-FORMAT_VERSION = 1
-
 
 def setting(
     default: Any,
@@ -23,20 +21,27 @@ def setting(
     low: float | None = None,
     above: float | None = None,
     high: float | None = None,
+    below: float | None = None,
     choices: tuple[str, ...] | None = None,
     resume: str | None = None,
 ) -> Any:
     """A field with its limits; `resume` is the reason why a resumed run may change it."""
-    limits = {"low": low, "above": above, "high": high, "choices": choices, "resume": resume}
-    return dataclasses.field(default=default, metadata=limits)
+    limits = {"low": low, "above": above, "high": high, "below": below, "choices": choices}
+    return dataclasses.field(default=default, metadata={**limits, "resume": resume})
+
+
+_SAME_TEXT = "the text may move: its digest says whether it is the same"
+_ROUNDING = "another mesh sums in another order: equal but for rounding"
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Which text, and how it is cut into windows."""
 
-    source: str = setting("")  # a prepared corpus, a file, a folder, or "python_stdlib"
-    folder: str = setting("")  # where a raw source is prepared; "" is WORKDIR/corpus
+    # a prepared corpus, a file, a folder, or "python_stdlib"
+    source: str = setting("", resume=_SAME_TEXT)
+    # where a raw source is prepared; "" is WORKDIR/corpus
+    folder: str = setting("", resume=_SAME_TEXT)
     batch: int = setting(32, low=1)  # streams of text read side by side
     window: int = setting(64, low=1)  # steps of truncated back-propagation through time
     splits: str = setting("")  # a raw source's shares, "0.9,0.1,0" of train, validation and test
@@ -71,9 +76,9 @@ class OptimizerConfig:
     schedule: str = setting("linear", choices=("constant", "linear", "cosine"))
     warmup: int = setting(0, low=0)  # steps from 0 to the learning rate
     final_fraction: float = setting(0.0, low=0, high=1)  # of the learning rate, at the last step
-    momentum: float = setting(0.95, low=0, high=1)  # muon, sgd and rmsprop
-    b1: float = setting(0.9, low=0, high=1)
-    b2: float = setting(0.999, low=0, high=1)
+    momentum: float = setting(0.95, low=0, below=1)  # muon, sgd and rmsprop
+    b1: float = setting(0.9, low=0, below=1)
+    b2: float = setting(0.999, low=0, below=1)
     epsilon: float = setting(1e-8, above=0)
     weight_decay: float = setting(0.0, low=0)  # never of vectors; muon: of its matrices alone
     clip_norm: float = setting(0.0, low=0)  # largest norm of the whole gradient
@@ -120,8 +125,8 @@ class LogConfig:
 class MeshConfig:
     """Devices: `data` groups share the batch, `model` devices of a group share the hidden units."""
 
-    data: int = setting(1, low=1, resume="where the arrays lie does not change the numbers")
-    model: int = setting(1, low=1, resume="where the arrays lie does not change the numbers")
+    data: int = setting(1, low=1, resume=_ROUNDING)
+    model: int = setting(1, low=1, resume=_ROUNDING)
 
 
 @dataclass(frozen=True)
@@ -156,12 +161,6 @@ class Config:
                 f"config.mesh.data={self.mesh.data} does not divide config.data.batch="
                 f"{self.data.batch}: {_divisors(self.data.batch)} do"
             )
-        streams = self.train.validation_batch
-        if streams % self.mesh.data:
-            raise InputError(
-                f"config.mesh.data={self.mesh.data} does not divide "
-                f"config.train.validation_batch={streams}: {_divisors(streams)} do"
-            )
         if self.model.hidden % self.mesh.model:
             raise InputError(
                 f"config.mesh.model={self.mesh.model} does not divide config.model.hidden="
@@ -171,6 +170,16 @@ class Config:
             raise InputError(
                 "config.train.patience counts validations, and config.train.validate_every is 0: "
                 "give both or neither"
+            )
+        if self.train.steps:
+            self.check_warmup(self.train.steps)
+
+    def check_warmup(self, steps: int) -> None:
+        """Raises InputError where the warm-up is longer than a run of so many steps."""
+        if self.optimizer.warmup > steps:
+            raise InputError(
+                f"config.optimizer.warmup={self.optimizer.warmup} is longer than the run of "
+                f"{steps} steps: make it shorter, or 0"
             )
 
 
@@ -243,7 +252,7 @@ def _value(kind: type, limits: Mapping[str, Any], value: Any, where: str) -> Any
         close = difflib.get_close_matches(str(value), choices, 1, 0.6)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise InputError(f"{where} is {value!r}; {hint}It may be {', '.join(map(repr, choices))}")
-    low, above, high = (limits.get(name) for name in ("low", "above", "high"))
+    low, above, high, below = (limits.get(name) for name in ("low", "above", "high", "below"))
     if isinstance(value, int | float):
         # Written so that nan fails each.
         if low is not None and not value >= low:
@@ -252,6 +261,8 @@ def _value(kind: type, limits: Mapping[str, Any], value: Any, where: str) -> Any
             raise InputError(f"{where} is {value!r}: it has to be more than {above}")
         if high is not None and not value <= high:
             raise InputError(f"{where} is {value!r}: it has to be at most {high}")
+        if below is not None and not value < below:
+            raise InputError(f"{where} is {value!r}: it has to be less than {below}")
         if value in (float("inf"), float("-inf")):
             raise InputError(f"{where} is {value!r}: it has to be finite")
     return value

@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM: the first asks the loop to save and stop, the second stops at once."""
 
 import contextlib
+import os
 import signal
-import sys
 import threading
 from types import FrameType
 
@@ -37,4 +37,6 @@ class Interrupts(contextlib.AbstractContextManager):
         if not self.saving or self.requested:
             raise KeyboardInterrupt
         self.requested = name
-        print(f"\n{name}: saving, then stopping (once more stops at once)", file=sys.stderr)
+        # Not print: the handler may have come into the middle of one. Nobody need be reading.
+        with contextlib.suppress(OSError):
+            os.write(2, f"\n{name}: saving, then stopping (once more stops at once)\n".encode())

@@ -5,18 +5,21 @@ stopped anywhere and begun again ends with the same bits as one that was not.
 """
 
 import dataclasses
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from mlstm import checkpoint
 from mlstm.checkpoint import Checkpoints, read_parameters
-from mlstm.checkpoint import steps as saved_steps
+from mlstm.corpus.files import user_path
 from mlstm.corpus.stream import prefetch
 from mlstm.errors import InputError
-from mlstm.loading import Model
+from mlstm.loading import Model, read_config
 from mlstm.model import sampling
 from mlstm.training import setup as setups
 from mlstm.training import workdir as workdirs
@@ -41,9 +44,11 @@ class Result:
     ended: str
     """ "finished", "early" (validation got no better), "interrupted" or "not finite"."""
     bits_per_byte: float | None
-    """Of the last validation."""
+    """Of the last validation; None where there was none, or it was not finite."""
     saved: bool
     """Whether the state it ended with is on the disk."""
+    bad_step: int | None = None
+    """The first step whose loss or gradient was not finite, as this process met it."""
 
     def __str__(self) -> str:
         score = "" if self.bits_per_byte is None else f", {self.bits_per_byte:.4f} bits per byte"
@@ -51,14 +56,14 @@ class Result:
             "finished": "finished",
             "early": "stopped early, validation no longer improves",
             "interrupted": "interrupted; the same command goes on from here",
-            "not finite": "stopped, not finite",
+            "not finite": f"loss or gradient not finite at step {self.bad_step}; stopped",
         }
         return f"{self.workdir}: {ends[self.ended]} at step {self.step} of {self.steps}{score}"
 
 
 @dataclass
 class Progress:
-    """What is known of the validations so far; saved with every checkpoint."""
+    """What is known of the validations so far; saved with every checkpoint. Scores are finite."""
 
     best: float | None = None
     since_best: int = 0
@@ -72,24 +77,18 @@ def run(config: Config, workdir: str | Path, *, init_from: str | None = None) ->
     `init_from`: another run, whose parameters (the best by validation) a new run begins with.
     Raises InputError for whatever is wrong with what was given.
     """
+    init_from = str(user_path(init_from)) if init_from else None
     with Interrupts() as interrupts, workdirs.locked(workdir) as home:
-        resumed = bool(saved_steps(home / "checkpoints"))
+        resumed = checkpoint.begun(home / "checkpoints")
         corpus = setups.open_corpus(config, home)
         if resumed:
             workdirs.check_resumable(home, config, corpus.digest, init_from)
-            init_from = workdirs.read(home).get("init_from")
+            init_from = read_config(home).get("init_from")
         setup = setups.make(config, corpus)
-        validation = Validation(config, corpus.split("validation"), setup.mesh)
+        validation = None
+        if "validation" in corpus.splits:
+            validation = Validation(config, corpus.split("validation"), setup.mesh)
         start = None if resumed or not init_from else _parameters_of(init_from, config)
-        workdirs.write(
-            home,
-            config,
-            vocabulary=corpus.vocabulary.to_json(),
-            digest=corpus.digest,
-            corpus=Path(corpus.folder).absolute(),
-            cleaning=corpus.cleaning,
-            init_from=init_from,
-        )
         kept = config.checkpoint
         checkpoints = Checkpoints(
             home / "checkpoints", newest=kept.newest, best=kept.best, log_spaced=kept.log_spaced
@@ -99,8 +98,18 @@ def run(config: Config, workdir: str | Path, *, init_from: str | None = None) ->
             if restored is None:
                 state, progress = setup.create(start), Progress()
             else:
-                state = TrainState(**restored.state)
+                state = _ready(TrainState(**restored.state), config)
                 progress = Progress(**restored.metadata["progress"])
+            # Not before the state is there: a run that cannot go on keeps the config it had.
+            workdirs.write(
+                home,
+                config,
+                vocabulary=corpus.vocabulary.to_json(),
+                digest=corpus.digest,
+                corpus=Path(corpus.folder).absolute(),
+                cleaning=corpus.cleaning,
+                init_from=init_from,
+            )
             running = _Run(setup, home, state, progress, validation, checkpoints, interrupts)
             try:
                 return running.train()
@@ -119,7 +128,7 @@ class _Run:
         home: Path,
         state: TrainState,
         progress: Progress,
-        validation: Validation,
+        validation: Validation | None,
         checkpoints: Checkpoints,
         interrupts: Interrupts,
     ) -> None:
@@ -127,24 +136,33 @@ class _Run:
         self.state, self.progress = state, progress
         self.validation, self.checkpoints, self.interrupts = validation, checkpoints, interrupts
         self.step = int(state.step)
-        self.metrics = Metrics(home, self.step, setup.steps)
+        self.metrics = Metrics(home, self.step, setup.steps, validated=progress.last_step)
         self.pending: tuple | None = None
         self.first_bad: int | None = None
-        self.saved = -1
+        self.saved = self.step if self.step else -1
         self.mark: tuple[int, float] | None = None
         self.saturation = jax.jit(make_gate_saturation(self.config.model))
 
     def train(self) -> Result:
         say = self.metrics.say
-        if self._out_of_patience() or self.step >= self.setup.steps:
-            self.saved = self.step
+        self.interrupts.saving = True
+        # An interrupted run leaves the validation of its last step to the one that goes on.
+        due = self.step > 0 and self.progress.last_step < self.step and self._validates()
+        done = self._ended()
+        if done and not due:
             say(f"{self.home} is finished already, at step {self.step}")
-            return self._result("early" if self.step < self.setup.steps else "finished")
+            return self._result(done)
         say(str(self.setup))
         say(f"writing to {self.home}: checkpoints, metrics.jsonl, tensorboard, samples")
         if self.step:
             say(f"resuming from step {self.step} of {self.setup.steps}")
-        self.interrupts.saving = True
+        if self.validation is None:
+            say("the text has no validation split: nothing is validated, and nothing stops early")
+        if due:
+            stop = self._settle(validate=True, save=True)
+            if stop:
+                return self._result(stop)
+            self.mark = None  # the step is still to be compiled
         epoch, window = (int(i) for i in self.state.position)
         depth = self.config.data.prefetch
         with prefetch(self.setup.stream, epoch, window, depth=depth) as batches:
@@ -161,7 +179,9 @@ class _Run:
         due = done % every == 0 or done == self.setup.steps
         gates = {}
         if due and self.config.log.gate_saturation:
-            gates = self.saturation(self.state.parameters, self.state.carry, batch)
+            gates = self.saturation(
+                self.state.parameters, self.state.carry, self.state.position.window, batch
+            )
         self.state, measured = self.setup.train_step(self.state, batch)
         if self.mark is None:
             self.mark = (done, time.monotonic())  # behind the compilation
@@ -172,31 +192,47 @@ class _Run:
 
     def _between(self) -> str | None:
         """What is due after a step; why the run ends here, if it does."""
-        train, kept, step = self.config.train, self.config.checkpoint, self.step
-        last, asked = step >= self.setup.steps, self.interrupts.requested is not None
-        validate = last or (train.validate_every > 0 and step % train.validate_every == 0)
+        kept, step = self.config.checkpoint, self.step
+        validate = self._validates()
         log_spaced = kept.log_spaced and step & (step - 1) == 0
-        save = last or asked or step % kept.every == 0 or log_spaced
-        if not (validate or save):
+        save = step >= self.setup.steps or step % kept.every == 0 or log_spaced
+        if not (validate or save or self._asked()):
             return "not finite" if self._bad() else None
         self._report()
         if self._met_nonfinite():
             return "not finite"
-        early = False
-        if validate:
-            best = self._validate()
-            early = self._out_of_patience()
-            save = save or best or early
-        if save:
+        return self._settle(validate, save)
+
+    def _settle(self, validate: bool, save: bool) -> str | None:
+        """Validate and save the state as it is; why the run ends here, if it does.
+
+        Who asks for the end does not wait for a validation: the state is saved without it.
+        """
+        best = self._validate() if validate else False
+        ended = "interrupted" if best is None else self._ended()
+        if not ended and self._asked():
+            ended = "interrupted"
+        if save or best or ended:
             self._save()
-        self.mark = (step, time.monotonic())
-        if not (last or early or asked):
-            return None
-        if not self.checkpoints.wait():
+        self.mark = (self.step, time.monotonic())
+        if ended and not self.checkpoints.wait():
             self.saved = -1
-        if last:
+        return ended
+
+    def _validates(self) -> bool:
+        """Whether the held-out text is read after this step."""
+        every, last = self.config.train.validate_every, self.step >= self.setup.steps
+        due = last or (every > 0 and self.step % every == 0)
+        return due and self.validation is not None
+
+    def _ended(self) -> str | None:
+        """Whether the run is over with this step: "finished", or "early"."""
+        if self.step >= self.setup.steps:
             return "finished"
-        return "early" if early else "interrupted"
+        return "early" if self._out_of_patience() else None
+
+    def _asked(self) -> bool:
+        return self.interrupts.requested is not None
 
     def _report(self) -> None:
         """Read and write down the log that is pending; the only wait of the training loop."""
@@ -205,11 +241,9 @@ class _Run:
         step, measured, gates = self.pending
         self.pending = None
         measured, gates = jax.device_get((measured, gates))
-        if self.first_bad is None and measured.first_bad_step >= 0:
-            self.first_bad = int(measured.first_bad_step)
-            self._say_bad()
-            if self._bad():
-                return
+        self._note_bad(int(measured.first_bad_step))
+        if self._bad():
+            return
         now = time.monotonic()
         since, then = self.mark or (step, now)
         self.mark = (step, now)
@@ -230,15 +264,20 @@ class _Run:
         )
         self.checkpoints.poll()
 
-    def _validate(self) -> bool:
-        """Score the held-out text; True where it is the best so far."""
-        score = self.validation.bits_per_byte(self.state.parameters)
-        progress = self.progress
-        best = progress.best is None or score < progress.best
+    def _validate(self) -> bool | None:
+        """Score the held-out text: whether it is the best so far, or None where the end of the run
+        was asked for first."""
+        if self.validation is None or self._asked():
+            return None
+        score = self.validation.bits_per_byte(self.state.parameters, self._asked)
+        if score is None:
+            return None
+        progress, finite = self.progress, math.isfinite(score)
+        best = finite and (progress.best is None or score < progress.best)
         self.progress = Progress(
             best=score if best else progress.best,
             since_best=0 if best else progress.since_best + 1,
-            last=score,
+            last=score if finite else None,
             last_step=self.step,
         )
         self.metrics.validation(self.step, score, best)
@@ -266,8 +305,12 @@ class _Run:
             seed=self.config.seed,
             samples=log.samples,
         )
-        texts = [b"".join(parts) for parts in zip(*blocks, strict=True)]
-        self.metrics.samples(self.step, texts)
+        written = []
+        for block in blocks:
+            if self._asked():
+                return
+            written.append(block)
+        self.metrics.samples(self.step, [b"".join(parts) for parts in zip(*written, strict=True)])
 
     def _save(self) -> None:
         step = self.step
@@ -285,12 +328,14 @@ class _Run:
 
     def _met_nonfinite(self) -> bool:
         """Asked before anything is saved or scored: a state that met its end is neither."""
-        if self.first_bad is None and (found := int(self.state.first_bad_step)) >= 0:
-            self.first_bad = found
-            self._say_bad()
+        self._note_bad(int(self.state.first_bad_step))
         return self._bad()
 
-    def _say_bad(self) -> None:
+    def _note_bad(self, step: int) -> None:
+        """Say the first bad step, as the state remembers it, once."""
+        if self.first_bad is not None or step < 0:
+            return
+        self.first_bad = step
         what = f"the loss or its gradient is not finite at step {self.first_bad}"
         if self._bad():
             kept = self.checkpoints.steps()
@@ -314,12 +359,23 @@ class _Run:
             ended=ended,
             bits_per_byte=self.progress.last,
             saved=self.saved == self.step,
+            bad_step=self.first_bad,
         )
+
+
+def _ready(state: TrainState, config: Config) -> TrainState:
+    """A restored state, to go on from: a step that was skipped long ago is not one to stop at."""
+    if config.train.on_nonfinite == "skip":
+        return state
+    none = jax.device_put(jnp.full((), -1, jnp.int32), state.first_bad_step.sharding)
+    return state._replace(first_bad_step=none)
 
 
 def _parameters_of(run: str, config: Config) -> Any:
     """The parameters of another run, for a model of the same shape."""
-    theirs = workdirs.read(run).get("model", {})
+    theirs = read_config(run).get("model")
+    if not isinstance(theirs, dict):
+        raise InputError(f'--init_from={run}: its config.json has no section "model"')
     ours = dataclasses.asdict(config.model)
     # What changes no array may differ.
     free = ("dropout", "output_dropout", "products", "forget_bias")

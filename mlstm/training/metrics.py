@@ -6,7 +6,9 @@ is told that a session starts.
 # Protobuf makes its classes at import, where a type checker cannot see them.
 # pyright: reportAttributeAccessIssue=false
 
+import contextlib
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -17,20 +19,37 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
+from mlstm.errors import InputError
+from mlstm.output import write_whole
+
 
 class Metrics:
     """Writes what was measured, from step `start` of `steps` on.
 
-    A disk that is full is said once and costs lines, not the run.
+    What cannot be written costs lines, not the run: a disk that is full is said once; a terminal
+    that is closed, a pipe whose reader has gone (`2>&1 | head`) or a full disk behind `2> log` is
+    passed over in silence, and the run goes on to its end. What is no number is null in
+    metrics.jsonl and left out of TensorBoard.
+
+    `validated` is the last step that was validated; a validation logged after it is cut too.
     """
 
-    def __init__(self, workdir: Path, start: int, steps: int, terminal: TextIO | None = None):
+    def __init__(
+        self,
+        workdir: Path,
+        start: int,
+        steps: int,
+        *,
+        validated: int | None = None,
+        terminal: TextIO | None = None,
+    ):
         self._terminal = terminal or sys.stderr
-        self._steps, self._rewrites, self._open = steps, self._terminal.isatty(), False
+        self._rewrites = self._terminal is not None and self._terminal.isatty()
+        self._steps, self._open = steps, False
         self._troubled = False
         self._samples = workdir / "samples"
         self.path = workdir / "metrics.jsonl"
-        cut(self.path, start)
+        cut(self.path, start, validated)
         self._lines = self.path.open("a", buffering=1)
         self._events = EventFileWriter(str(workdir / "tensorboard"))
         begins = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
@@ -43,21 +62,24 @@ class Metrics:
         gates: dict[str, tuple[float, float]],
         seconds_left: float,
     ) -> None:
-        """One log of training. `values` has at least bits_per_byte and bytes_per_second; `gates`
-        are for each gate site the shares of values below 0.1 and above 0.9."""
+        """One log of training. `values` has at least bits_per_byte (nan where every step was
+        skipped) and bytes_per_second; `gates` are for each gate site the shares of values below
+        0.1 and above 0.9."""
         self._line({"step": step, "kind": "train", **values, **({"gates": gates} if gates else {})})
         scalars = {f"train/{name}": value for name, value in values.items()}
         for site, (low, high) in gates.items():
             scalars |= {f"gates/{site} below 0.1": low, f"gates/{site} above 0.9": high}
         self._scalars(step, scalars)
         skipped = f"  {values['skipped']:.0f} skipped" if values.get("skipped") else ""
+        bits = values["bits_per_byte"]
+        shown = f"{bits:.3f}" if math.isfinite(bits) else "no"
         self._progress(
-            f"step {step}/{self._steps}  {values['bits_per_byte']:.3f} bits/byte  "
+            f"step {step}/{self._steps}  {shown} bits/byte  "
             f"{_rate(values['bytes_per_second'])}  {_duration(seconds_left)} left{skipped}"
         )
 
     def validation(self, step: int, bits_per_byte: float, best: bool) -> None:
-        """One reading of the held-out text."""
+        """One reading of the held-out text; not finite where the model has gone wrong."""
         self._line({"step": step, "kind": "validation", "bits_per_byte": bits_per_byte})
         self._scalars(step, {"validation/bits_per_byte": bits_per_byte})
         self.say(
@@ -70,11 +92,8 @@ class Metrics:
         readable = [text.decode(errors="replace") for text in texts]
         body = ("\n" + "-" * 40 + "\n").join(readable) + "\n"
         try:
-            self._samples.mkdir(exist_ok=True)
-            part = self._samples / f"{step}.txt.part"
-            part.write_text(body)
-            part.replace(self._samples / f"{step}.txt")
-        except OSError as error:
+            write_whole(self._samples / f"{step}.txt", body)
+        except InputError as error:
             self._trouble(error)
         quoted = [f"```\n{text}\n```" for text in readable]
         value = summary_pb2.Summary.Value(
@@ -86,15 +105,12 @@ class Metrics:
 
     def say(self, text: str) -> None:
         """A line of its own on the terminal."""
-        if self._open:
-            self._terminal.write("\n")
-            self._open = False
-        self._terminal.write(text + "\n")
-        self._terminal.flush()
+        self._show(("\n" if self._open else "") + text + "\n")
+        self._open = False
 
     def close(self) -> None:
         if self._open:
-            self._terminal.write("\n")
+            self._show("\n")
         for closing in (self._lines, self._events):
             try:
                 closing.close()
@@ -103,12 +119,16 @@ class Metrics:
 
     def _line(self, record: dict[str, Any]) -> None:
         try:
-            self._lines.write(json.dumps(record) + "\n")
+            self._lines.write(json.dumps(_with_nulls(record), allow_nan=False) + "\n")
         except OSError as error:
             self._trouble(error)
 
     def _scalars(self, step: int, scalars: dict[str, float]) -> None:
-        values = [summary_pb2.Summary.Value(tag=t, simple_value=v) for t, v in scalars.items()]
+        values = [
+            summary_pb2.Summary.Value(tag=tag, simple_value=value)
+            for tag, value in scalars.items()
+            if math.isfinite(value)
+        ]
         self._event(step, summary=summary_pb2.Summary(value=values))
 
     def _event(self, step: int, **content: Any) -> None:
@@ -127,26 +147,41 @@ class Metrics:
         if not self._rewrites:
             self.say(text)
             return
-        self._terminal.write(f"\r\x1b[K{text}")
-        self._terminal.flush()
+        self._show(f"\r\x1b[K{text}")
         self._open = True
 
+    def _show(self, text: str) -> None:
+        if self._terminal is None:  # the shell closed it
+            return
+        with contextlib.suppress(OSError, ValueError):  # see the class
+            self._terminal.write(text)
+            self._terminal.flush()
 
-def cut(path: Path, step: int) -> None:
-    """Keep the lines of `path` up to `step`; a half-written last line goes too."""
+
+def cut(path: Path, step: int, validated: int | None = None) -> None:
+    """Keep the lines of `path` up to `step`, and validations up to the step `validated` (None is
+    `step`). What is no line of a log, as a half-written last one, goes too."""
     if not path.exists():
         return
+    last = {"validation": step if validated is None else min(step, validated)}
     kept = []
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().splitlines():
         try:
             record = json.loads(line)
-        except ValueError:
+            if record["step"] <= last.get(record["kind"], step):
+                kept.append(line.decode() + "\n")
+        except (ValueError, TypeError, LookupError):
             continue
-        if record["step"] <= step:
-            kept.append(line + "\n")
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(kept))
-    part.replace(path)
+    write_whole(path, "".join(kept))
+
+
+def _with_nulls(values: Any) -> Any:
+    """Numbers that JSON does not have, nan and the infinities, become None."""
+    if isinstance(values, dict):
+        return {name: _with_nulls(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_with_nulls(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def _rate(bytes_per_second: float) -> str:

@@ -11,7 +11,9 @@ import optax
 from jax.sharding import Mesh
 
 from mlstm import devices
-from mlstm.corpus.reading import Corpus
+from mlstm.corpus import manifest
+from mlstm.corpus.files import user_path
+from mlstm.corpus.reading import Corpus, Split
 from mlstm.corpus.shards import open_source
 from mlstm.corpus.stream import Batch, Stream
 from mlstm.errors import InputError
@@ -63,25 +65,33 @@ class Setup:
 
     def place(self, batch: Batch) -> Batch:
         """A batch (T, B) on the devices, its resets None where the step does not read them."""
-        if not self.resets_inside:
-            batch = batch._replace(resets=None)  # pyright: ignore[reportArgumentType]
-        return jax.device_put(batch, devices.batch_sharding(self.mesh))
-
-    def abstract_batch(self) -> Batch:
-        """Shapes, types and shardings of a batch on the devices."""
-        place = devices.batch_sharding(self.mesh)
-        batch = self.stream.batch(0, 0)
-        if not self.resets_inside:
-            batch = batch._replace(resets=None)  # pyright: ignore[reportArgumentType]
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), batch
-        )
+        return place(batch, self.mesh, resets=self.resets_inside)
 
 
-def open_corpus(config: Config, workdir: Path) -> Corpus:
-    """The run's text; a raw source is prepared first. Raises InputError."""
+def place(batch: Batch, mesh: Mesh, *, resets: bool) -> Batch:
+    """A batch (T, B) on the devices; without `resets`, these are None."""
+    if not resets:
+        batch = batch._replace(resets=None)  # pyright: ignore[reportArgumentType]
+    return jax.device_put(batch, devices.batch_sharding(mesh))
+
+
+def resets_inside(split: Split) -> bool:
+    """Whether state is reset anywhere but at the start of the split."""
+    return bool((split.reset_points > 0).any())
+
+
+def open_corpus(config: Config, workdir: Path | None, *, keep: bool = True) -> Corpus:
+    """The run's text; a raw source is prepared first, in `workdir` unless the config says where.
+
+    Without `keep` nothing is written that stays: what was not prepared before is prepared in a
+    temporary folder. Raises InputError.
+    """
     data = config.data
-    folder = Path(data.folder) if data.folder else workdir / "corpus"
+    folder = workdir / "corpus" if workdir else None
+    if data.folder:
+        folder = user_path(data.folder)
+    if folder and not keep and not (folder / manifest.NAME).exists():
+        folder = None
     corpus = open_source(data.source, folder, splits=data.fractions(), reset=data.reset or None)
     if corpus.vocabulary.size != config.model.vocabulary:
         raise InputError(
@@ -92,13 +102,15 @@ def open_corpus(config: Config, workdir: Path) -> Corpus:
 
 
 def make(config: Config, corpus: Corpus, dtype: Any = jnp.float32) -> Setup:
-    """Raises InputError for a text too short for its windows, or a mesh that is not there."""
+    """Raises InputError for a text too short for its windows, a warm-up longer than the run, or a
+    mesh that is not there."""
     split = corpus.split("train")
     stream = Stream(split, config.data.batch, config.data.window)
     mesh = devices.mesh(config.mesh.data, config.mesh.model)
     steps = config.train.steps or math.ceil(config.train.epochs * stream.windows)
+    config.check_warmup(steps)
     optimizer = optimizers.make(config.optimizer, steps)
-    place = states.shardings(config, optimizer, mesh, dtype)
+    places = states.shardings(config, optimizer, mesh, dtype)
     step = make_train_step(
         config.model,
         optimizer,
@@ -114,11 +126,11 @@ def make(config: Config, corpus: Corpus, dtype: Any = jnp.float32) -> Setup:
         mesh=mesh,
         optimizer=optimizer,
         steps=steps,
-        resets_inside=bool((split.reset_points > 0).any()),
+        resets_inside=resets_inside(split),
         train_step=jax.jit(
             step,
-            in_shardings=(place, devices.batch_sharding(mesh)),
-            out_shardings=(place, devices.replicated(mesh)),
+            in_shardings=(places, devices.batch_sharding(mesh)),
+            out_shardings=(places, devices.replicated(mesh)),
             donate_argnums=0,
         ),
         dtype=dtype,

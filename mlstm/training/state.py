@@ -39,7 +39,8 @@ class TrainState(NamedTuple):
     position: Position
     average: Average
     first_bad_step: jax.Array
-    """The first step whose loss or gradient was not finite; -1 while there is none."""
+    """The first step, counted from 1, whose loss or gradient was not finite; -1 while there is
+    none."""
     skipped: jax.Array
     """How many steps changed nothing because of that."""
 

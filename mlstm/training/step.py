@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from mlstm.model import language_model
+from mlstm.model.cells import CELLS
 from mlstm.model.language_model import ModelConfig
 from mlstm.training.state import Average, Position, TrainState
 
@@ -20,7 +21,7 @@ class Metrics(NamedTuple):
     """What a step measured; left on the devices until somebody reads it."""
 
     nats: jax.Array
-    """Mean nats for each target, over the steps since the last log."""
+    """Mean nats for each target, over the steps since the last log; nan where all were skipped."""
     gradient_norm: jax.Array
     update_ratio: jax.Array
     """Norm of the parameters' change over the norm of the parameters."""
@@ -48,8 +49,7 @@ def make_train_step(
     """
 
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
-        begins = state.position.window == 0
-        carry = jax.tree.map(lambda s: jnp.where(begins, 0, s), state.carry)
+        carry = _entering(state.carry, state.position.window)
         key = None
         if model.dropout or model.output_dropout:
             key = jax.random.fold_in(state.key, state.step)
@@ -77,7 +77,8 @@ def make_train_step(
             & jnp.isfinite(update_norm)
             & _all_finite(carried)
         )
-        first_bad = jnp.where(good | (state.first_bad_step >= 0), state.first_bad_step, state.step)
+        step = state.step + 1
+        first_bad = jnp.where(good | (state.first_bad_step >= 0), state.first_bad_step, step)
         if stop_on_nonfinite:
             good &= first_bad < 0
 
@@ -93,14 +94,14 @@ def make_train_step(
             optimizer=chosen(moments, state.optimizer),
             carry=chosen(carried, carry),
             key=state.key,
-            step=state.step + 1,
+            step=step,
             position=Position(state.position.epoch + (window == 0), window),
             average=average,
             first_bad_step=first_bad,
             skipped=state.skipped + ~good,
         )
         metrics = Metrics(
-            nats=average.nats / jnp.maximum(average.targets, 1),
+            nats=jnp.where(average.targets > 0, average.nats / average.targets, jnp.nan),
             gradient_norm=gradient_norm,
             update_ratio=update_norm / optax.tree.norm(state.parameters),
             learning_rate=rate(state.step - state.skipped),
@@ -112,14 +113,24 @@ def make_train_step(
     return train_step
 
 
-def make_gate_saturation(model: ModelConfig) -> Callable[[Any, Any, Any], dict[str, jax.Array]]:
-    """The function (parameters, carry, batch) -> for each gate site the shares of its values
-    below 0.1 and above 0.9, as a (2,) array."""
-    gates = tuple(f"{layer}.{gate}" for layer in range(model.layers) for gate in "ifo")
+def make_gate_saturation(
+    model: ModelConfig,
+) -> Callable[[Any, Any, jax.Array, Any], dict[str, jax.Array]]:
+    """The function (parameters, carry, window, batch) -> for each site of a gate (i, f and o,
+    where the cell has them) the shares of its values below 0.1 and above 0.9, as a (2,) array."""
+    names = [name for name in CELLS[model.cell].site_names if name in ("i", "f", "o")]
+    gates = tuple(f"{layer}.{name}" for layer in range(model.layers) for name in names)
 
-    def saturation(parameters: Any, carry: Any, batch: Any) -> dict[str, jax.Array]:
+    def saturation(
+        parameters: Any, carry: Any, window: jax.Array, batch: Any
+    ) -> dict[str, jax.Array]:
         emitted = language_model.forward(
-            model, parameters, batch.ids, carry, resets=batch.resets, emit=gates
+            model,
+            parameters,
+            batch.ids,
+            _entering(carry, window),
+            resets=batch.resets,
+            emit=gates,
         ).emitted
         return {
             site: jnp.stack([jnp.mean(values < 0.1), jnp.mean(values > 0.9)])
@@ -127,6 +138,11 @@ def make_gate_saturation(model: ModelConfig) -> Callable[[Any, Any, Any], dict[s
         }
 
     return saturation
+
+
+def _entering(carry: Any, window: jax.Array) -> Any:
+    """The state that enters a window: zero at the first of an epoch, else the carried one."""
+    return jax.tree.map(lambda s: jnp.where(window == 0, 0, s), carry)
 
 
 def _all_finite(tree: Any) -> jax.Array:

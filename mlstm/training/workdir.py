@@ -13,17 +13,22 @@ import dataclasses
 import fcntl
 import json
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
+from mlstm.loading import FORMAT_VERSION, read_config
+from mlstm.output import write_whole
 from mlstm.training import config as configs
 from mlstm.training.config import Config
 
-_OURS = {
-    ".lock", "config.json", "config.json.part", "checkpoints", "metrics.jsonl", "tensorboard",
-    "samples", "corpus",
-}  # fmt: skip
+# The hidden ones are what a killed process was writing: files, and a text being prepared.
+_OURS = (
+    ".lock", "config.json", "checkpoints", "metrics.jsonl", "tensorboard", "samples", "corpus",
+    ".*.part", ".corpus.*.partial",
+)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -33,7 +38,7 @@ def locked(workdir: str | Path) -> Iterator[Path]:
     Raises InputError when it cannot be written, when it holds something else than a run, or when
     another process trains in it.
     """
-    path = Path(workdir).absolute()
+    path = user_path(workdir).absolute()
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / ".lock").open("w")
@@ -44,7 +49,9 @@ def locked(workdir: str | Path) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(f"--workdir={workdir}: another process is training in it") from None
-        strangers = sorted(p.name for p in path.iterdir() if p.name not in _OURS)
+        strangers = sorted(
+            p.name for p in path.iterdir() if not any(fnmatch(p.name, ours) for ours in _OURS)
+        )
         if strangers and not (path / "config.json").exists():
             (path / ".lock").unlink(missing_ok=True)
             raise InputError(
@@ -52,23 +59,6 @@ def locked(workdir: str | Path) -> Iterator[Path]:
                 "give a new folder"
             )
         yield path
-
-
-def read(workdir: str | Path) -> dict[str, Any]:
-    """config.json of a run. Raises InputError when there is none or it cannot be read."""
-    path = Path(workdir) / "config.json"
-    try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{workdir} is not a run: no config.json in it") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    version = record.get("format_version") if isinstance(record, dict) else None
-    if version != configs.FORMAT_VERSION:
-        raise InputError(
-            f"{path} has format_version {version}; this version reads {configs.FORMAT_VERSION}"
-        )
-    return record
 
 
 def write(
@@ -81,19 +71,21 @@ def write(
     cleaning: str = "none",
     init_from: str | None = None,
 ) -> None:
-    """Write config.json beside itself, then rename."""
-    record = {"format_version": configs.FORMAT_VERSION, **configs.to_dict(config)}
+    """Write config.json. `init_from` is recorded as the absolute path that it means here."""
+    record = {"format_version": FORMAT_VERSION, **configs.to_dict(config)}
     record["data"] |= {"digest": digest, "corpus": str(corpus)}
-    record |= {"vocabulary": vocabulary, "cleaning": cleaning, "init_from": init_from}
-    part = workdir / "config.json.part"
-    part.write_text(json.dumps(record, indent=2) + "\n")
-    part.replace(workdir / "config.json")
+    begun_from = str(_resolved(init_from)) if init_from else None
+    record |= {"vocabulary": vocabulary, "cleaning": cleaning, "init_from": begun_from}
+    write_whole(workdir / "config.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
 def check_resumable(workdir: Path, config: Config, digest: str, init_from: str | None) -> None:
     """Raises InputError that lists what differs from the config the run was begun with, where a
     resumed run may not change it."""
-    record = read(workdir)
+    record = read_config(workdir)
+    data = record.get("data")
+    if not isinstance(data, dict):
+        raise InputError(f'{workdir / "config.json"} has no section "data": give another --workdir')
     now = configs.to_dict(config)
     before = {
         name: {k: v for k, v in part.items() if k not in ("digest", "corpus")}
@@ -113,16 +105,21 @@ def check_resumable(workdir: Path, config: Config, digest: str, init_from: str |
             f"{workdir} was begun with another config: {listed}. Give another --workdir, or the "
             f"old values; a run may be resumed with a change in {', '.join(changeable())}"
         )
-    if record["data"].get("digest") != digest:
+    if data.get("digest") != digest:
         raise InputError(
             f"{workdir} was begun on another text: config.data.source={config.data.source} has "
             "other bytes now. Give another --workdir, or the old text"
         )
-    if init_from and record.get("init_from") != init_from:
+    begun_from = record.get("init_from")
+    if init_from and (not begun_from or _resolved(begun_from) != _resolved(init_from)):
         raise InputError(
-            f"{workdir} was begun from {record.get('init_from') or 'fresh parameters'}, not from "
+            f"{workdir} was begun from {begun_from or 'fresh parameters'}, not from "
             f"--init_from={init_from}: give another --workdir"
         )
+
+
+def _resolved(run: str) -> Path:
+    return user_path(run).resolve()
 
 
 def changeable() -> list[str]:

@@ -113,6 +113,7 @@ class Row:
     n_on: int  # bytes of the test half
     n_off: int
     twin_neuron: str = ""
+    twin_select: float = float("nan")
     twin_test: float = float("nan")
     twin_bound: float = float("nan")
 
@@ -149,7 +150,7 @@ class NeuronTable:
         """The neuron that tells the concept best on the select half, with its test figures."""
         k = self.concepts.index(concept)
         index, direction, select, test, bound = self._choose(self.scores, k)
-        twin_index, _, _, twin_test, twin_bound = self._choose(self.twin, k)
+        twin_index, _, twin_select, twin_test, twin_bound = self._choose(self.twin, k)
         chosen = index if index >= 0 else 0
         return Row(
             concept,
@@ -164,6 +165,7 @@ class NeuronTable:
             int(self.scores.n_on[1, k]),
             int(self.scores.n_off[1, k]),
             str(self.neuron(twin_index)) if twin_index >= 0 else "",
+            twin_select,
             twin_test,
             twin_bound,
         )
@@ -196,8 +198,8 @@ class NeuronTable:
             f"{self.documents[1]} others ({self.bytes[1]:,} bytes) of {self.data}\n"
         )
         lines = [
-            f"{'concept':<24}{'neuron':<13}{'':<3}{'select':>7}{'test':>7}{'±':>8}{'d':>7}"
-            f"{'r':>7}{'bytes on':>10}  {'twin':>6}"
+            f"{'concept':<24}{'neuron':<12}{'':<2}{'select':>7}{'twin':>7}{'test':>8}{'twin':>7}"
+            f"{'±':>8}{'d':>7}{'r':>7}{'bytes on':>10}"
         ]
         metric = ""
         for row in self.rows():
@@ -210,9 +212,9 @@ class NeuronTable:
             sign = "+" if row.direction > 0 else "-"
             bound = f"{row.bound:8.4f}" if row.metric == "AUC" else " " * 8
             lines.append(
-                f"{row.concept:<24}{row.neuron:<13}{sign:<3}{_figure(row.select)}"
-                f"{_figure(row.test)}{bound}{_figure(row.cohen_d)}{_figure(row.correlation)}"
-                f"{row.n_on:>10,}  {_figure(row.twin_test, 6)}"
+                f"{row.concept:<24}{row.neuron:<12}{sign:<2}{_figure(row.select)}"
+                f"{_figure(row.twin_select)}{_figure(row.test, 8)}{_figure(row.twin_test)}"
+                f"{bound}{_figure(row.cohen_d)}{_figure(row.correlation)}{row.n_on:>10,}"
             )
         tail = "± bounds the error from binning; d Cohen's d and r correlation on the test half"
         if self.twin is not None:

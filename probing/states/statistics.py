@@ -19,7 +19,12 @@ BINS = 256
 
 
 class Sum(NamedTuple):
-    """A float32 sum with what rounding has lost so far (Neumaier), exact to about 1e-14."""
+    """A float32 sum with what rounding has lost so far (Neumaier).
+
+    Adding is exact to about 1e-14; the terms are what they are. One that is itself the float32
+    sum over a window has an error of about 1e-7 of its magnitude. Many windows add up to no more
+    than that, where the error of a plain sum would grow with their number.
+    """
 
     total: jax.Array
     lost: jax.Array
@@ -220,8 +225,9 @@ class Summary(NamedTuple):
     def density(self, unit: int, label: int, folds, bars: int) -> tuple[np.ndarray, ...]:
         """Share of the bytes in equal bars over the unit's range: (borders, on, off).
 
-        label: counted from 1. The range is that of 99.8% of the values; what lies outside goes to
-        the outermost bars. A quantile bin is spread evenly over its width.
+        label: counted from 1; 0 is every byte. The range is that of 99.8% of the values; what lies
+        outside goes to the outermost bars. A quantile bin is spread evenly over its width. A side
+        that has no byte is all zeros.
         """
         counts = self.counts[unit, folds].sum(0).astype(float)
         borders = np.concatenate([[self.low[unit]], self.edges[unit], [self.high[unit]]])
@@ -236,8 +242,8 @@ class Summary(NamedTuple):
         shown = np.linspace(first, last, bars + 1)
         shares = []
         for part in (counts[:, label], counts[:, 0] - counts[:, label]):
-            below = np.concatenate([[0], np.cumsum(part)]) / max(part.sum(), 1)
+            below = np.concatenate([[0], np.cumsum(part)])
             at = np.interp(shown, borders, below)
-            at[0], at[-1] = 0, 1
-            shares.append(np.diff(at))
+            at[0], at[-1] = 0, below[-1]
+            shares.append(np.diff(at) / max(below[-1], 1))
         return shown, shares[0], shares[1]

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
 from probing.tasks.labelled import LabelledData, LabelledDocument, skipped_line
 from probing.tasks.python_lexer import LexError, Tokens, lex
@@ -64,7 +65,7 @@ def source_code(source: str | os.PathLike | _Documents) -> LabelledData:
     InputError where there is no such thing, or nothing in it that can be labelled.
     """
     if isinstance(source, (str, os.PathLike)):
-        origin, found = _find(Path(source))
+        origin, found = _find(user_path(source))
     else:
         origin = "corpus split"
         found = ((name, source.document(i)) for i, name in enumerate(source.names))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def meter(row: Row) -> str:
         if np.isnan(row.twin_test)
         else (f'<rect class="tick" x="{place(row.twin_test):.1f}" y="0" width="1.6" height="12"/>')
     )
-    said = f"test {row.test:.3f}, twin {row.twin_test:.3f}"
+    said = f"test {row.test:.3f}" + (f", twin {row.twin_test:.3f}" if twin else "")
     return (
         '<svg class="meter" viewBox="0 0 102 12" preserveAspectRatio="none" role="img">'
         f"<title>{said}</title>"
@@ -32,13 +32,15 @@ def meter(row: Row) -> str:
     )
 
 
-def histogram(borders: np.ndarray, on: np.ndarray | None, off: np.ndarray, concept: str) -> str:
-    """Shares of the bytes of a concept and of the others over a neuron's values.
+def histogram(borders: np.ndarray, sides: Mapping[str, tuple[str, np.ndarray]]) -> str:
+    """Shares of bytes over a neuron's values: of a concept ("on") and of the others ("off").
 
-    Each is scaled to its own sum; a concept that is rare is as tall as the rest.
+    sides: "on", "off" or both, in the order in which they are drawn, each with its name in the key
+    ("" for no key) and its shares. Each is scaled to its own sum; a concept that is rare is as
+    tall as the rest.
     """
     width, height, floor = 640, 150, 24
-    top = max(off.max(), 0 if on is None else on.max()) or 1.0
+    top = max((shares.max() for _, shares in sides.values()), default=0) or 1.0
     low, high = borders[0], borders[-1]
 
     def x(value: float) -> float:
@@ -56,19 +58,20 @@ def histogram(borders: np.ndarray, on: np.ndarray | None, off: np.ndarray, conce
         f'<text x="{x(t):.1f}" y="{height + 18}" text-anchor="middle">{_short(t)}</text>'
         for t in _ticks(low, high)
     )
-    keys = (
-        ""
-        if on is None
-        else (
-            f'<p class="keys"><span class="key on-bars"></span>in {html.escape(concept)}'
-            '<span class="key off-bars"></span>elsewhere</p>'
-        )
+    keys = "".join(
+        f'<span><span class="key {side}-bars"></span>{html.escape(name)}</span>'
+        for side, (name, _) in reversed(list(sides.items()))
+        if name
     )
-    on_area = "" if on is None else f'<polygon class="on-area" points="{outline(on)}"/>'
+    areas = "".join(
+        f'<polygon class="{side}-area" points="{outline(shares)}"/>'
+        for side, (_, shares) in sides.items()
+    )
     return (
-        f'<div class="histogram">{keys}<svg viewBox="-14 0 {width + 28} {height + floor}" '
-        'role="img"><title>values of the neuron on the test half</title>'
-        f'<polygon class="off-area" points="{outline(off)}"/>{on_area}'
+        '<div class="histogram">'
+        + (f'<p class="keys">{keys}</p>' if keys else "")
+        + f'<svg viewBox="-14 0 {width + 28} {height + floor}" '
+        f'role="img"><title>values of the neuron on the test half</title>{areas}'
         f'<line class="axis" x1="0" x2="{width}" y1="{height}" y2="{height}"/>{ticks}</svg></div>'
     )
 

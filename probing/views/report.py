@@ -23,7 +23,7 @@ from probing.views.terminal import glyphs
 
 BARS = 56
 CLEAR = 0.05  # of AUC: a smaller lead over the twin makes no headline
-_STYLE = (Path(__file__).parent / "report.css").read_text()
+_STYLE = (Path(__file__).parent / "report.css").read_text("utf-8")
 
 
 def write(
@@ -86,11 +86,11 @@ its value.</p>
 
 
 def _headline(rows: Sequence[Row]) -> str:
-    """The concept with the clearest lead over the twin on the select half, and its test figure."""
+    """The class with the clearest lead over the twin on the select half, and its test figure."""
     named = [row for row in rows if row.metric == "AUC" and row.neuron and not np.isnan(row.test)]
     if not named:
         return "No class could be scored"
-    best = max(named, key=lambda row: row.select - (row.twin_test if row.twin_neuron else 0.5))
+    best = max(named, key=lambda row: row.select - (row.twin_select if row.twin_neuron else 0.5))
     twin = f", a random twin’s best {best.twin_test:.2f}" if best.twin_neuron else ""
     figures = f'<span class="soft">test AUC {best.test:.2f}{twin}</span>'
     if best.test - (best.twin_test if best.twin_neuron else 0.5) < CLEAR:
@@ -121,6 +121,11 @@ def _facts(table: NeuronTable, facts: Mapping[str, str]) -> str:
 def _summary(table: NeuronTable, rows: Sequence[Row]) -> str:
     lines = []
     for row in rows:
+        if row.concept in table.numbers[:1]:
+            lines.append(
+                "<tr class=part><td colspan=7>numbers: correlation of the neuron with the "
+                "value</td></tr>"
+            )
         concept = f'<td><a href="#{_anchor(row.concept)}">{_text(_pretty(row.concept))}</a></td>'
         if not row.neuron:
             lines.append(f"<tr>{concept}<td colspan=6 class=soft>not in the select half</td></tr>")
@@ -134,11 +139,6 @@ def _summary(table: NeuronTable, rows: Sequence[Row]) -> str:
             f"<td class=n>{_number(row.twin_test)}</td>"
             f"<td class=n>{row.n_on:,}</td></tr>"
         )
-        if row.metric == "AUC" and row.concept == table.classes[-1] and table.numbers:
-            lines.append(
-                "<tr class=part><td colspan=7>numbers: correlation of the neuron with the "
-                "value</td></tr>"
-            )
     return (
         '<div class="scroll"><table><thead><tr><th>concept<th>neuron<th>in the concept'
         "<th class=wide>"
@@ -184,9 +184,10 @@ def _card(table: NeuronTable, row: Row, example: Example | None, meaning: str) -
     neuron = parse_neuron(row.neuron)
     summary = table.summaries.get(str(neuron.site))
     figures = [
-        ("test AUC" if row.metric == "AUC" else "test r", _number(row.test)),
-        ("select", _number(row.select)),
-        ("twin", f"{_number(row.twin_test)}"),
+        (f"test {row.metric}", _number(row.test)),
+        ("of the twin", _number(row.twin_test)),
+        (f"select {row.metric}", _number(row.select)),
+        ("of the twin", _number(row.twin_select)),
     ]
     if row.metric == "AUC":
         figures += [("Cohen's d", _number(row.cohen_d)), ("bytes on / off", _counts(row))]
@@ -206,20 +207,23 @@ def _card(table: NeuronTable, row: Row, example: Example | None, meaning: str) -
 
 
 def _histogram(table: NeuronTable, row: Row, summary: Summary, unit: int) -> str:
-    is_class = row.concept in table.classes
-    label = 1 + table.classes.index(row.concept) if is_class else 0
+    if row.concept not in table.classes:
+        borders, every, _ = summary.density(unit, 0, [1], BARS)
+        return charts.histogram(borders, {"off": ("", every)})
+    label = 1 + table.classes.index(row.concept)
     borders, on, off = summary.density(unit, label, [1], BARS)
-    if is_class and row.n_on and row.n_off:
-        return charts.histogram(borders, on, off, _pretty(row.concept))
-    return charts.histogram(borders, None, on if not is_class else off, "")
+    named = {"off": ("elsewhere", off), "on": (f"in {_pretty(row.concept)}", on)}
+    return charts.histogram(borders, {side: part for side, part in named.items() if part[1].any()})
 
 
 def _legend(scale: Scale, row: Row) -> str:
     cells = "".join(f'<i class="a{k}"></i>' for k in range(LEVELS))
-    low, high = scale.centre - scale.reach, scale.centre + scale.reach
+    low, median, high = (
+        f"{scale.centre + part * scale.reach:+.2f}".replace("-", "−") for part in (-1, 0, 1)
+    )
     return (
-        f'<div class="legend"><span>{low:+.2f}</span><div>{cells}</div><span>{high:+.2f}</span>'
-        f'<span class="soft">median {scale.centre:+.2f}; '
+        f'<div class="legend"><span>{low}</span><div>{cells}</div><span>{high}</span>'
+        f'<span class="soft">median {median}; '
         f"{'high' if row.direction > 0 else 'low'} is “{_text(_pretty(row.concept))}”</span></div>"
     )
 

@@ -11,9 +11,10 @@ from typing import TextIO
 
 import numpy as np
 
-from probing.views.scale import Scale
-
-COLOURS = ("auto", "24bit", "256", "none")
+from mlstm.model.sites import parse_neuron
+from probing.evidence.scores import NeuronTable
+from probing.examples import Example
+from probing.views.scale import Scale, scale_of
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,17 @@ def coloured(
     if colours == "none":
         return "\n".join(_marked(line, scale) for line in lines)
     return "\n".join(_painted(line, scale, colours) for line in lines)
+
+
+def example(shown: Example, table: NeuronTable, *, colours: str = "24bit") -> str:
+    """A passage coloured by the best neuron of its concept, where it stands, and the colour bar."""
+    neuron = parse_neuron(shown.row.neuron)
+    scale = scale_of(table.summaries[str(neuron.site)], neuron.unit)
+    return (
+        f"{shown.document}, line {shown.line}: {neuron} ({shown.row.concept})\n"
+        f"{coloured(shown.data, shown.values, scale, colours=colours)}\n"
+        f"{bar(scale, colours=colours)}"
+    )
 
 
 def bar(scale: Scale, *, colours: str = "24bit", width: int = 48) -> str:

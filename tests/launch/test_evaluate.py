@@ -37,6 +37,8 @@ def test_a_run_that_was_moved_finds_its_corpus(launch, trained_run, tmp_path):
     [
         (["--data=RUN/text.txt", "--split=test"], "not a prepared corpus"),
         (["--data=EMPTY"], "empty"),
+        (["--data=~nosuch/text"], "~nosuch is nobody's home"),
+        (["--json=~nosuch/out.json"], "~nosuch is nobody's home"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(launch, trained_run, tmp_path, flags, words):

@@ -55,6 +55,8 @@ def test_a_table_a_sample_and_both_files_come_out(launch, trained_run, code, tmp
         (["--task=sentimental"], "source_code"),
         (["--sites=0.q"], "0.c"),
         (["--data=no/such/folder"], "no/such/folder"),
+        (["--data=~nosuch/code"], "~nosuch is nobody's home"),
+        (["--output=~nosuch/out"], "~nosuch is nobody's home"),
         (["--show=irony"], "docstring"),
         (["--data={empty}"], "no .py files"),
         (["--data={comments}"], "at least 2"),

@@ -235,6 +235,23 @@ def test_a_program_whose_standard_output_is_closed_ends_well(folder):
     assert (result.returncode, result.stderr) == (0, b"")
 
 
+def test_what_the_output_cannot_show_is_a_question_mark(folder):
+    (folder / "accents.py").write_text(
+        'from launch import program\nprogram.run(lambda _: print("\\u00b11 \\u00b6 \\udcff"))\n'
+    )
+    for encoding in ("ascii", "utf-8"):
+        result = subprocess.run(
+            [sys.executable, "accents.py"],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        shown = "±1 ¶ ?\n".encode(encoding, "replace")
+        assert (result.returncode, result.stdout, result.stderr) == (0, shown, b"")
+
+
 def test_the_exit_code_of_main_is_the_programs(folder):
     assert say(folder, "--config=own.py", "--do=seven").returncode == 7
 

@@ -1,10 +1,45 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# The program, with a training that ends as it is told to and saves nothing.
+ENDING = """
+import sys
+from pathlib import Path
+from mlstm.training import loop
+ended = sys.argv.pop()
+loop.run = lambda config, workdir: loop.Result(Path(workdir), 3, 9, ended, None, saved=False)
+from launch import quickstart
+quickstart.run()
+"""
+NOT_SAVED = "quickstart: error: the state it ended with could not be saved"
 
 
+@pytest.mark.parametrize(
+    ("ended", "code", "words"),
+    [("finished", 1, NOT_SAVED), ("interrupted", 1, NOT_SAVED), ("not finite", 3, "")],
+)
+def test_a_training_whose_end_is_not_saved_is_not_evaluated(tmp_path, ended, code, words):
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING, f"--workdir={tmp_path}", ended],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert done.stderr.count("\n") == (1 if words else 0)
+    assert "2 of 4" not in done.stdout
+
+
+@pytest.mark.slow
 def test_the_quickstart_ends_with_five_lines_and_a_report(launch, tmp_path):
     flags = "--config=quickstart:tiny", f"--workdir={tmp_path / 'run'}"
     result = launch("quickstart", *flags)

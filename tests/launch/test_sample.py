@@ -28,6 +28,7 @@ def test_several_samples_are_told_apart(launch, trained_run):
     ("flags", "words"),
     [
         (["--model=no/such/run"], "no such folder"),
+        (["--model=~nosuch/run"], "~nosuch is nobody's home"),
         ([], "--model is needed"),
         (["--model=RUN", "--edit=0.z[1]=1"], "0.c"),
         (["--model=RUN", "--step=77"], "there are 1, 2"),

@@ -6,6 +6,7 @@ import pytest
 
 import probing
 from mlstm.errors import InputError
+from probing.evidence.scores import Row
 from probing.examples import choose, column, examples
 from probing.views import report
 
@@ -80,6 +81,11 @@ def test_every_concept_has_a_card_that_the_table_links_to(page, digits):
     assert {link[1:] for link in page.links} == set(page.ids)
 
 
+def test_numbers_stand_under_a_line_of_their_own_after_any_last_class(page):
+    never, place = (page.text.index(text) for text in ("not in the select half", "numbers: corr"))
+    assert never < place
+
+
 def test_the_best_neuron_its_figure_and_its_twins_are_there(page, table):
     row = table.best("digit")
     assert f"{row.test:.3f}" in page.text
@@ -106,6 +112,43 @@ def test_a_passage_is_chosen_by_labels_from_the_test_half(digits):
     assert digits.halves[passage.document] == 1
     assert column(digits, passage.document, "coin")[passage.start : passage.end].any()
     assert choose(digits, "never") is None
+
+
+def test_the_headline_is_the_class_that_leads_its_twin_most_on_the_select_half():
+    def row(concept: str, select: float, twin_select: float, test: float, twin_test: float) -> Row:
+        figures = {"direction": 1, "bound": 0.0, "cohen_d": 1.0, "correlation": 0.5}
+        return Row(
+            concept,
+            "AUC",
+            "0.c[1]",
+            select=select,
+            test=test,
+            n_on=9,
+            n_off=9,
+            twin_neuron="0.c[2]",
+            twin_select=twin_select,
+            twin_test=twin_test,
+            **figures,
+        )
+
+    easy, leading = row("easy", 0.95, 0.94, 0.95, 0.5), row("leading", 0.9, 0.6, 0.85, 0.6)
+    for rows in ([easy, leading], [leading, easy]):
+        headline = report._headline(rows)
+        assert "“leading”" in headline
+        assert "test AUC 0.85, a random twin’s best 0.60" in headline
+
+
+@pytest.mark.parametrize(("absent", "kept"), [("on", "off"), ("off", "on")])
+def test_a_histogram_shows_the_side_that_has_bytes_alone(table, absent, kept):
+    unit = 5
+    counts = table.summaries["0.c"].counts.copy()
+    counts[:, 1, :, 1] = 0 if absent == "on" else counts[:, 1, :, 0]
+    summary = table.summaries["0.c"]._replace(counts=counts)
+    drawn = report._histogram(table, table.best("digit"), summary, unit)
+    assert f"{kept}-area" in drawn
+    assert f"{kept}-bars" in drawn
+    assert f"{absent}-area" not in drawn
+    assert f"{absent}-bars" not in drawn
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(table, shown, tmp_path):

@@ -92,13 +92,38 @@ def test_every_figure_equals_scipy_on_the_gathered_states(table, states):
             assert table.scores.correlation[half, neuron, 3] == pytest.approx(r, abs=1e-4)
 
 
+def with_other_test_half(part: scores.Scores) -> scores.Scores:
+    """Figures of the test half drawn at random, those of the select half kept."""
+    draw, changed = np.random.default_rng(0), {}
+    for name in ("auc", "correlation"):
+        changed[name] = getattr(part, name).copy()
+        changed[name][1] = draw.random(changed[name][1].shape)
+    return dataclasses.replace(part, **changed)
+
+
 def test_selection_looks_at_the_select_half_alone(table):
-    changed = dataclasses.replace(table.scores, auc=table.scores.auc.copy())
-    changed.auc.flags.writeable = True
-    changed.auc[1] = np.random.default_rng(0).random(changed.auc[1].shape)
-    other = dataclasses.replace(table, scores=changed)
+    other = dataclasses.replace(
+        table, scores=with_other_test_half(table.scores), twin=with_other_test_half(table.twin)
+    )
     for row, moved in zip(table.rows(), other.rows(), strict=True):
-        assert (row.neuron, row.direction) == (moved.neuron, moved.direction)
+        for name in ("neuron", "direction", "select", "twin_neuron", "twin_select"):
+            np.testing.assert_equal(getattr(moved, name), getattr(row, name))
+        if row.neuron:
+            assert moved.test != row.test
+            assert moved.twin_test != row.twin_test
+
+
+def test_the_twins_figures_stand_beside_those_of_both_halves(table):
+    row = table.best("digit")
+    neuron = table.sites.index("0.c") * 16 + int(row.twin_neuron.removeprefix("0.c[")[:-1])
+    for half, figure in enumerate((row.twin_select, row.twin_test)):
+        area = table.twin.auc[half, neuron, 0]
+        assert figure == pytest.approx(max(area, 1 - area))
+    assert f"{row.select:.3f}{row.twin_select:7.3f}{row.test:8.3f}{row.twin_test:7.3f}" in str(
+        table
+    )
+    saved = json.loads(table.to_json())["best"][0]
+    assert saved["twin_select"] == pytest.approx(row.twin_select, abs=1e-6)
 
 
 def test_the_halves_share_no_document_and_hold_all(digits):

@@ -82,6 +82,17 @@ def test_a_long_sum_of_small_terms_keeps_what_float32_loses():
     assert abs(float(total.value()) - exact) < 1e-3 < abs(float(plain) - exact)
 
 
+def test_a_side_without_a_byte_has_a_density_of_zero(rows):
+    x, y, fold = rows
+    y = y.copy()
+    y[:, 0], y[:, 1] = 0, 1
+    summary = collect(x, y, fold, x[:500], 500).finalize()
+    for label, empty in ((1, 1), (2, 2), (0, 2)):
+        parts = summary.density(0, label, [0, 1], 30)
+        assert not parts[empty].any()
+        assert parts[3 - empty].sum() == pytest.approx(1)
+
+
 def test_a_density_has_all_of_the_mass_on_either_side(rows):
     x, y, fold = rows
     summary = collect(x, y, fold, x[:500], 500).finalize()

@@ -38,7 +38,11 @@ def test_a_config_dict_becomes_frozen_dataclasses_and_back():
         ({"data__batch": 0}, "config.data.batch is 0: it has to be at least 1"),
         ({"optimizer__learning_rate": 0.0}, "it has to be more than 0"),
         ({"optimizer__learning_rate": float("nan")}, "it has to be more than 0"),
-        ({"optimizer__b1": 1.5}, "it has to be at most 1"),
+        ({"optimizer__b1": 1.0}, "config.optimizer.b1 is 1.0: it has to be less than 1"),
+        ({"optimizer__b2": 1.0}, "it has to be less than 1"),
+        ({"optimizer__momentum": 1.0}, "it has to be less than 1"),
+        ({"optimizer__final_fraction": 1.5}, "it has to be at most 1"),
+        ({"optimizer__warmup": 11}, "warmup=11 is longer than the run of 10 steps"),
         ({"optimizer__clip_norm": float("inf")}, "it has to be finite"),
         ({"optimizer__name": "admw"}, "did you mean 'adamw'"),
         ({"optimizer__schedule": "step"}, "'constant', 'linear', 'cosine'"),
@@ -81,6 +85,7 @@ def test_differences_name_the_fields_with_both_values():
 def test_what_a_resumed_run_may_change_is_said_at_the_field():
     assert configs.may_change("train.steps")
     assert configs.may_change("mesh.data")
+    assert configs.may_change("data.source")
     assert not configs.may_change("optimizer.learning_rate")
     assert not configs.may_change("model.hidden")
     assert not configs.may_change("no.such")

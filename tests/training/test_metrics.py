@@ -12,7 +12,7 @@ VALUES = {"bits_per_byte": 2.5, "bytes_per_second": 125_000.0, "skipped": 0}
 
 
 def write(folder, steps, start=0, terminal=None):
-    metrics = Metrics(folder, start, 100, terminal or io.StringIO())
+    metrics = Metrics(folder, start, 100, terminal=terminal or io.StringIO())
     for step in steps:
         metrics.train(step, VALUES | {"bits_per_byte": float(step)}, {"0.f": (0.25, 0.5)}, 3671)
     metrics.validation(steps[-1], 2.25, True)
@@ -28,11 +28,51 @@ def test_a_resumed_run_has_no_step_twice(tmp_path):
     assert [line["step"] for line in found if line["kind"] == "validation"] == [40]
 
 
-def test_a_half_written_line_is_cut(tmp_path):
+def test_what_is_no_line_of_a_log_is_cut(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n{"step": 2}\n{"ste')
+    good = '{"step": 1, "kind": "train"}\n{"step": 2, "kind": "train"}\n'
+    path.write_bytes(good.encode() + b'[]\n3\n{"step": "4", "kind": "x"}\n{}\n\xff\n{"ste')
     cut(path, 5)
-    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert path.read_text() == good
+
+
+def test_a_validation_that_the_restored_state_does_not_know_of_is_cut(tmp_path):
+    write(tmp_path, [10, 20])
+    cut(tmp_path / "metrics.jsonl", 20, validated=10)
+    found = (tmp_path / "metrics.jsonl").read_text()
+    assert '"step": 20' in found
+    assert "validation" not in found
+
+
+def test_what_is_no_number_is_null(tmp_path):
+    terminal = io.StringIO()
+    metrics = Metrics(tmp_path, 0, 100, terminal=terminal)
+    nan = float("nan")
+    metrics.train(1, {"bits_per_byte": nan, "bytes_per_second": 1.0}, {"0.f": (nan, 0.5)}, 1)
+    metrics.validation(1, float("inf"), False)
+    metrics.close()
+    train, validation = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert (train["bits_per_byte"], train["gates"]) == (None, {"0.f": [None, 0.5]})
+    assert validation["bits_per_byte"] is None
+    assert "step 1/100  no bits/byte" in terminal.getvalue()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == {"train/bytes_per_second", "gates/0.f above 0.9"}
+
+
+class Gone(io.StringIO):
+    def write(self, _):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize("terminal", [Gone(), None])
+def test_a_terminal_that_cannot_be_written_costs_nothing_else(tmp_path, monkeypatch, terminal):
+    monkeypatch.setattr("sys.stderr", terminal)
+    metrics = Metrics(tmp_path, 0, 100)
+    metrics.say("hello")
+    metrics.train(1, VALUES, {}, 1)
+    metrics.close()
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
 
 
 def test_tensorboard_reads_scalars_text_and_the_restart(tmp_path):
@@ -75,7 +115,7 @@ def test_samples_are_a_file_of_their_own(tmp_path):
 @pytest.mark.parametrize("broken", ["_lines", "_events"])
 def test_a_disk_that_fails_is_said_once_and_costs_lines_only(tmp_path, broken):
     terminal = io.StringIO()
-    metrics = Metrics(tmp_path, 0, 100, terminal)
+    metrics = Metrics(tmp_path, 0, 100, terminal=terminal)
 
     class Full:
         def fail(self, *_):

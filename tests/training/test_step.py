@@ -12,6 +12,7 @@ from mlstm.corpus.shards import open_source
 from mlstm.model import language_model
 from mlstm.training import setup as setups
 from mlstm.training.config import from_config_dict, to_dict
+from mlstm.training.step import make_gate_saturation
 
 
 @pytest.fixture(scope="module")
@@ -128,12 +129,32 @@ def test_a_nonfinite_loss_changes_nothing_and_is_remembered(corpus, on_nonfinite
     before = bits((state.parameters, state.optimizer, state.carry))
     state, _ = setup.train_step(state, poisoned(setup, setup.stream.batch(0, 2)))
     assert bits((state.parameters, state.optimizer, state.carry)) == before
-    assert (int(state.first_bad_step), int(state.skipped), int(state.step)) == (2, 1, 3)
+    assert (int(state.first_bad_step), int(state.skipped), int(state.step)) == (3, 1, 3)
     state, metrics = setup.train_step(state, setup.place(setup.stream.batch(0, 3)))
     changed = bits((state.parameters, state.optimizer, state.carry)) != before
     assert changed == (on_nonfinite == "skip")
-    assert int(state.first_bad_step) == 2
+    assert int(state.first_bad_step) == 3
     assert math.isfinite(float(metrics.nats))
+
+
+def test_the_mean_of_no_steps_is_no_number(corpus):
+    setup = make(corpus, **{"train.on_nonfinite": "skip"})
+    _, metrics = setup.train_step(begin(setup), poisoned(setup, setup.stream.batch(0, 0)))
+    assert math.isnan(float(metrics.nats))
+
+
+@pytest.mark.parametrize("cell", ["multiplicative_lstm", "lstm"])
+def test_gate_saturation_is_that_of_the_state_that_the_step_starts_from(corpus, cell):
+    model = language_model.ModelConfig(cell=cell, hidden=16, embedding=8)
+    saturation = make_gate_saturation(model)
+    parameters = language_model.init_parameters(model, jax.random.key(0))
+    batch = make(corpus).stream.batch(0, 0)._replace(resets=None)
+    zero = language_model.initial_state(model, 8)
+    carried = jax.tree.map(lambda s: s + 3, zero)
+    first, later = (saturation(parameters, carried, jnp.int32(w), batch) for w in (0, 1))
+    assert set(first) == {"0.i", "0.f", "0.o"}
+    assert bits(first) == bits(saturation(parameters, zero, jnp.int32(1), batch))
+    assert bits(first) != bits(later)
 
 
 def test_an_update_that_is_not_finite_never_reaches_the_parameters(corpus):
