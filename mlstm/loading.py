@@ -122,7 +122,7 @@ def validation_curve(path: str | os.PathLike) -> list[tuple[int, float]]:
         for line in (user_path(path) / "metrics.jsonl").read_text().splitlines():
             with contextlib.suppress(ValueError):  # a line that is being written
                 entry = json.loads(line)
-                if entry.get("kind") == "validation":
+                if entry.get("kind") == "validation" and entry["bits_per_byte"] is not None:
                     curve.append((entry["step"], entry["bits_per_byte"]))
     return curve
 
