@@ -274,7 +274,7 @@ def _pieces(config: ModelConfig, w: jax.Array) -> tuple[jax.Array, ...]:
     """
     if config.products == "bfloat16":
         w = w.astype(jnp.bfloat16)
-    pieces = 4 if jax.default_backend() == "cpu" and w.shape[-1] % 256 == 0 else 1
+    pieces = 2 if jax.default_backend() == "cpu" and w.shape[-1] % 256 == 0 else 1
     return tuple(jnp.split(w, pieces, axis=-1))
 
 

@@ -134,12 +134,16 @@ def _blocks(config, parameters, prompt, length, choice, seed, samples, edits, bl
     carry = jax.tree.map(lambda x: jnp.repeat(x, samples, axis=0), carry)
     key = jax.random.key(seed)
     filters = choice.top_k > 0, choice.top_p < 1
+    made = None
     for start in range(0, length, block):
         count = min(block, length - start)
         ids_NB, carry = _make(
             config, block, filters, folded, carry, key, start, count, choice, edits
         )
-        yield np.asarray(ids_NB)[:count]
+        if made is not None:  # the next block is under way while this one is read
+            yield np.asarray(made)
+        made = ids_NB
+    yield np.asarray(made)[:count]
 
 
 def read_prompt(
