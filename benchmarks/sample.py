@@ -33,7 +33,7 @@ def ours(config, parameters, tokens, block):
 
 def pytorch_folded(config, parameters, tokens):
     """The same model as a loop over tensors, with all that can be done before it."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     hidden = config.hidden
     folded = language_model.fold(config, parameters)
@@ -72,7 +72,7 @@ def pytorch_folded(config, parameters, tokens):
 
 def pytorch_modules(config, parameters, tokens):
     """The same model as modules of PyTorch, stepped and sampled from as is usual."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     cell, hidden = parameters["layers"]["0"], config.hidden
 
