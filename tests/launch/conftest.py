@@ -46,7 +46,7 @@ def launch():
         return subprocess.run(
             [sys.executable, "-m", f"launch.{name}", *map(str, flags)],
             capture_output=True,
-            timeout=300,
+            timeout=600,
             check=False,
             cwd=REPOSITORY,
             env=os.environ | {"XLA_FLAGS": ""},
