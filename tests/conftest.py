@@ -1,7 +1,13 @@
 """Shared fixtures. Eight CPU devices are forced before JAX starts: mesh tests run anywhere."""
 
 import os
+import signal
 from pathlib import Path
+
+import pytest
+
+# A shell's background job ignores SIGINT, and hands that on to the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests compile much and compute little: LLVM's slower passes are left out.
 os.environ["XLA_FLAGS"] = " ".join(
@@ -13,8 +19,6 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
-import pytest
 
 
 @pytest.fixture(scope="session")
