@@ -23,6 +23,21 @@ def is_tiny(arg: str | None) -> bool:
     return arg == "tiny"
 
 
+def small(config: ConfigDict) -> ConfigDict:
+    """The recipe of the models that two cores train in minutes: 256 units, Muon."""
+    config.data.batch = 32
+    config.data.window = 64
+    config.model.hidden = 256
+    config.optimizer.name = "muon"
+    config.optimizer.learning_rate = 0.02
+    config.optimizer.adam_learning_rate = 0.004
+    config.optimizer.schedule = "linear"
+    config.optimizer.warmup = 50
+    config.optimizer.final_fraction = 0.02
+    config.optimizer.clip_norm = 1.0
+    return config
+
+
 def tiny(config: Any) -> ConfigDict:
     """The same experiment in seconds: a model of 16 units, 20 steps, 2 kB of text at a time."""
     config.model.hidden = min(16, config.model.hidden)

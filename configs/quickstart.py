@@ -9,18 +9,8 @@ from configs import base
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """4800 steps with Muon: the training part once, and a quarter of it again."""
-    config: Any = base.get_config()
+    config: Any = base.small(base.get_config())
     config.data.source = "python_stdlib"
-    config.data.batch = 32
-    config.data.window = 64
-    config.model.hidden = 256
-    config.optimizer.name = "muon"
-    config.optimizer.learning_rate = 0.02
-    config.optimizer.adam_learning_rate = 0.004
-    config.optimizer.schedule = "linear"
-    config.optimizer.warmup = 50
-    config.optimizer.final_fraction = 0.02
-    config.optimizer.clip_norm = 1.0
     config.train.steps = 4800
     config.train.validate_every = 800
     config.train.validation_batch = 64

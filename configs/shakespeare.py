@@ -12,18 +12,8 @@ from configs import base
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """A multiplicative LSTM of 256 units, two passes over 1 MB."""
-    config: Any = base.get_config()
+    config: Any = base.small(base.get_config())
     config.data.splits = "0.9,0.1,0"
-    config.data.batch = 32
-    config.data.window = 64
-    config.model.hidden = 256
-    config.optimizer.name = "muon"
-    config.optimizer.learning_rate = 0.02
-    config.optimizer.adam_learning_rate = 0.004
-    config.optimizer.schedule = "linear"
-    config.optimizer.warmup = 50
-    config.optimizer.final_fraction = 0.02
-    config.optimizer.clip_norm = 1.0
     config.train.steps = 900
     config.train.validate_every = 450
     config.train.validation_batch = 32

@@ -254,9 +254,7 @@ def _scan_backward(plan, residuals, cotangents):
     low = jnp.bfloat16 if plan.products == "bfloat16" else None
     # The barrier keeps XLA from folding the transpose back into the loop's products.
     transposed = lax.optimization_barrier(
-        jax.tree.map(
-            lambda w: jnp.moveaxis(w, 0, -1).astype(low or w.dtype), dict(weights.recurrent)
-        )
+        jax.tree.map(lambda w: jnp.moveaxis(w, 0, -1).astype(low or w.dtype), weights.recurrent)
     )
     zero = functools.partial(jax.tree.map, jnp.zeros_like)
 
@@ -325,7 +323,7 @@ def _scan_backward(plan, residuals, cotangents):
     )
     time = cotangents.hidden.shape[0]
     whole = time // CHUNK * CHUNK
-    dweights = Weights(dict(zero(weights.recurrent)), zero(weights.inputs), zero(weights.embedding))
+    dweights = Weights(zero(weights.recurrent), zero(weights.inputs), zero(weights.embedding))
     carry = (cotangents.state, zero(edits), dweights)
     pieces = []
     if whole < time:

@@ -31,8 +31,6 @@ from mlstm.training.state import TrainState
 from mlstm.training.step import make_gate_saturation
 from mlstm.training.validation import Validation
 
-LN2 = 0.6931471805599453
-
 
 @dataclass(frozen=True)
 class Result:
@@ -252,7 +250,7 @@ class _Run:
         self.metrics.train(
             step,
             {
-                "bits_per_byte": float(measured.nats) / LN2,
+                "bits_per_byte": float(measured.nats) / math.log(2),
                 "bytes_per_second": rate,
                 "learning_rate": float(measured.learning_rate),
                 "gradient_norm": float(measured.gradient_norm),
