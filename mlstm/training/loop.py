@@ -376,7 +376,16 @@ def _parameters_of(run: str, config: Config) -> Any:
         raise InputError(f'--init_from={run}: its config.json has no section "model"')
     ours = dataclasses.asdict(config.model)
     # What changes no array may differ.
-    free = ("dropout", "output_dropout", "products", "forget_bias")
+    free = (
+        "dropout",
+        "output_dropout",
+        "products",
+        "forget_bias",
+        "keep",
+        "chunk",
+        "layout",
+        "unroll",
+    )
     wrong = [name for name in ours if name not in free and theirs.get(name) != ours[name]]
     if wrong:
         listed = "; ".join(f"model.{n} is {theirs.get(n)!r} there, {ours[n]!r} here" for n in wrong)
