@@ -209,26 +209,18 @@ def _forward(plan, weights, features, state, edits, controls):
         kept = _Kept(new, results if plan.keep == "products" else None)
         return new, (kept, {name: sites[name] for name in plan.emit})
 
-    def steps(carry, start, length):
+    def steps(state, start, length):
         terms_at, _ = _read(plan, weights, features, terms, controls.ids, start, length)
 
-        def one(k, carry):
-            state, written = carry
+        def one(state, k):
             inputs = {name: _seen(layout.split(x)) for name, x in terms_at(k).items()}
-            new, made = step(state, inputs, _at(controls, start + k))
-            return new, _put(written, made, start + k)
+            return step(state, inputs, _at(controls, start + k))
 
-        return _loop(plan, length, one, carry)
+        return _loop(plan, one, state, length)
 
-    def first():
-        terms_at, _ = _read(plan, weights, features, terms, controls.ids, 0, 1)
-        inputs = {name: _seen(layout.split(x)) for name, x in terms_at(0).items()}
-        return step(state, inputs, _at(controls, 0))[1]
-
-    written = _room(jax.eval_shape(first), time)
     # Terms that are not all made beforehand are made for a chunk at a time.
     piece = plan.chunk if terms is None else time
-    last, (kept, emitted) = _over_time(steps, (state, written), time, piece)
+    last, (kept, emitted) = _over_time(steps, state, time, piece)
     return Result(last, kept.states["h"], emitted), (kept, terms)
 
 
@@ -320,7 +312,7 @@ def _scan_backward(plan, residuals, cotangents):
             results = {name: layout.unmerge(x, length) for name, x in results.items()}
         same: dict[str, str] = {}
 
-        def gradients(carry, k):
+        def one(carry, k):
             dstate, dedits = carry
             t = start + k
             dstate, (dinputs, dresults), dedit = step_back(
@@ -335,14 +327,8 @@ def _scan_backward(plan, residuals, cotangents):
             named |= {f"input {n}": d for n, d in dinputs.items()}
             return (dstate, jax.tree.map(jnp.add, dedits, dedit)), _once(layout, named, same)
 
-        def one(j, carry):
-            carry, written = carry
-            carry, made = gradients(carry, length - 1 - j)
-            return carry, _put(written, made, length - 1 - j)
-
-        carry = dstate, dedits
-        room = _room(jax.eval_shape(lambda: gradients(carry, 0)[1]), length)
-        (dstate, dedits), written = _loop(plan, length, one, (carry, room))
+        carry, written = _loop(plan, one, (dstate, dedits), length, reverse=True)
+        dstate, dedits = carry
         merged = {name: layout.merge(d) for name, d in written.items()}
         drecurrent = {
             name: layout.gradient(x, merged[same[f"result {name}"]], plan.products)
@@ -360,7 +346,7 @@ def _scan_backward(plan, residuals, cotangents):
         )
         dweights = jax.tree.map(jnp.add, dweights, (drecurrent, dinputs))
         dfeatures = lax.dynamic_update_slice_in_dim(dfeatures, layout.unmerge(dx, length), start, 0)
-        return dstate, dedits, dweights, dfeatures
+        return (dstate, dedits, dweights, dfeatures), None
 
     zeros = functools.partial(jax.tree.map, jnp.zeros_like)
     if features is None:
@@ -369,7 +355,7 @@ def _scan_backward(plan, residuals, cotangents):
     else:
         dfeatures = jnp.zeros_like(features)
     carry = cotangents.state, zeros(edits), zeros((weights.recurrent, weights.inputs)), dfeatures
-    carry = _over_time(chunk_back, carry, time, plan.chunk, reverse=True)
+    carry, _ = _over_time(chunk_back, carry, time, plan.chunk, reverse=True)
     dstate, dedits, dweights, dfeatures = carry
     dembedding = None
     if features is None:
@@ -447,15 +433,6 @@ def _entering(kept, first, start, length):
     return jnp.concatenate([before[None], _part(kept, start, length - 1)])
 
 
-def _room(shapes, length):
-    """Arrays for `length` values of these shapes."""
-    return jax.tree.map(lambda s: jnp.zeros((length, *s.shape), s.dtype), shapes)
-
-
-def _put(arrays, values, k):
-    return jax.tree.map(lambda a, v: lax.dynamic_update_index_in_dim(a, v, k, 0), arrays, values)
-
-
 def _at(arrays, k):
     return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, k, 0, keepdims=False), arrays)
 
@@ -464,25 +441,33 @@ def _part(arrays, start, length):
     return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, length, 0), arrays)
 
 
-def _loop(plan, length, body, carry):
-    return lax.fori_loop(0, length, body, carry, unroll=min(plan.unroll, length))
+def _loop(plan, body, carry, length, *, reverse=False):
+    """lax.scan of body(carry, k) over k below `length`."""
+    unroll = min(plan.unroll, length)
+    return lax.scan(body, carry, jnp.arange(length), reverse=reverse, unroll=unroll)
 
 
 def _over_time(body, carry, time, piece, *, reverse=False):
-    """body(carry, start, length) for all steps: whole pieces in one loop, and what is left over."""
-    whole = time // piece
-    left = (whole * piece, time - whole * piece) if time % piece else None
-    if reverse and left:
-        carry = body(carry, *left)
+    """lax.scan of body(carry, start, length), whose results have a leading axis of `length`, over
+    pieces of that length; what is left over at the end is a shorter one."""
+    whole, left = time // piece, time % piece
+    made = []
+
+    def one(carry, n):
+        return body(carry, n * piece, piece)
+
+    if left and reverse:
+        carry, results = body(carry, whole * piece, left)
+        made.append(results)
     if whole == 1:
-        carry = body(carry, 0, piece)
+        carry, results = body(carry, 0, piece)
+        made.append(results)
     elif whole:
-        carry = lax.fori_loop(
-            0,
-            whole,
-            lambda n, carry: body(carry, (whole - 1 - n if reverse else n) * piece, piece),
-            carry,
-        )
+        carry, results = lax.scan(one, carry, jnp.arange(whole), reverse=reverse)
+        made.append(jax.tree.map(lambda x: x.reshape(whole * piece, *x.shape[2:]), results))
     if left and not reverse:
-        carry = body(carry, *left)
-    return carry
+        carry, results = body(carry, whole * piece, left)
+        made.append(results)
+    if len(made) == 1:
+        return carry, made[0]
+    return carry, jax.tree.map(lambda *x: jnp.concatenate(x), *made[:: -1 if reverse else 1])
