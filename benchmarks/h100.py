@@ -324,15 +324,15 @@ def loops(
         return [Loop(path, trips, backward, not deeper, tuple(kernels)), *deeper]
 
     def kernel(thunk: _Thunk, name: str, around: str) -> Kernel:
-        if name not in program.instructions:
-            name = around
+        # What XLA makes after it named the instructions has the name of none.
+        instruction = name if name in program.instructions else around
         if thunk.kind in _COLLECTIVES:
-            collective = program.collective(thunk.kind, name, model)
+            collective = program.collective(thunk.kind, instruction, model)
             return Kernel(collective.kind, collective=collective)
         family = _family(name)
         if thunk.kind != "CustomKernel":
             family = _words(thunk.kind, " ") + (f" in {_family(around)}" if around else "")
-        return Kernel(family, tuple(program.products(name)))
+        return Kernel(family, tuple(program.products(instruction)))
 
     return of_body(_thunks(listing), (), 1, False)
 
@@ -522,6 +522,9 @@ def report(flags: argparse.Namespace) -> Report:
     except InputError as error:
         sys.exit(str(error))
     data, model = map(int, flags.mesh.split("x"))
+    for name, size, parts in (("batch", flags.batch, data), ("hidden", flags.hidden, model)):
+        if size % parts:
+            sys.exit(f"--{name}={size} does not divide into {parts}, as --mesh={flags.mesh} wants")
     grid = mesh(data, model)
     compiled = compile_step(config, flags.plain, flags.batch, flags.window, flags.seeds, grid)
     dump = Path(re.findall(r"--xla_dump_to=(\S+)", os.environ["XLA_FLAGS"])[-1])
