@@ -131,8 +131,8 @@ def said(axis: str, key: str, fit: dict[str, Fit]) -> str:
     )
     if line := fit.get("line"):
         unit = "MB" if key == "temporaries_mb" else "ms"
-        unit_of = {"batch": "sequence", "window": "step"}
-        text += f"; {line.intercept:.1f} {unit} + {line.slope:.4f} (+- {line.error:.4f}) a {unit_of[axis]}"
+        each = {"batch": "sequence", "window": "step"}[axis]
+        text += f"; {line.intercept:.1f} {unit} + {line.slope:.4f} (+- {line.error:.4f}) a {each}"
     return text
 
 
