@@ -4,7 +4,8 @@ Each round runs every row once, so that a slow minute falls on all of them; rati
 within a round before their median is. Thread pools of two libraries in one process spin for a
 while after their work: there is a pause before each row. (OMP_WAIT_POLICY=PASSIVE would end the
 spinning too, but makes PyTorch 1.2 to 1.5 times slower on a quiet machine. On a busy one its
-threads spin against what else runs there, and it is many times slower: measure on a quiet one.)
+threads spin against what else runs there, and it is many times slower without: measure on a quiet
+machine, and leave the policy as it is.)
 """
 
 import argparse
@@ -106,7 +107,12 @@ def machine() -> dict:
     """Where the figures come from, and how many wanted its cores when the run began."""
     device = jax.devices()[0]
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {"device": device.device_kind, "cores": cores(), "load": load}
+    return {
+        "device": device.device_kind,
+        "cores": cores(),
+        "load": load,
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY"),
+    }
 
 
 def described(machine: dict) -> str:

