@@ -197,7 +197,7 @@ def compile_step(config: Any, plain: bool, streams: int, window: int, seeds: int
     import jax
     import jax.numpy as jnp
     from jax.sharding import NamedSharding, PartitionSpec
-    from train_step import step
+    from steps import ours
 
     from mlstm import devices
     from mlstm.model import language_model
@@ -215,7 +215,7 @@ def compile_step(config: Any, plain: bool, streams: int, window: int, seeds: int
     ids = jax.ShapeDtypeStruct(
         (window + 1, streams), jnp.int32, sharding=devices.batch_sharding(mesh)
     )
-    run = functools.partial(step, config, plain)
+    run = ours(config, reference=plain)
     if seeds:
         run = jax.vmap(run, in_axes=(0, None, 0))
     # Shapes that name their devices: without them the same call would compile for the CPU.
@@ -228,11 +228,8 @@ def report(flags: argparse.Namespace) -> Report:
     from mlstm.errors import InputError
     from mlstm.model.language_model import ModelConfig
 
-    fields = {name: getattr(flags, name) for name in ("cell", "hidden", "layers", "products")}
-    if flags.keep:
-        fields["keep"] = flags.keep
-        if "keep" not in ModelConfig.__dataclass_fields__:
-            sys.exit("--keep: this model has no choice of what it keeps")
+    names = ("cell", "hidden", "layers", "products", "keep", "chunk", "layout", "unroll")
+    fields = {name: getattr(flags, name) for name in names}
     try:
         config = ModelConfig(**fields).check()
     except InputError as error:
@@ -254,7 +251,7 @@ def report(flags: argparse.Namespace) -> Report:
         what=f"{flags.cell}, H {flags.hidden}, B {flags.batch}, T {flags.window}, "
         f"{flags.layers} {'layer' if flags.layers == 1 else 'layers'}, {flags.products}, "
         + (f"{flags.seeds} seeds, " if flags.seeds else "")
-        + (f"keep {flags.keep}, " if flags.keep else "")
+        + f"keep {flags.keep}, "
         + f"mesh {flags.mesh}, {'plain scan' if flags.plain else 'fast'}, "
         f"for {grid.devices.flat[0].device_kind}",
         loops=loops(
@@ -278,7 +275,10 @@ def main() -> None:
     flags.add_argument("--products", default="bfloat16")
     flags.add_argument("--mesh", default="1x1", help="devices on the axes data x model")
     flags.add_argument("--plain", action="store_true", help="the plain scan, JAX's own gradient")
-    flags.add_argument("--keep", help="what the forward pass keeps, where the model has a choice")
+    flags.add_argument("--keep", default="products", help="products or states")
+    flags.add_argument("--chunk", type=int, default=0, help="steps of a weight-gradient product")
+    flags.add_argument("--layout", default="rows", help="what GPUs run, or columns")
+    flags.add_argument("--unroll", type=int, default=4, help="steps in a turn of the loops")
     flags.add_argument("--seeds", type=int, default=0, help="that many models at once")
     flags.add_argument("--json", action="store_true")
     flags = flags.parse_args()

@@ -231,11 +231,18 @@ def _first_group(attributes: str) -> list[int]:
         if found[3]:
             devices = devices.transpose([int(d) for d in found[3].split(",")])
         return devices.reshape(groups)[0].tolist()
-    # mesh['a'=2,'b'=4] {'b'}: the axes that a group runs along.
-    if found := re.search(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", attributes):
+    # mesh['a'=2,'b'=4] {'b'}: the axes that a group runs along; the devices may be named too.
+    order = rf"(?:, device_ids=\(\[{numbers}\](?:T\({numbers}\))?\))?"
+    form = rf"replica_groups=mesh\[(.*?)\]{order} \{{(.*?)\}}"
+    if found := re.search(form, attributes):
         sizes = {name: int(n) for name, n in re.findall(r"'(\w+)'=(\d+)", found[1])}
-        along = set(re.findall(r"'(\w+)'", found[2]))
-        devices = np.arange(math.prod(sizes.values())).reshape(list(sizes.values()))
+        along = set(re.findall(r"'(\w+)'", found[4]))
+        devices = np.arange(math.prod(sizes.values()))
+        if found[2]:
+            devices = devices.reshape([int(d) for d in found[2].split(",")])
+        if found[3]:
+            devices = devices.transpose([int(d) for d in found[3].split(",")])
+        devices = devices.reshape(list(sizes.values()))
         return devices[tuple(slice(None) if n in along else 0 for n in sizes)].ravel().tolist()
     raise ValueError(f"not understood: between which devices {attributes[:200]}")
 

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mlstm.errors import InputError
 from mlstm.model import language_model
 from mlstm.model.cells import gain_of, normalised
 from mlstm.model.language_model import ModelConfig
@@ -22,10 +21,6 @@ from mlstm.model.language_model import ModelConfig
 
 def ways(config: ModelConfig, keeps: list[str] | None) -> dict[str, ModelConfig]:
     """Configs by the names of their rows: one for each choice of what the forward pass keeps."""
-    if not hasattr(config, "keep"):
-        if keeps:
-            raise InputError("--keep: there is nothing to choose in this version")
-        return {"ours": config}
     return {
         f"ours, {keep}": dataclasses.replace(config, keep=keep).check()
         for keep in keeps or ("products", "states")

@@ -57,8 +57,9 @@ class ModelConfig:
     keep: str = engine("products")
     """What the forward pass keeps for the backward pass: "products", or "states" alone, which needs
     less memory and computes the products of a chunk again."""
-    chunk: int = engine(16)
-    """Steps for which one weight-gradient product is made: fewer cost time, more cost memory."""
+    chunk: int = engine(0)
+    """Steps for which one weight-gradient product is made: fewer cost time, more cost memory. 0:
+    as many as sum over 1024 of a batch's bytes."""
     layout: str = engine("auto")
     """How states lie in memory: "rows", "columns", or "auto": what the backend does fastest."""
     unroll: int = engine(0)
@@ -71,7 +72,7 @@ class ModelConfig:
             raise InputError(f'model.cell is "{self.cell}"; it may be {", ".join(CELLS)}')
         if self.products not in ("float32", "bfloat16"):
             raise InputError(f'model.products is "{self.products}"; it may be float32 or bfloat16')
-        for name in ("vocabulary", "embedding", "hidden", "layers", "chunk"):
+        for name in ("vocabulary", "embedding", "hidden", "layers"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"model.{name} is {value}; it must be a whole number above 0")
@@ -90,8 +91,10 @@ class ModelConfig:
                 f"model.dropout is {self.dropout} but acts between layers, and there is one; "
                 "model.output_dropout acts before the readout"
             )
-        if not isinstance(self.unroll, int) or self.unroll < 0:
-            raise InputError(f"model.unroll is {self.unroll}; it must be a whole number, 0 or more")
+        for name in ("chunk", "unroll"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise InputError(f"model.{name} is {value}; it must be a whole number, 0 or more")
         if not math.isfinite(self.forget_bias):
             raise InputError(f"model.forget_bias is {self.forget_bias}; it must be finite")
         return self
@@ -194,17 +197,16 @@ def _dropped(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
 
 
-def plan(config: ModelConfig, emit: tuple[str, ...] = ()) -> Plan:
-    """How a layer is run here, emitting these of its sites."""
-    gpu = jax.default_backend() == "gpu"
+def plan(config: ModelConfig, streams: int, emit: tuple[str, ...] = ()) -> Plan:
+    """How a layer is run here over so many streams, emitting these of its sites."""
     return Plan(
         CELLS[config.cell],
         emit,
         config.products,
         config.keep,
-        config.chunk,
+        config.chunk or max(1, 1024 // streams),
         LAYOUTS["rows" if config.layout == "auto" else config.layout],
-        config.unroll or (4 if gpu else 1),
+        config.unroll or (4 if jax.default_backend() == "gpu" else 1),
     )
 
 
@@ -251,7 +253,7 @@ def forward(
         cell = module.layers[str(layer)]
         names = tuple(s.removeprefix(f"{layer}.") for s in emit if s.startswith(f"{layer}."))
         result = scan(
-            plan(config, names),
+            plan(config, ids.shape[1], names),
             Weights(
                 cell.weights(),
                 cell.input_weights(),

@@ -9,8 +9,11 @@ Two ways of one meaning; `recurrence.py` is written once for both:
 G is the number of gates that a weight makes, 1 for a weight without gates. A cell sees a value with
 gates as a tuple of states; `join` makes one array of it, and `split` a tuple again.
 
-Legend: B streams, H hidden, N inputs of a product, G gates, V symbols, S streams of a batch, which
-are B, or K * B where K steps were merged into one batch.
+All steps of a chunk can be run at once, as one batch: `merge` makes it from their states. Rows stay
+apart in it, as (K, B), so that devices that share B need not exchange them.
+
+Legend: B streams, H hidden, N inputs of a product, G gates, V symbols, K steps of a chunk, S what
+stands for the streams in a shape: B, or of a merged batch K, B (rows) or K * B (columns).
 """
 
 import functools
@@ -35,8 +38,8 @@ class Rows:
 
     @classmethod
     def streams(cls, flags: jax.Array) -> jax.Array:
-        """(S,), to broadcast against a state."""
-        return flags[:, None]
+        """(B,) or (K, B), to broadcast against a state."""
+        return flags[..., None]
 
     @classmethod
     def units(cls, values: jax.Array) -> jax.Array:
@@ -50,30 +53,30 @@ class Rows:
 
     @classmethod
     def tile(cls, values: jax.Array, steps: int) -> jax.Array:
-        """What `units` made, for `steps` merged into one batch."""
-        return values if values.ndim == 1 else jnp.tile(values, (steps, 1))
+        """What `units` made, to broadcast against a merged batch."""
+        return values
 
     @classmethod
     def join(cls, gates: Gates) -> jax.Array:
         """A tuple of G states as one array (S, G, H)."""
-        return jnp.stack(gates, 1)
+        return jnp.stack(gates, -2)
 
     @classmethod
     def split(cls, x: jax.Array) -> Gates:
-        return tuple(x[:, g] for g in range(x.shape[1]))
+        return tuple(x[..., g, :] for g in range(x.shape[-2]))
 
     @classmethod
     def merge(cls, x: jax.Array) -> jax.Array:
-        """K steps as one batch: (K, B, ...) to (K * B, ...)."""
-        return x.reshape(-1, *x.shape[2:])
+        """States or joined gates of K steps, (K, ...), as one batch."""
+        return x
 
     @classmethod
     def unmerge(cls, x: jax.Array, steps: int) -> jax.Array:
-        return x.reshape(steps, -1, *x.shape[1:])
+        return x
 
     @classmethod
     def look_up(cls, tables: dict[str, jax.Array]):
-        """From tables (V, G, H) the function: ids (S,) to their joined rows."""
+        """From tables (V, G, H) the function: ids (B,) or (K, B) to their joined terms."""
         return lambda ids: {name: table[ids] for name, table in tables.items()}
 
     @classmethod
@@ -89,17 +92,18 @@ class Rows:
     @classmethod
     def times(cls, x: jax.Array, w: jax.Array, products: str) -> jax.Array:
         """x (S, N) times a ready weight, joined (S, G, H)."""
-        return contract(x, w, ((1,), (0,)), products)
+        return contract(x, w, ((x.ndim - 1,), (0,)), products)
 
     @classmethod
     def pull(cls, g: jax.Array, w: jax.Array, products: str) -> jax.Array:
         """The gradient g (S, G, H) of `times`, as that of its x (S, N)."""
-        return contract(g, w, ((1, 2), (0, 1)), products)
+        return contract(g, w, ((g.ndim - 2, g.ndim - 1), (0, 1)), products)
 
     @classmethod
     def gradient(cls, x: jax.Array, g: jax.Array, products: str) -> jax.Array:
         """The gradient (N, G, H) of a weight, from its x (S, N) and g (S, G, H)."""
-        return contract(x, g, ((0,), (0,)), products)
+        streams = tuple(range(x.ndim - 1))
+        return contract(x, g, (streams, streams), products)
 
 
 class Columns(Rows):
@@ -111,7 +115,7 @@ class Columns(Rows):
 
     @classmethod
     def streams(cls, flags):
-        return flags
+        return flags.reshape(-1)
 
     @classmethod
     def units(cls, values):
@@ -150,7 +154,7 @@ class Columns(Rows):
         flat = lax.optimization_barrier(jnp.pad(flat, ((0, 0), (0, _PADDING))))
 
         def rows(ids):
-            columns = lax.optimization_barrier(flat[ids]).T
+            columns = lax.optimization_barrier(flat[ids.reshape(-1)]).T
             found, first = {}, 0
             for name, (gates, hidden) in widths.items():
                 piece = columns[first : first + gates * hidden]

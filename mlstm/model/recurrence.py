@@ -265,7 +265,7 @@ def _scan_backward(plan, residuals, cotangents):
                 results[name] = layout.times(x, ready[name], plan.products)
             return _seen(layout.split(results[name]))
 
-        now = jax.tree.map(lambda flags: flags.reshape(-1), _part(controls, start, length))
+        now = _part(controls, start, length)
         masked_step(
             plan.cell,
             jax.tree.map(layout.merge, entering),
@@ -341,8 +341,12 @@ def _scan_backward(plan, residuals, cotangents):
         _, pull_inputs = jax.vjp(
             functools.partial(_input_terms, plan, layout), weights.inputs, layout.merge(x)
         )
+        # Behind a barrier, XLA does not join their products with those above, for which it would
+        # lay out a copy of both sums.
         dinputs, dx = pull_inputs(
-            {name[6:]: merged[kept] for name, kept in same.items() if name[:6] == "input "}
+            lax.optimization_barrier(
+                {name[6:]: merged[kept] for name, kept in same.items() if name[:6] == "input "}
+            )
         )
         dweights = jax.tree.map(jnp.add, dweights, (drecurrent, dinputs))
         dfeatures = lax.dynamic_update_slice_in_dim(dfeatures, layout.unmerge(dx, length), start, 0)
@@ -402,7 +406,7 @@ def _read(plan, weights, features, terms, ids, start, length):
         look_up = layout.look_up(terms)
         return (
             lambda k: look_up(_at(ids, start + k)),
-            lambda: look_up(_part(ids, start, length).reshape(-1)),
+            lambda: look_up(_part(ids, start, length)),
         )
     if terms is not None:
         return (
