@@ -24,7 +24,7 @@ from mlstm.model import recurrence
 from mlstm.model.cells import CELLS
 from mlstm.model.layouts import LAYOUTS
 from mlstm.model.products import dot
-from mlstm.model.recurrence import Controls, Plan, Weights, gates_of
+from mlstm.model.readable import Controls, Plan, Weights, gates_of, masked_step, scan_plain
 from mlstm.model.sites import check_site
 
 
@@ -246,7 +246,7 @@ def forward(
     keys = [None] * config.layers
     if dropout_key is not None:
         keys = list(jax.random.split(dropout_key, config.layers))
-    scan = recurrence.scan_plain if reference else recurrence.scan
+    scan = scan_plain if reference else recurrence.scan
     hidden: Any = None
     states, emitted = [], {}
     for layer in range(config.layers):
@@ -340,7 +340,7 @@ def step(
             result = _times(x, weights[name], config.products)
             return gates_of(result, gated=result.ndim > 2)
 
-        new, _ = recurrence.masked_step(
+        new, _ = masked_step(
             cell,
             state[layer],
             {name: gates_of(x, gated=x.ndim > 2) for name, x in now.items()},

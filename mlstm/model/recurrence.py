@@ -15,14 +15,13 @@ What plain autodiff of a scan does slowly, and what is done here instead:
 - Weight gradients do not belong into the loop: each is one large product for every chunk.
 
 So a cell's mathematics stands in `cells.py` alone, and every mask, reset, edit and emitted site
-has the fast backward pass without a line of its own. `scan_plain` is the same function written
-plainly and differentiated by JAX: what the fast one is tested against.
+has the fast backward pass without a line of its own. `readable.scan_plain` is the same function
+written plainly: what this one is tested against.
 
 Legend: T time, B streams, F features, H hidden, G gates, V symbols, K steps of a chunk. How a state
 lies in memory, and what "joined" and "merged" mean, is said in `layouts.py`.
 """
 
-import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -32,85 +31,7 @@ from jax import lax
 
 from mlstm.model import layouts
 from mlstm.model.layouts import Rows
-from mlstm.model.products import dot
-
-CHUNK = 16
-"""Steps for which one weight-gradient product is made: fewer cost time, more cost memory."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What is compiled in; nothing of it changes the result by more than rounding, but `emit`."""
-
-    cell: Any
-    emit: tuple[str, ...] = ()
-    """Sites to return at every step."""
-    products: str = "float32"
-    keep: str = "products"
-    """What the forward pass keeps for the backward pass: "products", or "states" alone."""
-    chunk: int = CHUNK
-    layout: Any = Rows
-    """One of `layouts.LAYOUTS`."""
-    unroll: int = 1
-    """Steps in one turn of the loops: more are fewer kernels to launch, and more to compile."""
-
-
-class Weights(NamedTuple):
-    """What is trained. `embedding` (V, F) is there when the input is ids, else None."""
-
-    recurrent: Any
-    inputs: Any
-    embedding: Any
-
-
-class Controls(NamedTuple):
-    """What is neither trained nor differentiated: x ids, mask, resets; each (T, B) or None."""
-
-    ids: jax.Array | None
-    mask: jax.Array | None
-    resets: jax.Array | None
-
-
-class Result(NamedTuple):
-    """The state after the last step, h at every step (T, B, H), emitted sites (T, B, H) each."""
-
-    state: Any
-    hidden: jax.Array
-    emitted: dict[str, jax.Array]
-
-
-def edited(value: jax.Array, edit: dict[str, jax.Array] | None) -> jax.Array:
-    """keep * value + add; both broadcast against a state."""
-    if edit is None:
-        return value
-    return edit["keep"] * value + edit["add"]
-
-
-def masked_step(cell, state, inputs, product, edits, mask, reset, layout=Rows):
-    """One step of the cell with its resets, edits and mask; returns the new state and all sites.
-
-    A reset starts the step from the zero state; a masked step carries the state unchanged,
-    whether it is reset or not.
-    """
-    entering = state
-    if reset is not None:
-        state = {k: jnp.where(layout.streams(reset), 0, v) for k, v in state.items()}
-    sites = {}
-
-    def site(name, value):
-        sites[name] = edited(value, edits.get(name))
-        return sites[name]
-
-    new = cell.step(state, inputs, product, site)
-    if mask is not None:
-        new = {k: jnp.where(layout.streams(mask), v, entering[k]) for k, v in new.items()}
-    return new, sites
-
-
-def gates_of(x: jax.Array, gated: bool):
-    """What a cell's step sees of (..., H) or, gated, of (..., G, H): the state, or one for each
-    gate."""
-    return tuple(x[..., g, :] for g in range(x.shape[-2])) if gated else x
+from mlstm.model.readable import Controls, Plan, Result, Weights, masked_step
 
 
 def scan(plan: Plan, weights: Weights, features, state, edits, controls: Controls) -> Result:
@@ -131,8 +52,7 @@ def scan(plan: Plan, weights: Weights, features, state, edits, controls: Control
     if (features is None) == (controls.ids is None):
         raise ValueError("give either features or ids")
     enter, units = plan.layout.enter, plan.layout.units
-    result = _scan(
-        plan,
+    given = _Given(
         Weights(
             jax.tree.map(_as_gates, weights.recurrent),
             {k: _as_gates(w) if k.startswith("w") else w for k, w in weights.inputs.items()},
@@ -143,28 +63,35 @@ def scan(plan: Plan, weights: Weights, features, state, edits, controls: Control
         jax.tree.map(units, edits),
         controls,
     )
-    return jax.tree.map(enter, result)
+    return jax.tree.map(enter, _scan(plan, given))
 
 
-def scan_plain(plan: Plan, weights: Weights, features, state, edits, controls: Controls) -> Result:
-    """`scan`, as plainly as it can be said: everything inside the loop, differentiated by JAX."""
-    cell = plan.cell
+class _Given(NamedTuple):
+    """The arguments of `scan`, in the plan's layout; weights are (N, G, H)."""
 
-    def product(name, x):
-        w = weights.recurrent[name]
-        return gates_of(dot(x, w, plan.products), gated=w.ndim > 2)
+    weights: Weights
+    features: Any
+    state: Any
+    edits: Any
+    controls: Controls | None
+    """None in the gradients of these."""
 
-    def step(state, now):
-        x, ids, mask, reset = now
-        if x is None:
-            x = jnp.take(weights.embedding, ids, axis=0)
-        inputs = cell.inputs(weights.inputs, x, functools.partial(dot, products=plan.products))
-        inputs = {k: gates_of(v, gated=v.ndim > 2) for k, v in inputs.items()}
-        new, sites = masked_step(cell, state, inputs, product, edits, mask, reset)
-        return new, (new["h"], {name: sites[name] for name in plan.emit})
 
-    last, (hidden, emitted) = lax.scan(step, state, (features, *controls))
-    return Result(last, hidden, emitted)
+class _Kept(NamedTuple):
+    """What the forward pass keeps of all steps, each (T, ...): the states that leave them, and the
+    joined results of their products, None where states alone are kept."""
+
+    states: Any
+    results: Any
+
+
+class _Ready(NamedTuple):
+    """What is made once before the backward loops: the weights to go back through, and forward
+    again where products were not kept; and the input terms that the forward pass made."""
+
+    back: Any
+    forward: Any
+    terms: Any
 
 
 def _as_gates(w: jax.Array) -> jax.Array:
@@ -177,56 +104,201 @@ def _seen(gates):
     return gates[0] if len(gates) == 1 else gates
 
 
-class _Kept(NamedTuple):
-    """What the forward pass keeps of all steps, each (T, ...): the states that leave them, and the
-    joined results of their products, None where states alone are kept."""
-
-    states: Any
-    results: Any
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _scan(plan, weights, features, state, edits, controls):
-    return _forward(plan, weights, features, state, edits, controls)[0]
+def _scan(plan: Plan, given: _Given) -> Result:
+    return _forward(plan, given)[0]
 
 
-def _forward(plan, weights, features, state, edits, controls):
-    layout = plan.layout
-    time = (controls.ids if features is None else features).shape[0]
-    ready = _prepared(plan, layout.ready, weights.recurrent)
-    terms = _terms(plan, weights, features)
-
-    def step(state, inputs, now):
-        results = {}
-
-        def product(name, x):
-            results[name] = layout.times(x, ready[name], plan.products)
-            return _seen(layout.split(results[name]))
-
-        new, sites = masked_step(
-            plan.cell, state, inputs, product, edits, now.mask, now.resets, layout
-        )
-        kept = _Kept(new, results if plan.keep == "products" else None)
-        return new, (kept, {name: sites[name] for name in plan.emit})
+def _forward(plan, given):
+    """The Result, what was kept of each step, and the input terms that were made beforehand."""
+    layout, controls = plan.layout, given.controls
+    time = (controls.ids if given.features is None else given.features).shape[0]
+    weights = _prepared(plan, layout.ready, given.weights.recurrent)
+    terms = _terms(plan, given)
 
     def steps(state, start, length):
-        terms_at, _ = _read(plan, weights, features, terms, controls.ids, start, length)
+        terms_at, _ = _read(plan, given, terms, start, length)
 
         def one(state, k):
+            results = {}
+
+            def product(name, x):
+                results[name] = layout.times(x, weights[name], plan.products)
+                return _seen(layout.split(results[name]))
+
             inputs = {name: _seen(layout.split(x)) for name, x in terms_at(k).items()}
-            return step(state, inputs, _at(controls, start + k))
+            now = _at(controls, start + k)
+            new, sites = masked_step(
+                plan.cell, state, inputs, product, given.edits, now.mask, now.resets, layout
+            )
+            kept = _Kept(new, results if plan.keep == "products" else None)
+            return new, (kept, {name: sites[name] for name in plan.emit})
 
         return _loop(plan, one, state, length)
 
     # Terms that are not all made beforehand are made for a chunk at a time.
     piece = plan.chunk if terms is None else time
-    last, (kept, emitted) = _over_time(steps, state, time, piece)
+    last, (kept, emitted) = _over_time(steps, given.state, time, piece)
     return Result(last, kept.states["h"], emitted), (kept, terms)
 
 
-def _scan_forward(plan, weights, features, state, edits, controls):
-    result, (kept, terms) = _forward(plan, weights, features, state, edits, controls)
-    return result, (weights, features, state, edits, controls, kept, terms)
+def _scan_forward(plan, given):
+    result, (kept, terms) = _forward(plan, given)
+    return result, (given, kept, terms)
+
+
+def _scan_backward(plan, residuals, cotangents):
+    given, kept, terms = residuals
+    layout, weights = plan.layout, given.weights
+    recompute = kept.results is None
+    ready = _Ready(
+        _prepared(plan, layout.ready_back, weights.recurrent),
+        _prepared(plan, layout.ready, weights.recurrent) if recompute else None,
+        terms,
+    )
+    zeros = functools.partial(jax.tree.map, jnp.zeros_like)
+    ids = given.features is None
+    carry = _Carried(
+        cotangents.state,
+        zeros(given.edits),
+        jax.tree.map(layout.ready, zeros(weights.recurrent)),
+        zeros(weights.inputs),
+        zeros(weights.embedding if ids else given.features),
+    )
+    back = functools.partial(_chunk_back, plan, given, kept, ready, cotangents)
+    time = cotangents.hidden.shape[0]
+    last, _ = _over_time(back, carry, time, plan.chunk, reverse=True)
+    recurrent = jax.tree.map(layout.trained, last.recurrent)
+    embedding, features = (last.source, None) if ids else (None, last.source)
+    dweights = Weights(recurrent, last.inputs, embedding)
+    return (_Given(dweights, features, last.state, last.edits, None),)
+
+
+_scan.defvjp(_scan_forward, _scan_backward)
+
+
+class _Carried(NamedTuple):
+    """The gradients that go from chunk to chunk: of the state and the edits, of the weights, of
+    what the input terms are made from, which is the embedding or the features."""
+
+    state: Any
+    edits: Any
+    recurrent: Any
+    inputs: Any
+    source: Any
+
+
+def _chunk_back(plan, given, kept, ready, cotangents, carry, start, length):
+    """The gradients behind a chunk of `length` steps, from those before it."""
+    layout, controls = plan.layout, given.controls
+    first = given.state
+    entering = {k: _entering(kept.states[k], first[k], start, length) for k in first}
+    terms_at, merged_terms = _read(plan, given, ready.terms, start, length)
+    operands, results = _known(
+        plan, given, kept, ready.forward, entering, merged_terms(), start, length
+    )
+    if kept.results is None:
+        results = {name: layout.unmerge(x, length) for name, x in results.items()}
+    places: dict[str, str] = {}
+
+    def one(carry, k):
+        dstate, dedits = carry
+        t = start + k
+        dstate, dedit, made, found = _step_back(
+            plan,
+            ready.back,
+            _at(entering, k),
+            terms_at(k),
+            _at(results, k) if kept.results is None else _at(kept.results, t),
+            given.edits,
+            _at(controls, t),
+            {**dstate, "h": dstate["h"] + _at(cotangents.hidden, t)},
+            _at(cotangents.emitted, t),
+        )
+        places.update(found)
+        return (dstate, jax.tree.map(jnp.add, dedits, dedit)), made
+
+    (dstate, dedits), made = _loop(plan, one, (carry.state, carry.edits), length, reverse=True)
+    made = lax.optimization_barrier({name: layout.merge(d) for name, d in made.items()})
+    recurrent = {
+        name: layout.gradient(x, made[f"product {name}"], plan.products)
+        for name, x in operands.items()
+    }
+
+    def input_terms(inputs, source):
+        if given.features is None:
+            source = layout.enter(source[_part(controls.ids, start, length)])
+        return _input_terms(plan, layout, inputs, layout.merge(source))
+
+    ids = given.features is None
+    source = given.weights.embedding if ids else _part(given.features, start, length)
+    _, pull_inputs = jax.vjp(input_terms, given.weights.inputs, source)
+    # Behind a barrier, XLA does not join their products with those above, for which it would lay
+    # out a copy of both sums.
+    inputs, source = pull_inputs(
+        lax.optimization_barrier({name: made[place] for name, place in places.items()})
+    )
+    if ids:
+        source = carry.source + source
+    else:
+        source = lax.dynamic_update_slice_in_dim(carry.source, source, start, 0)
+    recurrent, inputs = jax.tree.map(jnp.add, (carry.recurrent, carry.inputs), (recurrent, inputs))
+    return _Carried(dstate, dedits, recurrent, inputs, source), None
+
+
+def _known(plan, given, kept, weights, entering, terms, start, length):
+    """The operands of the products of a chunk, and their results: all steps at once, merged, from
+    the states that enter them. Results that were not kept are computed again."""
+    layout = plan.layout
+    operands, results = {}, {}
+
+    def product(name, x):
+        operands[name] = x
+        if kept.results is None:
+            results[name] = layout.times(x, weights[name], plan.products)
+        else:
+            results[name] = layout.merge(_part(kept.results[name], start, length))
+        return _seen(layout.split(results[name]))
+
+    now = _part(given.controls, start, length)
+    masked_step(
+        plan.cell,
+        jax.tree.map(layout.merge, entering),
+        {name: _seen(layout.split(x)) for name, x in terms.items()},
+        product,
+        jax.tree.map(lambda values: layout.tile(values, length), given.edits),
+        now.mask,
+        now.resets,
+        layout,
+    )
+    return operands, results
+
+
+def _step_back(plan, weights, state, terms, results, edits, now, dnew, demitted):
+    """The gradients of one step: of its state, of its edits, and joined, by the names under which
+    they are kept, of its products and input terms; and for each term its name there."""
+    layout, gradients = plan.layout, _Gradients()
+
+    def step(state, terms, results, edits):
+        def product(name, x):
+            return _seen(_known_product(plan, name, gradients, x, results[name], weights[name]))
+
+        inputs = {name: _seen(gates) for name, gates in terms.items()}
+        new, sites = masked_step(
+            plan.cell, state, inputs, product, edits, now.mask, now.resets, layout
+        )
+        return new, {name: sites[name] for name in plan.emit}
+
+    terms = {name: layout.split(x) for name, x in terms.items()}
+    _, pullback = jax.vjp(step, state, terms, results, edits)
+    dstate, dterms, dresults, dedits = pullback((dnew, demitted))
+    made, places = {f"product {name}": d for name, d in dresults.items()}, {}
+    for name, gates in dterms.items():
+        product = gradients.name(gates)
+        places[name] = f"product {product}" if product else f"input {name}"
+        if product is None:
+            made[places[name]] = layout.join(gates)
+    return dstate, dedits, made, places
 
 
 class _Gradients:
@@ -268,134 +340,6 @@ def _known_backward(plan, name, gradients, w, cotangents):
 _known_product.defvjp(_known_forward, _known_backward)
 
 
-def _scan_backward(plan, residuals, cotangents):
-    weights, features, first, edits, controls, kept, terms = residuals
-    layout, time = plan.layout, cotangents.hidden.shape[0]
-    back = _prepared(plan, layout.ready_back, weights.recurrent)
-    ready = _prepared(plan, layout.ready, weights.recurrent) if kept.results is None else None
-
-    def known(entering, inputs, start, length):
-        """The operands of the products of a chunk, and their results, merged."""
-        operands, results = {}, {}
-
-        def product(name, x):
-            operands[name] = x
-            if ready is None:
-                results[name] = layout.merge(_part(kept.results[name], start, length))
-            else:
-                results[name] = layout.times(x, ready[name], plan.products)
-            return _seen(layout.split(results[name]))
-
-        now = _part(controls, start, length)
-        masked_step(
-            plan.cell,
-            jax.tree.map(layout.merge, entering),
-            {name: _seen(layout.split(x)) for name, x in inputs.items()},
-            product,
-            jax.tree.map(lambda values: layout.tile(values, length), edits),
-            now.mask,
-            now.resets,
-            layout,
-        )
-        return operands, results
-
-    def step_back(state, inputs, results, now, dnew, demitted):
-        """The gradients of one step: of its state, of its edits, and joined, by the names under
-        which they are kept, of its products and inputs; and for each input its name there."""
-        gradients = _Gradients()
-
-        def step(state, inputs, results, edits):
-            def product(name, x):
-                known = _known_product(plan, name, gradients, x, results[name], back[name])
-                return _seen(known)
-
-            new, sites = masked_step(
-                plan.cell,
-                state,
-                {name: _seen(gates) for name, gates in inputs.items()},
-                product,
-                edits,
-                now.mask,
-                now.resets,
-                layout,
-            )
-            return new, {name: sites[name] for name in plan.emit}
-
-        inputs = {name: layout.split(x) for name, x in inputs.items()}
-        _, pullback = jax.vjp(step, state, inputs, results, edits)
-        dstate, dinputs, dresults, dedits = pullback((dnew, demitted))
-        kept, places = {f"product {name}": d for name, d in dresults.items()}, {}
-        for name, gates in dinputs.items():
-            product = gradients.name(gates)
-            places[name] = f"product {product}" if product else f"input {name}"
-            if product is None:
-                kept[places[name]] = layout.join(gates)
-        return dstate, dedits, kept, places
-
-    def chunk_back(carry, start, length):
-        dstate, dedits, dweights, dsource = carry
-        entering = {k: _entering(kept.states[k], first[k], start, length) for k in first}
-        terms_at, merged_terms = _read(plan, weights, features, terms, controls.ids, start, length)
-        operands, results = known(entering, merged_terms(), start, length)
-        if ready is not None:
-            results = {name: layout.unmerge(x, length) for name, x in results.items()}
-        places: dict[str, str] = {}
-
-        def one(carry, k):
-            dstate, dedits = carry
-            t = start + k
-            dstate, dedit, made, found = step_back(
-                _at(entering, k),
-                terms_at(k),
-                _at(kept.results, t) if ready is None else _at(results, k),
-                _at(controls, t),
-                {**dstate, "h": dstate["h"] + _at(cotangents.hidden, t)},
-                _at(cotangents.emitted, t),
-            )
-            places.update(found)
-            return (dstate, jax.tree.map(jnp.add, dedits, dedit)), made
-
-        carry, written = _loop(plan, one, (dstate, dedits), length, reverse=True)
-        dstate, dedits = carry
-        merged = lax.optimization_barrier({name: layout.merge(d) for name, d in written.items()})
-        drecurrent = {
-            name: layout.gradient(x, merged[f"product {name}"], plan.products)
-            for name, x in operands.items()
-        }
-
-        def input_terms(inputs, source):
-            if features is None:
-                source = layout.enter(source[_part(controls.ids, start, length)])
-            return _input_terms(plan, layout, inputs, layout.merge(source))
-
-        source = weights.embedding if features is None else _part(features, start, length)
-        _, pull_inputs = jax.vjp(input_terms, weights.inputs, source)
-        # Behind a barrier, XLA does not join their products with those above, for which it would
-        # lay out a copy of both sums.
-        dinputs, dpart = pull_inputs(
-            lax.optimization_barrier({name: merged[place] for name, place in places.items()})
-        )
-        dweights = jax.tree.map(jnp.add, dweights, (drecurrent, dinputs))
-        if features is None:
-            dsource = dsource + dpart
-        else:
-            dsource = lax.dynamic_update_slice_in_dim(dsource, dpart, start, 0)
-        return (dstate, dedits, dweights, dsource), None
-
-    zeros = functools.partial(jax.tree.map, jnp.zeros_like)
-    dweights = jax.tree.map(layout.ready, zeros(weights.recurrent)), zeros(weights.inputs)
-    dsource = zeros(weights.embedding if features is None else features)
-    carry = cotangents.state, zeros(edits), dweights, dsource
-    carry, _ = _over_time(chunk_back, carry, time, plan.chunk, reverse=True)
-    dstate, dedits, (drecurrent, dinputs), dsource = carry
-    drecurrent = jax.tree.map(layout.trained, drecurrent)
-    dembedding, dfeatures = (dsource, None) if features is None else (None, dsource)
-    return Weights(drecurrent, dinputs, dembedding), dfeatures, dstate, dedits, None
-
-
-_scan.defvjp(_scan_forward, _scan_backward)
-
-
 def _prepared(plan, prepare, weights):
     """Weights as the loop's products want them: cast and moved once, before it. The barrier keeps
     XLA from folding that back into the products."""
@@ -412,9 +356,10 @@ def _input_terms(plan, layout, weights, x):
     return plan.cell.inputs(shaped, x, dot)
 
 
-def _terms(plan, weights, features):
+def _terms(plan, given):
     """The input terms that are made before the loop. Of ids: tables with a row (G, H) for each
     symbol. Of features: those of all steps; none of them where states alone are kept."""
+    weights, features = given.weights, given.features
     if features is None:
         return _input_terms(plan, Rows, weights.inputs, weights.embedding)
     if plan.keep == "states":
@@ -423,10 +368,10 @@ def _terms(plan, weights, features):
     return {name: plan.layout.unmerge(x, features.shape[0]) for name, x in merged.items()}
 
 
-def _read(plan, weights, features, terms, ids, start, length):
+def _read(plan, given, terms, start, length):
     """Two functions that read the input terms of steps start to start + length: k -> the joined
     terms of step start + k, and () -> those of all of them, merged."""
-    layout = plan.layout
+    layout, ids = plan.layout, given.controls.ids
     if ids is not None:
         look_up = layout.look_up(terms)
         return (
@@ -438,9 +383,8 @@ def _read(plan, weights, features, terms, ids, start, length):
             lambda k: _at(terms, start + k),
             lambda: jax.tree.map(layout.merge, _part(terms, start, length)),
         )
-    merged = _input_terms(
-        plan, layout, weights.inputs, layout.merge(_part(features, start, length))
-    )
+    x = layout.merge(_part(given.features, start, length))
+    merged = _input_terms(plan, layout, given.weights.inputs, x)
     steps = {name: layout.unmerge(x, length) for name, x in merged.items()}
     return lambda k: _at(steps, k), lambda: merged
 

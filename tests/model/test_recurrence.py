@@ -13,7 +13,7 @@ from mlstm.errors import InputError
 from mlstm.model import language_model as lm
 from mlstm.model import recurrence
 from mlstm.model.cells import MultiplicativeLSTM
-from mlstm.model.recurrence import Controls, Plan, Weights
+from mlstm.model.readable import Controls, Plan, Weights, scan_plain
 from mlstm.model.sites import sites
 
 MLSTM = lm.ModelConfig(vocabulary=11, embedding=5, hidden=8, chunk=16)
@@ -290,7 +290,7 @@ def test_features_and_their_weights_have_the_plain_gradient():
 
         fast, plain = (
             jax.jit(jax.grad(functools.partial(loss, scan), (0, 1)))(weights, features)
-            for scan in (recurrence.scan, recurrence.scan_plain)
+            for scan in (recurrence.scan, scan_plain)
         )
         assert_equal(fast, plain, 1e-10)
 

@@ -7,7 +7,7 @@ import pytest
 
 from mlstm.model import recurrence
 from mlstm.model.cells import LSTM, MultiplicativeLSTM
-from mlstm.model.recurrence import Controls, Plan, Weights
+from mlstm.model.readable import Controls, Plan, Weights
 
 pytestmark = pytest.mark.peers
 

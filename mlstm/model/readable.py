@@ -1,0 +1,115 @@
+"""A cell over time, as plainly as it can be said, and the words in which it is asked for.
+
+`scan_plain` has everything inside its loop and is differentiated by JAX: what the fast `scan` of
+`recurrence.py` is tested against. Both run the cell's own step through `masked_step`.
+
+Legend: T time, B streams, F features, H hidden, G gates, V symbols.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mlstm.model.layouts import Rows
+from mlstm.model.products import dot
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is compiled in; nothing of it changes the result by more than rounding, but `emit`."""
+
+    cell: Any
+    emit: tuple[str, ...] = ()
+    """Sites to return at every step."""
+    products: str = "float32"
+    keep: str = "products"
+    """What the forward pass keeps for the backward pass: "products", or "states" alone."""
+    chunk: int = 16
+    """Steps whose weight gradients are one product: fewer cost time, more cost memory."""
+    layout: Any = Rows
+    """One of `layouts.LAYOUTS`."""
+    unroll: int = 1
+    """Steps in one turn of the loops: more are fewer kernels to launch, and more to compile."""
+
+
+class Weights(NamedTuple):
+    """What is trained. `embedding` (V, F) is there when the input is ids, else None."""
+
+    recurrent: Any
+    inputs: Any
+    embedding: Any
+
+
+class Controls(NamedTuple):
+    """What is neither trained nor differentiated: x ids, mask, resets; each (T, B) or None."""
+
+    ids: jax.Array | None
+    mask: jax.Array | None
+    resets: jax.Array | None
+
+
+class Result(NamedTuple):
+    """The state after the last step, h at every step (T, B, H), emitted sites (T, B, H) each."""
+
+    state: Any
+    hidden: jax.Array
+    emitted: dict[str, jax.Array]
+
+
+def edited(value: jax.Array, edit: dict[str, jax.Array] | None) -> jax.Array:
+    """keep * value + add; both broadcast against a state."""
+    if edit is None:
+        return value
+    return edit["keep"] * value + edit["add"]
+
+
+def masked_step(cell, state, inputs, product, edits, mask, reset, layout=Rows):
+    """One step of the cell with its resets, edits and mask; returns the new state and all sites.
+
+    A reset starts the step from the zero state; a masked step carries the state unchanged,
+    whether it is reset or not.
+    """
+    entering = state
+    if reset is not None:
+        state = {k: jnp.where(layout.streams(reset), 0, v) for k, v in state.items()}
+    sites = {}
+
+    def site(name, value):
+        sites[name] = edited(value, edits.get(name))
+        return sites[name]
+
+    new = cell.step(state, inputs, product, site)
+    if mask is not None:
+        new = {k: jnp.where(layout.streams(mask), v, entering[k]) for k, v in new.items()}
+    return new, sites
+
+
+def gates_of(x: jax.Array, gated: bool):
+    """What a cell's step sees of (..., H) or, gated, of (..., G, H): the state, or one for each
+    gate."""
+    return tuple(x[..., g, :] for g in range(x.shape[-2])) if gated else x
+
+
+def scan_plain(plan: Plan, weights: Weights, features, state, edits, controls: Controls) -> Result:
+    """What `recurrence.scan` does, with its arguments and results."""
+    cell = plan.cell
+
+    def product(name, x):
+        w = weights.recurrent[name]
+        return gates_of(dot(x, w, plan.products), gated=w.ndim > 2)
+
+    def step(state, now):
+        x, ids, mask, reset = now
+        if x is None:
+            x = jnp.take(weights.embedding, ids, axis=0)
+        inputs = cell.inputs(weights.inputs, x, functools.partial(dot, products=plan.products))
+        inputs = {k: gates_of(v, gated=v.ndim > 2) for k, v in inputs.items()}
+        new, sites = masked_step(cell, state, inputs, product, edits, mask, reset)
+        return new, (new["h"], {name: sites[name] for name in plan.emit})
+
+    last, (hidden, emitted) = lax.scan(step, state, (features, *controls))
+    return Result(last, hidden, emitted)
