@@ -1,5 +1,10 @@
-"""Everything that a resumed run needs, and where each of its arrays lives on the mesh."""
+"""Everything that a resumed run needs, and where each of its arrays lives on the mesh.
 
+A population is a state with a first axis of seeds in whatever belongs to a model. The functions of
+one model are mapped over it: `each_model`.
+"""
+
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -45,24 +50,49 @@ class TrainState(NamedTuple):
     """How many steps changed nothing because of that."""
 
 
+OF_MODELS = TrainState(
+    parameters=0,
+    optimizer=0,
+    carry=0,
+    key=0,
+    step=None,
+    position=None,
+    average=0,
+    first_bad_step=0,
+    skipped=0,
+)
+"""For `each_model`: where a state has the axis of seeds. Step and position are shared."""
+
+
+def each_model(config: Config, function: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
+    """`function` of one model as a function of all that are trained, their seeds along the axes
+    that `jax.vmap` takes. With one seed there is no such axis, and it is `function` itself."""
+    return jax.vmap(function, in_axes, out_axes) if config.seeds > 1 else function
+
+
 def init(
     config: Config, optimizer: optax.GradientTransformation, dtype: Any = jnp.float32
 ) -> TrainState:
     """The state at step 0. Pure, so that it can be compiled with the shardings of `shardings`."""
-    parameter_key, key = jax.random.split(jax.random.key(config.seed))
-    parameters = language_model.init_parameters(config.model, parameter_key, dtype)
-    zero = jnp.zeros((), jnp.int32)
-    return TrainState(
-        parameters=parameters,
-        optimizer=optimizer.init(parameters),
-        carry=language_model.initial_state(config.model, config.data.batch, dtype),
-        key=key,
-        step=zero,
-        position=Position(zero, zero),
-        average=Average(jnp.zeros((), dtype), jnp.zeros((), dtype)),
-        first_bad_step=jnp.full((), -1, jnp.int32),
-        skipped=zero,
-    )
+
+    def begin(seed: jax.Array) -> TrainState:
+        parameter_key, key = jax.random.split(jax.random.key(seed))
+        parameters = language_model.init_parameters(config.model, parameter_key, dtype)
+        zero = jnp.zeros((), jnp.int32)
+        return TrainState(
+            parameters=parameters,
+            optimizer=optimizer.init(parameters),
+            carry=language_model.initial_state(config.model, config.data.batch, dtype),
+            key=key,
+            step=zero,
+            position=Position(zero, zero),
+            average=Average(jnp.zeros((), dtype), jnp.zeros((), dtype)),
+            first_bad_step=jnp.full((), -1, jnp.int32),
+            skipped=zero,
+        )
+
+    seeds = jnp.squeeze(jnp.array(config.members, jnp.int32))
+    return each_model(config, begin, out_axes=OF_MODELS)(seeds)
 
 
 def create(
@@ -83,7 +113,8 @@ def create(
 
     def begin(given: Any) -> TrainState:
         fresh = init(config, optimizer, dtype)
-        return fresh._replace(parameters=given, optimizer=optimizer.init(given))
+        moments = each_model(config, optimizer.init)(given)
+        return fresh._replace(parameters=given, optimizer=moments)
 
     return jax.jit(begin, out_shardings=place)(given)
 
@@ -97,10 +128,12 @@ def shardings(
     """A TrainState whose leaves are the NamedShardings of a state's leaves."""
     shapes = jax.eval_shape(lambda: init(config, optimizer, dtype))
     everywhere, carry = devices.replicated(mesh), devices.carry_sharding(mesh)
-    return jax.tree.map(lambda _: everywhere, shapes)._replace(
+    return jax.tree.map(lambda _: devices.by_model(mesh), shapes)._replace(
         parameters=devices.parameter_shardings(mesh, shapes.parameters),
         optimizer=devices.optimizer_shardings(mesh, shapes.optimizer, shapes.parameters),
         carry=jax.tree.map(lambda _: carry, shapes.carry),
+        step=everywhere,
+        position=Position(everywhere, everywhere),
     )
 
 
