@@ -145,9 +145,7 @@ class _Run:
         self.saved = self.step if self.step else -1
         self.mark: tuple[int, float] | None = None
         self.saturation = jax.jit(
-            each_model(
-                self.config, make_gate_saturation(self.config.model), (0, 0, None, None)
-            )
+            each_model(self.config, make_gate_saturation(self.config.model), (0, 0, None, None))
         )
 
     def train(self) -> Result:
@@ -267,7 +265,10 @@ class _Run:
                 "update_ratio": _mean(measured.update_ratio),
                 "skipped": int(np.sum(measured.skipped)),
             },
-            {site: (_mean(shares[..., 0]), _mean(shares[..., 1])) for site, shares in gates.items()},
+            {
+                site: (_mean(shares[..., 0]), _mean(shares[..., 1]))
+                for site, shares in gates.items()
+            },
             pace * (self.setup.steps - step),
             self._of_seeds(bits),
         )
@@ -336,7 +337,7 @@ class _Run:
         )
         self.saved = step if begun else -1
 
-    def _of_seeds(self, values: np.ndarray) -> dict[int, float]:
+    def _of_seeds(self, values: np.ndarray) -> dict[int, Any]:
         """What each model of a population has, by its seed; nothing where there is one model."""
         seeds = self.config.members
         return dict(zip(seeds, values.tolist(), strict=True)) if len(seeds) > 1 else {}

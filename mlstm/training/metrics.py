@@ -208,9 +208,8 @@ def _tagged(kind: str, of_seeds: Mapping[int, float]) -> dict[str, float]:
 
 
 def _range(of_seeds: Mapping[int, float]) -> str:
-    if not of_seeds:
-        return ""
-    return f" ({min(of_seeds.values()):.3f} to {max(of_seeds.values()):.3f})"
+    finite = [bits for bits in of_seeds.values() if math.isfinite(bits)]
+    return f" ({min(finite):.3f} to {max(finite):.3f})" if finite else ""
 
 
 def _rate(bytes_per_second: float) -> str:

@@ -50,16 +50,8 @@ class TrainState(NamedTuple):
     """How many steps changed nothing because of that."""
 
 
-OF_MODELS = TrainState(
-    parameters=0,
-    optimizer=0,
-    carry=0,
-    key=0,
-    step=None,
-    position=None,
-    average=0,
-    first_bad_step=0,
-    skipped=0,
+OF_MODELS = TrainState._make(
+    None if name in ("step", "position") else 0 for name in TrainState._fields
 )
 """For `each_model`: where a state has the axis of seeds. Step and position are shared."""
 
@@ -128,12 +120,13 @@ def shardings(
     """A TrainState whose leaves are the NamedShardings of a state's leaves."""
     shapes = jax.eval_shape(lambda: init(config, optimizer, dtype))
     everywhere, carry = devices.replicated(mesh), devices.carry_sharding(mesh)
+    shared = jax.tree.map(lambda _: everywhere, shapes)
     return jax.tree.map(lambda _: devices.by_model(mesh), shapes)._replace(
         parameters=devices.parameter_shardings(mesh, shapes.parameters),
         optimizer=devices.optimizer_shardings(mesh, shapes.optimizer, shapes.parameters),
         carry=jax.tree.map(lambda _: carry, shapes.carry),
-        step=everywhere,
-        position=Position(everywhere, everywhere),
+        step=shared.step,
+        position=shared.position,
     )
 
 

@@ -41,7 +41,7 @@ class Validation:
             dtype = parameters["embedding"].dtype
             return language_model.initial_state(config.model, streams + self._empty, dtype)
 
-        def score(parameters: Any, state: Any, batch: Batch) -> tuple[Any, jax.Array]:
+        def score(parameters: Any, state: Any, batch: Any) -> tuple[Any, jax.Array]:
             out = language_model.forward(
                 config.model, parameters, batch.ids, state, resets=batch.resets
             )
@@ -70,7 +70,7 @@ class Validation:
                 jax.block_until_ready(nats[window - 2])
             if asked():
                 return None
-        whole = np.sum(np.array(jax.device_get(nats), np.float64), axis=0)
+        whole = np.apply_along_axis(math.fsum, 0, np.array(jax.device_get(nats), np.float64))
         return whole / self.stream.targets / math.log(2)
 
     def _batch(self, window: int) -> Batch:
