@@ -5,6 +5,7 @@ one model are mapped over it: `each_model`.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -63,13 +64,19 @@ def each_model(config: Config, function: Callable, in_axes: Any = 0, out_axes: A
 
 
 def init(
-    config: Config, optimizer: optax.GradientTransformation, dtype: Any = jnp.float32
+    config: Config,
+    optimizer: optax.GradientTransformation,
+    dtype: Any = jnp.float32,
+    parameters: Any = None,
 ) -> TrainState:
-    """The state at step 0. Pure, so that it can be compiled with the shardings of `shardings`."""
+    """The state at step 0, with fresh parameters where none are given. Pure, so that it can be
+    compiled with the shardings of `shardings`."""
 
-    def begin(seed: jax.Array) -> TrainState:
+    def fresh(seed: jax.Array) -> tuple[Any, jax.Array]:
         parameter_key, key = jax.random.split(jax.random.key(seed))
-        parameters = language_model.init_parameters(config.model, parameter_key, dtype)
+        return language_model.init_parameters(config.model, parameter_key, dtype), key
+
+    def begin(parameters: Any, key: jax.Array) -> TrainState:
         zero = jnp.zeros((), jnp.int32)
         return TrainState(
             parameters=parameters,
@@ -83,8 +90,14 @@ def init(
             skipped=zero,
         )
 
-    seeds = jnp.squeeze(jnp.array(config.members, jnp.int32))
-    return each_model(config, begin, out_axes=OF_MODELS)(seeds)
+    if config.seeds == 1:
+        drawn, key = fresh(jnp.int32(config.seed))
+    else:
+        # One after another: of several QR decompositions at once, jaxlib (0.10) on a CPU of two
+        # cores can wait for ever.
+        drawn, key = jax.lax.map(fresh, jnp.array(config.members, jnp.int32))
+    begun = each_model(config, begin, out_axes=OF_MODELS)
+    return begun(drawn if parameters is None else parameters, key)
 
 
 def create(
@@ -99,16 +112,8 @@ def create(
     `parameters`: begin from these instead of fresh ones (the optimizer starts anew).
     """
     place = shardings(config, optimizer, mesh, dtype)
-    if parameters is None:
-        return jax.jit(lambda: init(config, optimizer, dtype), out_shardings=place)()
-    given = jax.device_put(parameters, place.parameters)
-
-    def begin(given: Any) -> TrainState:
-        fresh = init(config, optimizer, dtype)
-        moments = each_model(config, optimizer.init)(given)
-        return fresh._replace(parameters=given, optimizer=moments)
-
-    return jax.jit(begin, out_shardings=place)(given)
+    given = None if parameters is None else jax.device_put(parameters, place.parameters)
+    return jax.jit(partial(init, config, optimizer, dtype), out_shardings=place)(given)
 
 
 def shardings(
