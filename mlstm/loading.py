@@ -69,7 +69,9 @@ def seeds_of(description: dict[str, Any], file: Path) -> range:
     """The seeds of a run's models, from its config.json (at `file`). Raises InputError."""
     first, count = description.get("seed", 0), description.get("seeds", 1)
     if type(first) is not int or type(count) is not int or count < 1:
-        raise InputError(f"{file}: seed {first!r} and seeds {count!r} have to be whole numbers")
+        raise InputError(
+            f"{file}: seed {first!r} and seeds {count!r} have to be whole numbers, seeds 1 or more"
+        )
     return range(first, first + count)
 
 

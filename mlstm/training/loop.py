@@ -77,7 +77,8 @@ class Progress:
 def run(config: Config, workdir: str | Path, *, init_from: str | None = None) -> Result:
     """Train in `workdir` until it is done; begun again, go on from the newest checkpoint.
 
-    `init_from`: another run, whose parameters (the best by validation) a new run begins with.
+    `init_from`: another run, whose parameters (the best by validation) a new run begins with. A
+    population begins with those of another of as many seeds, model by model.
     Raises InputError for whatever is wrong with what was given.
     """
     init_from = str(user_path(init_from)) if init_from else None
