@@ -32,5 +32,4 @@ def test_flops_are_those_of_the_products_and_devices_cut_from_one_cpu_are_one(
     assert several.step_flops == 16 * found.step_flops
     assert several.parameters == found.parameters
     assert 15 * found.state_bytes < several.state_bytes <= 16 * found.state_bytes
-    assert several.memory_bytes < several.state_bytes  # on each of 8 devices
     assert "in each of 16 models" in str(several)
