@@ -250,7 +250,7 @@ class _Run:
         self._note_bad(measured.first_bad_step)
         if self._bad():
             return
-        bits = measured.nats / math.log(2)
+        bits = np.asarray(measured.nats, np.float64) / math.log(2)
         now = time.monotonic()
         since, then = self.mark or (step, now)
         self.mark = (step, now)

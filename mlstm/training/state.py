@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from mlstm import devices
 from mlstm.model import language_model
@@ -124,14 +124,17 @@ def shardings(
 ) -> TrainState:
     """A TrainState whose leaves are the NamedShardings of a state's leaves."""
     shapes = jax.eval_shape(lambda: init(config, optimizer, dtype))
-    everywhere, carry = devices.replicated(mesh), devices.carry_sharding(mesh)
-    shared = jax.tree.map(lambda _: everywhere, shapes)
-    return jax.tree.map(lambda _: devices.by_model(mesh), shapes)._replace(
+    everywhere = devices.replicated(mesh)
+
+    def at(place: NamedSharding, part: Any) -> Any:
+        return jax.tree.map(lambda _: place, part)
+
+    return at(devices.by_model(mesh), shapes)._replace(
         parameters=devices.parameter_shardings(mesh, shapes.parameters),
         optimizer=devices.optimizer_shardings(mesh, shapes.optimizer, shapes.parameters),
-        carry=jax.tree.map(lambda _: carry, shapes.carry),
-        step=shared.step,
-        position=shared.position,
+        carry=at(devices.carry_sharding(mesh), shapes.carry),
+        step=everywhere,
+        position=at(everywhere, shapes.position),
     )
 
 
