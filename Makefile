@@ -3,13 +3,14 @@ PYTHON ?= python3
 PYTHON_NEWEST ?= python3.13
 VENV ?= .venv
 NEWEST := .venv-newest
+AOT := .aot
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # One line instead of a traceback from deep inside a package that the interpreter is too old for.
 NEW_ENOUGH := import sys; sys.exit(None if sys.version_info >= (3, 11) else \
 	"make: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12")
 
-.PHONY: quickstart test test-all test-peers test-newest check bench clean
+.PHONY: quickstart test test-all test-aot test-peers test-newest check bench clean
 
 quickstart: $(VENV)/.base  ## train on the embedded corpus, probe it, write the report
 	$(BIN)/python -m launch.quickstart
@@ -17,8 +18,16 @@ quickstart: $(VENV)/.base  ## train on the embedded corpus, probe it, write the 
 test: $(VENV)/.dev  ## the suite without its slow tests; those against peers skip where these are not
 	$(BIN)/python -m pytest -q
 
-test-all: $(VENV)/.dev  ## every test
+test-all: $(VENV)/.dev  ## every test; those that lack something here skip
 	$(BIN)/python -m pytest -q -m ""
+
+ifneq ($(filter Linux-x86_64 Linux-aarch64,$(shell uname -s)-$(shell uname -m)),)
+test-aot: $(AOT)/.installed  ## what is launched on an H100, compiled here; needs no GPU
+	$(BIN)/python -m pytest -q -m aot tests/aot
+else
+test-aot:
+	@echo "test-aot skipped: XLA's plugin for CUDA is made for Linux on x86_64 and aarch64"
+endif
 
 # The registry's torch for Linux brings CUDA, gigabytes of it, unless another one is there before:
 # .venv/bin/python -m pip install torch --index-url https://download.pytorch.org/whl/cpu
@@ -46,7 +55,7 @@ test-newest:
 endif
 
 clean:  ## what make built; trained models in runs/ stay
-	rm -rf $(VENV) $(NEWEST) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NEWEST) $(AOT) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 # venv writes this when all else is done: an environment without it is half made, and is made again.
 $(BIN)/activate:
@@ -65,3 +74,16 @@ $(NEWEST)/.dev: pyproject.toml
 	$(PYTHON_NEWEST) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade --editable ".[dev]"
 	@touch $@
+
+# XLA's plugin for CUDA, as new as the environment's jax: 400 MB, without CUDA itself. It has a
+# folder of its own because JAX would take it, once in the environment, for a GPU that is broken.
+$(AOT)/.installed: $(VENV)/.dev
+	@jax=$$($(BIN)/python -c 'from importlib.metadata import version; print(version("jax"))') && \
+	if [ "$$(cat $@ 2>/dev/null)" != "$$jax" ]; then \
+		rm -rf $(AOT) && \
+		said=$$($(BIN)/python -m pip install --quiet --no-deps --target $(AOT) \
+			jax-cuda13-plugin==$$jax jax-cuda13-pjrt==$$jax 2>&1) || { \
+			echo "make: no plugin for CUDA of jax $$jax can be installed: $${said##*ERROR: }"; \
+			exit 1; }; \
+	fi; \
+	echo $$jax > $@

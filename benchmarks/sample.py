@@ -2,24 +2,26 @@
 
     python benchmarks/sample.py --hidden=512 --tokens=1024 --rounds=7
 
-All are timed in one run, in random order each round; the table has medians and the ratio to ours.
+All are timed in one run, in random order each round; the table has medians and ratios to ours.
 There are two PyTorch loops: "modules" is written as the published ones are (an embedding, a Linear
 for each weight, softmax and multinomial), "folded" has all that ours has (input tables, Gumbel
 noise drawn before the loop). Both run in inference mode with weight normalisation folded.
 """
 
-import argparse
-import importlib.util
-import random
-import statistics
-import time
-
 import jax
 import numpy as np
+import timing
 
 from mlstm.model import language_model, sampling
 from mlstm.model.language_model import ModelConfig
 
+COLUMNS = {
+    "name": ("", ""),
+    "median": ("us/token", ".1f"),
+    "best": ("best", ".1f"),
+    "ratio": ("ratio", ".2f"),
+    "ratio_of_bests": ("of bests", ".2f"),
+}
 PROMPT = np.frombuffer(b"\n", np.uint8)
 
 
@@ -73,16 +75,9 @@ def pytorch_folded(config, parameters, tokens):
 def pytorch_modules(config, parameters, tokens):
     """The same model as modules of PyTorch, stepped and sampled from as is usual."""
     import torch  # pyright: ignore[reportMissingImports]
+    from torch_steps import linear
 
     cell, hidden = parameters["layers"]["0"], config.hidden
-
-    def linear(weight, bias=None):
-        weight = np.asarray(weight).reshape(weight.shape[0], -1).T
-        layer = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-        layer.weight.data = torch.from_numpy(np.ascontiguousarray(weight))
-        if bias is not None:
-            layer.bias.data = torch.from_numpy(np.array(bias).reshape(-1))
-        return layer
 
     embed = torch.nn.Embedding.from_pretrained(torch.from_numpy(np.array(parameters["embedding"])))
     # A fresh model's gains are its weights' norms: the weights are the normalised ones.
@@ -108,10 +103,9 @@ def pytorch_modules(config, parameters, tokens):
 
 
 def main():
-    flags = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    flags.add_argument("--hidden", type=int, default=512)
-    flags.add_argument("--tokens", type=int, default=1024)
-    flags.add_argument("--rounds", type=int, default=7)
+    flags = timing.Flags(description=(__doc__ or "").partition("\n")[0])
+    for name, default in (("hidden", 512), ("tokens", 1024), ("rounds", 7)):
+        flags.add_argument(f"--{name}", type=timing.count, default=default)
     flags = flags.parse_args()
     config = ModelConfig(hidden=flags.hidden)
     parameters = language_model.init_parameters(config, jax.random.key(0))
@@ -119,25 +113,25 @@ def main():
         "ours, blocks of 64": ours(config, parameters, flags.tokens, 64),
         "ours, token by token": ours(config, parameters, flags.tokens, 1),
     }
-    if importlib.util.find_spec("torch"):
+    if timing.installed("torch"):
         runs["PyTorch, modules"] = pytorch_modules(config, parameters, flags.tokens)
         runs["PyTorch, folded"] = pytorch_folded(config, parameters, flags.tokens)
     else:
         print("PyTorch is not installed (extra `peers`): ours is timed alone")
-    times = {name: [] for name in runs}
-    for round_number in range(flags.rounds + 1):
-        for name in random.sample(list(runs), len(runs)):
-            time.sleep(0.1)  # the thread pools of two libraries spin for a while after their work
-            start = time.perf_counter()
-            runs[name]()
-            if round_number:  # the first round compiles
-                times[name].append((time.perf_counter() - start) / flags.tokens * 1e6)
-    first = statistics.median(times["ours, blocks of 64"])
+    times = timing.interleaved(runs, flags.rounds)
+    first = times["ours, blocks of 64"]
+    rows = [
+        {
+            "name": name,
+            "median": now.median / flags.tokens * 1e6,
+            "best": now.best / flags.tokens * 1e6,
+            "ratio": now.ratio(first),
+            "ratio_of_bests": now.best / first.best,
+        }
+        for name, now in times.items()
+    ]
     print(f"H {flags.hidden}, B 1, {flags.tokens} tokens, {flags.rounds} rounds")
-    print(f"{'':22}{'us/token':>10}{'best':>10}{'ratio':>8}")
-    for name, values in times.items():
-        middle = statistics.median(values)
-        print(f"{name:22}{middle:10.1f}{min(values):10.1f}{middle / first:8.2f}")
+    print(timing.table(COLUMNS, rows))
 
 
 if __name__ == "__main__":

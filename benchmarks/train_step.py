@@ -1,92 +1,244 @@
-"""Loss and gradient of one window: the fast recurrence beside the plain scan with JAX's gradient.
+"""Loss and all gradients of one window of training: ours beside the same model in other code.
 
     python benchmarks/train_step.py --hidden=512 --batch=64 --window=128 --rounds=7
+    python benchmarks/train_step.py --hidden=2048 --peers=plain,torch --json=step.json
 
-Both are timed in one run, in random order each round, beside a large matrix product that says what
-the machine gives just then. The table has medians, the ratio to ours, the rate of the model's
-products, and the temporary memory that XLA plans for each.
+All are timed in one run, in random order each round, beside a large matrix product that says what
+the machine gives just then. Before that every row's loss and gradients are compared with ours.
+
+The columns: milliseconds (median, best); how many times longer than ours (median of the rounds'
+own ratios, ratio of the best); the rate of the model's products, of the median and of the best;
+both as a share of the best rate of the matrix product; the memory that XLA plans for what is kept
+between the passes, and its ratio to the plain scan's; by how much loss and gradients differ from
+ours (largest of max|a - b| / max|b|; of PyTorch's those of embedding and readout).
 """
 
-import argparse
+import dataclasses
 import functools
-import random
-import statistics
-import time
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
+import steps
+import timing
 
-from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm import output
+from mlstm.errors import InputError
+from mlstm.model.cells import CELLS
+from mlstm.model.language_model import ModelConfig, flops_per_byte
+
+PEERS = {
+    "plain": "plain scan, autodiff",
+    "flax": "flax nnx.RNN",
+    "unirep": "jax-unirep MLSTMCell",
+    "torch": "PyTorch cell loop",
+    "torch-compile": "PyTorch, torch.compile",
+    "torch-lstm": "torch.nn.LSTM",
+}
+PRODUCT = "matrix product {}x{}x{}".format(*timing.PRODUCT)
+ALLOWED = {"float32": 1e-3, "bfloat16": 0.3}
+"""A row that differs more from ours does not compute the same thing."""
 
 
-def step(config, reference, parameters, ids_TB, state):
-    """Mean nats, their gradient and the carried state of one window of ids (T + 1, B)."""
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What is timed, its floating-point operations, and what is known of it beforehand."""
 
-    def loss(parameters):
-        out = language_model.forward(config, parameters, ids_TB[:-1], state, reference=reference)
-        nats_TB = language_model.negative_log_likelihood(config, parameters, out.hidden, ids_TB[1:])
-        return nats_TB.mean(), out.state
-
-    return jax.value_and_grad(loss, has_aux=True)(parameters)
+    run: Callable[[], object]
+    flops: int
+    temporaries: int | None = None
+    differs: float | None = None
 
 
-def differs(ours, plain) -> float:
-    """The largest of max|a - b| / max|b| over the gradients' leaves."""
-    leaves = zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True)
-    return max(float(jnp.abs(a - b).max() / jnp.abs(b).max()) for a, b in leaves)
+def missing(peer: str, config: ModelConfig) -> str | None:
+    """Why a peer has no row here, if it has none."""
+    if peer == "unirep" and config.cell != "multiplicative_lstm":
+        return "has the multiplicative LSTM alone"
+    package = {"plain": "jax", "flax": "flax", "unirep": "jax_unirep"}.get(peer, "torch")
+    if not timing.installed(package):
+        return f"not installed: pip install {package.replace('_', '-')} (all: the extra `peers`)"
+    if package == "torch" and jax.default_backend() != "cpu":
+        return "would run on the CPU, and JAX does not"
+    if peer == "torch-compile" and not shutil.which(os.environ.get("CXX", "g++")):
+        return "needs a C++ compiler (g++, or CXX)"
+    return None
+
+
+def make_rows(ways: dict[str, ModelConfig], peers: list[str], data) -> dict[str, Row]:
+    """A row for each way of ours and for each peer, compiled, run once and compared."""
+    parameters, ids_TB, _ = data
+    size = (len(ids_TB) - 1) * ids_TB.shape[1]
+    rows, first = {}, None
+
+    def add(name, config, step):
+        nonlocal first
+        run = functools.partial(steps.compiled(step, *data), *data)
+        result = run()
+        difference = None if first is None else steps.differs(result, first)
+        first = first or result
+        memory = timing.temporaries(run.func)
+        rows[name] = Row(run, size * flops_per_byte(config), memory, difference)
+
+    for name, way in ways.items():
+        add(name, way, steps.ours(way))
+    config = next(iter(ways.values()))
+    in_jax = {
+        "plain": functools.partial(steps.ours, reference=True),
+        "flax": steps.flax_rnn,
+        "unirep": steps.jax_unirep,
+    }
+    for peer in peers:
+        if peer in in_jax:
+            add(PEERS[peer], config, in_jax[peer](config))
+            continue
+        import torch  # pyright: ignore[reportMissingImports]
+        import torch_steps
+
+        torch.set_num_threads(timing.cores())
+        if peer == "torch-lstm":
+            run = torch_steps.native(config, parameters, ids_TB)
+        else:
+            run = torch_steps.loop(config, parameters, ids_TB, compile=peer == "torch-compile")
+        other = peer == "torch-lstm" and config.cell != "lstm"
+        theirs = dataclasses.replace(config, cell="lstm") if other else config
+        rows[PEERS[peer]] = Row(
+            run,
+            size * flops_per_byte(theirs),
+            differs=None if other else steps.differs(run.result(), first),
+        )
+    for name, row in rows.items():
+        if row.differs is not None and not row.differs <= ALLOWED[config.products]:
+            raise SystemExit(f"{name}: loss or gradients differ from ours by {row.differs:.1e}")
+    return rows
+
+
+def summaries(rows: dict[str, Row], times: dict[str, timing.Times], product_flops: int) -> list:
+    """What is known of each row once it is timed, the matrix product last."""
+    ours, *_ = rows
+    plain = rows[PEERS["plain"]].temporaries if PEERS["plain"] in rows else None
+    gemm = times[PRODUCT]
+    found = []
+    for name, row in (rows | {PRODUCT: Row(lambda: None, product_flops)}).items():
+        now, of_model = times[name], name != PRODUCT
+        found.append(
+            {
+                "name": name,
+                "median_ms": now.median * 1e3,
+                "best_ms": now.best * 1e3,
+                "ratio": now.ratio(times[ours]) if of_model else None,
+                "ratio_of_bests": now.best / times[ours].best if of_model else None,
+                "gflops": row.flops / now.median / 1e9,
+                "best_gflops": row.flops / now.best / 1e9,
+                "share": row.flops / now.median / (product_flops / gemm.best),
+                "share_of_bests": row.flops / now.best / (product_flops / gemm.best),
+                "temporaries_mb": row.temporaries and row.temporaries / 1e6,
+                "temporaries_to_plain": plain and row.temporaries and row.temporaries / plain,
+                "differs": row.differs,
+                "seconds": now.seconds,
+            }
+        )
+    return found
+
+
+COLUMNS = {
+    "name": ("", ""),
+    "median_ms": ("ms", ".1f"),
+    "best_ms": ("best", ".1f"),
+    "ratio": ("ratio", ".2f"),
+    "ratio_of_bests": ("of bests", ".2f"),
+    "gflops": ("GF/s", ".1f"),
+    "best_gflops": ("best", ".1f"),
+    "share": ("of product", ".2f"),
+    "share_of_bests": ("of bests", ".2f"),
+    "temporaries_mb": ("MB", ".1f"),
+    "temporaries_to_plain": ("to plain", ".2f"),
+    "differs": ("differs", ".0e"),
+}
+
+
+def per_flop(rows, times) -> dict | None:
+    """How the rate of ours compares with torch.nn.LSTM's, which does fewer operations."""
+    (ours, *_), name = rows, PEERS["torch-lstm"]
+    if name not in rows:
+        return None
+    share = rows[name].flops / rows[ours].flops
+    return {
+        "flops_of_ours": share,
+        "rate_to_ours": share / times[name].ratio(times[ours]),
+        "rate_to_ours_of_bests": share * times[ours].best / times[name].best,
+    }
+
+
+def read_flags():
+    flags = timing.Flags(description=(__doc__ or "").partition("\n")[0])
+    shape = (("hidden", 512), ("batch", 64), ("window", 128), ("layers", 1), ("embedding", 64))
+    for name, default in (*shape, ("rounds", 7)):
+        flags.add_argument(f"--{name}", type=timing.count, default=default)
+    flags.add_argument("--cell", default="multiplicative_lstm", help=", ".join(CELLS))
+    flags.add_argument("--products", default="float32", help="float32 or bfloat16")
+    flags.add_argument("--weight_norm", action="store_true", default=True)
+    flags.add_argument("--noweight_norm", action="store_false", dest="weight_norm")
+    flags.add_argument("--peers", type=timing.names, help=f"of {','.join(PEERS)} (default: all)")
+    flags.add_argument("--keep", type=timing.names, help="a row for each way of ours")
+    flags.add_argument("--json", metavar="FILE", help="write all figures there too")
+    given = flags.parse_args()
+    for peer in given.peers or ():
+        if peer not in PEERS:
+            flags.error(f'--peers: "{peer}" is none of {", ".join(PEERS)}')
+    fields = ("cell", "embedding", "hidden", "layers", "weight_norm", "products")
+    try:
+        config = ModelConfig(**{name: getattr(given, name) for name in fields}).check()
+        if given.json:
+            output.check_folder(Path(given.json).parent)
+        ways = steps.ways(config, given.keep)
+    except InputError as error:
+        flags.error(str(error))
+    return given, config, ways
 
 
 def main():
-    flags = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    for name, default in (("hidden", 512), ("batch", 64), ("window", 128), ("rounds", 7)):
-        flags.add_argument(f"--{name}", type=int, default=default)
-    flags.add_argument("--cell", default="multiplicative_lstm")
-    flags.add_argument("--products", default="float32")
-    flags = flags.parse_args()
-    config = ModelConfig(cell=flags.cell, hidden=flags.hidden, products=flags.products).check()
-    parameters = language_model.init_parameters(config, jax.random.key(0))
-    ids = np.random.default_rng(0).integers(0, 256, (flags.window + 1, flags.batch), np.int32)
-    data = parameters, jnp.asarray(ids), language_model.initial_state(config, flags.batch)
-
-    compiled = {
-        name: jax.jit(functools.partial(step, config, reference)).lower(*data).compile()
-        for name, reference in (("ours", False), ("plain scan", True))
+    given, config, ways = read_flags()
+    machine = timing.machine()
+    wanted = PEERS if given.peers is None else given.peers
+    reasons = {peer: missing(peer, config) for peer in wanted}
+    data = steps.window(config, given.window, given.batch)
+    rows = make_rows(ways, [peer for peer, reason in reasons.items() if not reason], data)
+    multiply, product_flops = timing.matrix_product()
+    runs = {name: row.run for name, row in rows.items()} | {PRODUCT: multiply}
+    times = timing.interleaved(runs, given.rounds)
+    results = {
+        "config": dataclasses.asdict(config),
+        "flops_per_byte": flops_per_byte(config),
+        "batch": given.batch,
+        "window": given.window,
+        "rounds": given.rounds,
+        "machine": machine,
+        "versions": timing.versions("jax", "flax", "torch", "jax-unirep"),
+        "rows": summaries(rows, times, product_flops),
+        "torch_lstm_per_flop": per_flop(rows, times),
+        "left_out": {PEERS[peer]: reason for peer, reason in reasons.items() if reason},
     }
-    (_, ours), (_, plain) = (run(*data) for run in compiled.values())
-    size = 2048
-    square = jax.random.normal(jax.random.key(1), (size, size))
-    multiply = jax.jit(jnp.matmul).lower(square, square).compile()
-    runs = {name: functools.partial(run, *data) for name, run in compiled.items()}
-    runs["matrix product"] = functools.partial(multiply, square, square)
-
-    times = {name: [] for name in runs}
-    for round_number in range(flags.rounds + 1):
-        for name in random.sample(list(runs), len(runs)):
-            start = time.perf_counter()
-            jax.block_until_ready(runs[name]())
-            if round_number:  # the first round warms up
-                times[name].append(time.perf_counter() - start)
-
-    work = dict.fromkeys(
-        compiled, language_model.flops_per_byte(config) * flags.window * flags.batch
-    ) | {"matrix product": 2 * size**3}
-    middle = {name: statistics.median(values) for name, values in times.items()}
     print(
-        f"{config.cell}, H {flags.hidden}, B {flags.batch}, T {flags.window}, {config.products}, "
-        f"{flags.rounds} rounds on {jax.devices()[0].device_kind}; "
-        f"gradients differ by {differs(ours, plain):.1e}"
+        f"{config.cell}, E {config.embedding}, H {config.hidden}, layers {config.layers}, "
+        f"B {given.batch}, T {given.window}, {config.products}, "
+        f"weight norm {'on' if config.weight_norm else 'off'}; "
+        f"{given.rounds} rounds on {timing.described(machine)}"
     )
-    print(f"{'':16}{'ms':>9}{'best':>9}{'ratio':>7}{'GF/s':>8}{'temporaries, MB':>17}")
-    for name, values in times.items():
-        memory = compiled[name].memory_analysis() if name in compiled else None
-        ratio = f"{middle[name] / middle['ours']:7.2f}" if name in compiled else " " * 7
+    print(timing.table(COLUMNS, results["rows"]))
+    if native := results["torch_lstm_per_flop"]:
         print(
-            f"{name:16}{middle[name] * 1e3:9.1f}{min(values) * 1e3:9.1f}{ratio}"
-            f"{work[name] / middle[name] / 1e9:8.1f}"
-            + (f"{memory.temp_size_in_bytes / 1e6:17.0f}" if memory else "")
+            f"per FLOP: torch.nn.LSTM does {native['flops_of_ours']:.2f} of our operations a byte, "
+            f"at {native['rate_to_ours']:.2f} of our rate ({native['rate_to_ours_of_bests']:.2f} "
+            "of bests); above 1 it is faster"
         )
+    for name, reason in results["left_out"].items():
+        print(f"left out: {name}: {reason}")
+    if config.products != "float32":
+        print("float32 all the same: flax nnx.RNN, jax-unirep; PyTorch runs under autocast")
+    if given.json:
+        timing.write_json(given.json, results)
 
 
 if __name__ == "__main__":

@@ -48,3 +48,47 @@ def test_an_interpreter_given_by_its_path_runs_the_suite_and_is_not_run_by_a_dry
     assert f"{sys.executable} -m venv {tmp_path / 'new'}" in planned
     assert f"{tmp_path / 'new'}/bin/python -m pytest" in planned
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """Make .installed with a python that says its jax is `jax` and whose pip writes what it did."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "activate").touch()
+    python = tmp_path / "bin" / "python"
+
+    def install(jax: str, pip: str = f'mkdir -p "{tmp_path}/aot"; echo "$@" >> "{tmp_path}/asked"'):
+        python.write_text(f'#!/bin/sh\ncase "$*" in *pip*) {pip};; *) echo {jax};; esac\n')
+        python.chmod(0o755)
+        (tmp_path / ".dev").touch()
+        done = subprocess.run(
+            ["make", f"VENV={tmp_path}", f"AOT={tmp_path / 'aot'}", f"{tmp_path}/aot/.installed"],
+            cwd=REPOSITORY,
+            env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        asked = tmp_path / "asked"
+        return done, asked.read_text().splitlines() if asked.exists() else []
+
+    return install
+
+
+def test_the_plugin_is_that_of_the_jax_here_and_is_installed_once(plugin, tmp_path):
+    for _ in range(2):
+        done, asked = plugin("1.2.3")
+        assert done.returncode == 0, done.stderr
+        assert len(asked) == 1
+    assert asked[0].endswith("jax-cuda13-plugin==1.2.3 jax-cuda13-pjrt==1.2.3")
+    _, asked = plugin("1.2.4")
+    assert len(asked) == 2
+    assert (tmp_path / "aot" / ".installed").read_text() == "1.2.4\n"
+
+
+def test_a_plugin_that_cannot_be_installed_is_one_line_and_leaves_no_stamp(plugin, tmp_path):
+    done, _ = plugin("1.2.3", "echo warning; echo ERROR: no network >&2; exit 1")
+    assert done.returncode != 0
+    assert done.stdout == "make: no plugin for CUDA of jax 1.2.3 can be installed: no network\n"
+    assert not (tmp_path / "aot" / ".installed").exists()

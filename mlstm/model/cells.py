@@ -3,8 +3,12 @@
 A cell is written once. What runs it fast, emits its states, edits them or differentiates it is in
 `recurrence.py`, through the two calls that every step makes:
 
-    product(name, x)   x times the recurrent weight `name`, contracted over the last axis of x
+    product(name, x)   x times the recurrent weight `name`
     site(name, value)  gives a state its name; returns it, perhaps edited
+
+A step is elementwise but for these, and says nothing of axes: a state is (B, H), or lies in memory
+as `layouts.py` chooses, and what has gates (inputs, results of products) is a tuple of such states,
+one for each gate.
 
 To add a cell: a class that says its states, sites and weights, its `inputs` and its `step`, and
 its name in `CELLS`.
@@ -14,15 +18,16 @@ G the four gates in the order i, f, o, u.
 """
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 Arrays = Mapping[str, jax.Array]
+Gates = tuple[jax.Array, ...]
 Dot = Callable[[jax.Array, jax.Array], jax.Array]
-Product = Callable[[str, jax.Array], jax.Array]
+Product = Callable[[str, jax.Array], Any]
 SiteCall = Callable[[str, jax.Array], jax.Array]
 
 I, F, O, U = range(4)  # noqa: E741  the letters of the literature
@@ -106,8 +111,8 @@ class Cell(nnx.Module):
         raise NotImplementedError
 
     @staticmethod
-    def step(state: Arrays, inputs: Arrays, product: Product, site: SiteCall) -> Arrays:
-        """One step: the states (B, H) that enter, and those that leave."""
+    def step(state: Arrays, inputs: Mapping, product: Product, site: SiteCall) -> Arrays:
+        """One step: the states that enter, and those that leave."""
         raise NotImplementedError
 
 
@@ -129,10 +134,10 @@ class MultiplicativeLSTM(Cell):
         return {"m": dot(x, weights["wmx"]), "z": dot(x, weights["wx"]) + weights["b"]}
 
     @staticmethod
-    def step(state: Arrays, inputs: Arrays, product: Product, site: SiteCall) -> Arrays:
-        """state h, c (B, H); inputs m (B, H), z (B, 4, H); returns the new h, c."""
-        m_BH = site("m", inputs["m"] * product("wmh", state["h"]))
-        return lstm_gates(inputs["z"] + product("wh", m_BH), state["c"], site)
+    def step(state: Arrays, inputs: Mapping, product: Product, site: SiteCall) -> Arrays:
+        """state h, c; inputs m, and z for each gate; returns the new h, c."""
+        m = site("m", inputs["m"] * product("wmh", state["h"]))
+        return lstm_gates(added(inputs["z"], product("wh", m)), state["c"], site)
 
 
 class LSTM(Cell):
@@ -152,19 +157,24 @@ class LSTM(Cell):
         return {"z": dot(x, weights["wx"]) + weights["b"]}
 
     @staticmethod
-    def step(state: Arrays, inputs: Arrays, product: Product, site: SiteCall) -> Arrays:
-        """state h, c (B, H); inputs z (B, 4, H); returns the new h, c."""
-        return lstm_gates(inputs["z"] + product("wh", state["h"]), state["c"], site)
+    def step(state: Arrays, inputs: Mapping, product: Product, site: SiteCall) -> Arrays:
+        """state h, c; inputs z for each gate; returns the new h, c."""
+        return lstm_gates(added(inputs["z"], product("wh", state["h"])), state["c"], site)
 
 
-def lstm_gates(z_BGH: jax.Array, c_BH: jax.Array, site: SiteCall) -> Arrays:
+def added(a: Gates, b: Gates) -> Gates:
+    """Gate by gate."""
+    return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+def lstm_gates(z: Gates, c: jax.Array, site: SiteCall) -> Arrays:
     """The gates that both LSTMs share: c' = f c + i u, h' = o tanh(c')."""
-    i_BH = site("i", jax.nn.sigmoid(z_BGH[..., I, :]))
-    f_BH = site("f", jax.nn.sigmoid(z_BGH[..., F, :]))
-    o_BH = site("o", jax.nn.sigmoid(z_BGH[..., O, :]))
-    u_BH = site("u", jnp.tanh(z_BGH[..., U, :]))
-    c_BH = site("c", f_BH * c_BH + i_BH * u_BH)
-    return {"h": site("h", o_BH * jnp.tanh(c_BH)), "c": c_BH}
+    i = site("i", jax.nn.sigmoid(z[I]))
+    f = site("f", jax.nn.sigmoid(z[F]))
+    o = site("o", jax.nn.sigmoid(z[O]))
+    u = site("u", jnp.tanh(z[U]))
+    c = site("c", f * c + i * u)
+    return {"h": site("h", o * jnp.tanh(c)), "c": c}
 
 
 CELLS = {"multiplicative_lstm": MultiplicativeLSTM, "lstm": LSTM}

@@ -22,8 +22,15 @@ from flax import nnx
 from mlstm.errors import InputError
 from mlstm.model import recurrence
 from mlstm.model.cells import CELLS
-from mlstm.model.recurrence import Controls, Plan, Weights
+from mlstm.model.layouts import LAYOUTS
+from mlstm.model.products import dot
+from mlstm.model.recurrence import Controls, Plan, Weights, gates_of
 from mlstm.model.sites import check_site
+
+
+def engine(default):
+    """A field that says how a model is computed, not what: it changes results by rounding alone."""
+    return dataclasses.field(default=default, metadata={"resume": "equal but for rounding"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +54,17 @@ class ModelConfig:
     products: str = "float32"
     """ "bfloat16" rounds the operands of every matrix product, of the gradient's too; sums, states
     and parameters stay float32. "float32" does not become TF32 on a GPU."""
+    keep: str = engine("products")
+    """What the forward pass keeps for the backward pass: "products", or "states" alone, which needs
+    less memory and computes the products of a chunk again."""
+    chunk: int = engine(0)
+    """Steps for which one weight-gradient product is made: fewer cost time, more cost memory. 0:
+    as many as sum over 1024 of a batch's bytes."""
+    layout: str = engine("auto")
+    """How states lie in memory: "rows", "columns", or "auto": what the backend does fastest."""
+    unroll: int = engine(0)
+    """Steps in one turn of the loop over time; 0 leaves it to the backend: 4 on a GPU, where it
+    saves launches, else 1."""
 
     def check(self) -> "ModelConfig":
         """Return self, or raise InputError that names the field and what it may be."""
@@ -58,6 +76,11 @@ class ModelConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"model.{name} is {value}; it must be a whole number above 0")
+        if self.keep not in ("products", "states"):
+            raise InputError(f'model.keep is "{self.keep}"; it may be products or states')
+        if self.layout not in ("auto", *LAYOUTS):
+            known = ", ".join(LAYOUTS)
+            raise InputError(f'model.layout is "{self.layout}"; it may be auto, {known}')
         for name in ("dropout", "output_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(
@@ -68,6 +91,10 @@ class ModelConfig:
                 f"model.dropout is {self.dropout} but acts between layers, and there is one; "
                 "model.output_dropout acts before the readout"
             )
+        for name in ("chunk", "unroll"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise InputError(f"model.{name} is {value}; it must be a whole number, 0 or more")
         if not math.isfinite(self.forget_bias):
             raise InputError(f"model.forget_bias is {self.forget_bias}; it must be finite")
         return self
@@ -170,6 +197,19 @@ def _dropped(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
 
 
+def plan(config: ModelConfig, streams: int, emit: tuple[str, ...] = ()) -> Plan:
+    """How a layer is run here over so many streams, emitting these of its sites."""
+    return Plan(
+        CELLS[config.cell],
+        emit,
+        config.products,
+        config.keep,
+        config.chunk or max(1, 1024 // streams),
+        LAYOUTS["rows" if config.layout == "auto" else config.layout],
+        config.unroll or (4 if jax.default_backend() == "gpu" else 1),
+    )
+
+
 def forward(
     config: ModelConfig,
     parameters: dict,
@@ -213,7 +253,7 @@ def forward(
         cell = module.layers[str(layer)]
         names = tuple(s.removeprefix(f"{layer}.") for s in emit if s.startswith(f"{layer}."))
         result = scan(
-            Plan(CELLS[config.cell], names, config.products),
+            plan(config, ids.shape[1], names),
             Weights(
                 cell.weights(),
                 cell.input_weights(),
@@ -235,7 +275,7 @@ def forward(
 def logits(parameters: dict, hidden: jax.Array, products: str = "float32") -> jax.Array:
     """The readout: hidden (..., H) to unnormalised log probabilities (..., V)."""
     readout = parameters["readout"]
-    return recurrence.dot(hidden, readout["w"], products) + readout["b"]
+    return dot(hidden, readout["w"], products) + readout["b"]
 
 
 def negative_log_likelihood(
@@ -263,7 +303,7 @@ def fold(config: ModelConfig, parameters: dict) -> dict:
 
 
 def _dot_of(config: ModelConfig):
-    return functools.partial(recurrence.dot, products=config.products)
+    return functools.partial(dot, products=config.products)
 
 
 def _pieces(config: ModelConfig, w: jax.Array) -> tuple[jax.Array, ...]:
@@ -279,7 +319,7 @@ def _pieces(config: ModelConfig, w: jax.Array) -> tuple[jax.Array, ...]:
 
 
 def _times(x: jax.Array, pieces: tuple[jax.Array, ...], products: str) -> jax.Array:
-    return jnp.concatenate([recurrence.dot(x, w, products) for w in pieces], axis=-1)
+    return jnp.concatenate([dot(x, w, products) for w in pieces], axis=-1)
 
 
 def step(
@@ -295,11 +335,16 @@ def step(
             now = jax.tree.map(lambda table: table[ids], inputs)
         else:
             now = cell.inputs(inputs, hidden, _dot_of(config))
+
+        def product(name, x, weights=weights):
+            result = _times(x, weights[name], config.products)
+            return gates_of(result, gated=result.ndim > 2)
+
         new, _ = recurrence.masked_step(
             cell,
             state[layer],
-            now,
-            lambda name, x, weights=weights: _times(x, weights[name], config.products),
+            {name: gates_of(x, gated=x.ndim > 2) for name, x in now.items()},
+            product,
             _of_layer(layer, edits),
             None,
             None,

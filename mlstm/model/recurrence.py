@@ -4,18 +4,22 @@ What plain autodiff of a scan does slowly, and what is done here instead:
 
 - The input terms depend on no state. For ids they are a table with one row for each symbol, read
   inside the loop; for features they are one large product before it.
-- The forward pass keeps the states that enter each step and the results of the recurrent products.
-- The backward pass runs through the steps in reverse. It differentiates the cell's own readable
-  step, with each product replaced by the result that was kept, so that only elementwise work is
-  done again and only the products with the transposed weights are made. The weights were
-  transposed once, outside the loop.
-- Weight gradients do not belong into the loop: each is one large product for every `CHUNK` steps.
+- The forward pass keeps the states that leave each step and, unless memory matters more, the
+  results of the recurrent products.
+- The backward pass goes through chunks of steps in reverse. The states that enter the steps of a
+  chunk are known, so what else it needs of them is computed for all steps at once, as one batch:
+  the operands of the weights and, where they were not kept, the results of the products.
+- Inside a chunk it goes back step by step and differentiates the cell's own readable step, with
+  each product replaced by its known result: only elementwise work is done again, and only the
+  products with the transposed weights are made. These were transposed once, outside the loop.
+- Weight gradients do not belong into the loop: each is one large product for every chunk.
 
 So a cell's mathematics stands in `cells.py` alone, and every mask, reset, edit and emitted site
 has the fast backward pass without a line of its own. `scan_plain` is the same function written
 plainly and differentiated by JAX: what the fast one is tested against.
 
-Legend: T time, B batch, F features, H hidden, V vocabulary.
+Legend: T time, B streams, F features, H hidden, G gates, V symbols, K steps of a chunk. How a state
+lies in memory, and what "joined" and "merged" mean, is said in `layouts.py`.
 """
 
 import dataclasses
@@ -26,17 +30,29 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mlstm.model import layouts
+from mlstm.model.layouts import Rows
+from mlstm.model.products import dot
+
 CHUNK = 16
 """Steps for which one weight-gradient product is made: fewer cost time, more cost memory."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is compiled in: the cell, the sites to emit, and the type of the recurrent products."""
+    """What is compiled in; nothing of it changes the result by more than rounding, but `emit`."""
 
     cell: Any
     emit: tuple[str, ...] = ()
+    """Sites to return at every step."""
     products: str = "float32"
+    keep: str = "products"
+    """What the forward pass keeps for the backward pass: "products", or "states" alone."""
+    chunk: int = CHUNK
+    layout: Any = Rows
+    """One of `layouts.LAYOUTS`."""
+    unroll: int = 1
+    """Steps in one turn of the loops: more are fewer kernels to launch, and more to compile."""
 
 
 class Weights(NamedTuple):
@@ -63,60 +79,14 @@ class Result(NamedTuple):
     emitted: dict[str, jax.Array]
 
 
-def contract(a: jax.Array, b: jax.Array, axes, products: str) -> jax.Array:
-    """Sum a times b over axes = (axes of a, axes of b), in the type of a.
-
-    "bfloat16" rounds both operands, and sums in float32; "float32" is meant: no TF32.
-    """
-
-    def exact(a, b):
-        return lax.dot_general(a, b, (axes, ((), ())), precision=lax.Precision.HIGHEST)
-
-    def rounded(a, b):
-        low = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
-        return lax.dot_general(*low, (axes, ((), ())), preferred_element_type=jnp.float32)
-
-    def rounded_first(a, b):
-        return exact(*(lax.reduce_precision(x.astype(jnp.float32), 8, 7) for x in (a, b)))
-
-    if products != "bfloat16":
-        return exact(a, b)
-    if axes[0][0] == 0:
-        # XLA's CPU backend has no bfloat16 product over leading axes in some loops (0.10: "DotThunk
-        # BF16 x BF16 = F32"). The same numbers without it:
-        return lax.platform_dependent(a, b, cpu=rounded_first, default=rounded)
-    return rounded(a, b)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def dot(x: jax.Array, w: jax.Array, products: str) -> jax.Array:
-    """x (..., N) times w (N, ...); the products of the gradient are rounded in the same way."""
-    return contract(x, w, ((x.ndim - 1,), (0,)), products)
-
-
-def _dot_forward(x, w, products):
-    return dot(x, w, products), (x, w)
-
-
-def _dot_backward(products, operands, g):
-    x, w = operands
-    leading, trailing = tuple(range(x.ndim - 1)), tuple(range(x.ndim - 1, g.ndim))
-    dx = contract(g, w, (trailing, tuple(range(1, w.ndim))), products)
-    dw = contract(x, g, (leading, leading), products)
-    return dx.astype(x.dtype), dw.astype(w.dtype)
-
-
-dot.defvjp(_dot_forward, _dot_backward)
-
-
 def edited(value: jax.Array, edit: dict[str, jax.Array] | None) -> jax.Array:
-    """keep * value + add; keep and add are (H,) or (B, H)."""
+    """keep * value + add; both broadcast against a state."""
     if edit is None:
         return value
     return edit["keep"] * value + edit["add"]
 
 
-def masked_step(cell, state, inputs, product, edits, mask, reset):
+def masked_step(cell, state, inputs, product, edits, mask, reset, layout=Rows):
     """One step of the cell with its resets, edits and mask; returns the new state and all sites.
 
     A reset starts the step from the zero state; a masked step carries the state unchanged,
@@ -124,7 +94,7 @@ def masked_step(cell, state, inputs, product, edits, mask, reset):
     """
     entering = state
     if reset is not None:
-        state = {k: jnp.where(reset[:, None], 0, v) for k, v in state.items()}
+        state = {k: jnp.where(layout.streams(reset), 0, v) for k, v in state.items()}
     sites = {}
 
     def site(name, value):
@@ -133,8 +103,14 @@ def masked_step(cell, state, inputs, product, edits, mask, reset):
 
     new = cell.step(state, inputs, product, site)
     if mask is not None:
-        new = {k: jnp.where(mask[:, None], v, entering[k]) for k, v in new.items()}
+        new = {k: jnp.where(layout.streams(mask), v, entering[k]) for k, v in new.items()}
     return new, sites
+
+
+def gates_of(x: jax.Array, gated: bool):
+    """What a cell's step sees of (..., H) or, gated, of (..., G, H): the state, or one for each
+    gate."""
+    return tuple(x[..., g, :] for g in range(x.shape[-2])) if gated else x
 
 
 def scan(plan: Plan, weights: Weights, features, state, edits, controls: Controls) -> Result:
@@ -154,7 +130,20 @@ def scan(plan: Plan, weights: Weights, features, state, edits, controls: Control
     """
     if (features is None) == (controls.ids is None):
         raise ValueError("give either features or ids")
-    return _scan(plan, weights, features, state, edits, controls)
+    enter, units = plan.layout.enter, plan.layout.units
+    result = _scan(
+        plan,
+        Weights(
+            jax.tree.map(_as_gates, weights.recurrent),
+            {k: _as_gates(w) if k.startswith("w") else w for k, w in weights.inputs.items()},
+            weights.embedding,
+        ),
+        None if features is None else enter(features),
+        jax.tree.map(enter, state),
+        jax.tree.map(units, edits),
+        controls,
+    )
+    return jax.tree.map(enter, result)
 
 
 def scan_plain(plan: Plan, weights: Weights, features, state, edits, controls: Controls) -> Result:
@@ -162,13 +151,15 @@ def scan_plain(plan: Plan, weights: Weights, features, state, edits, controls: C
     cell = plan.cell
 
     def product(name, x):
-        return dot(x, weights.recurrent[name], plan.products)
+        w = weights.recurrent[name]
+        return gates_of(dot(x, w, plan.products), gated=w.ndim > 2)
 
     def step(state, now):
         x, ids, mask, reset = now
         if x is None:
             x = jnp.take(weights.embedding, ids, axis=0)
-        inputs = _input_terms(plan, weights.inputs, x)
+        inputs = cell.inputs(weights.inputs, x, functools.partial(dot, products=plan.products))
+        inputs = {k: gates_of(v, gated=v.ndim > 2) for k, v in inputs.items()}
         new, sites = masked_step(cell, state, inputs, product, edits, mask, reset)
         return new, (new["h"], {name: sites[name] for name in plan.emit})
 
@@ -176,168 +167,311 @@ def scan_plain(plan: Plan, weights: Weights, features, state, edits, controls: C
     return Result(last, hidden, emitted)
 
 
+def _as_gates(w: jax.Array) -> jax.Array:
+    """A weight as (N, G, H), G = 1 where it makes no gates."""
+    return w.reshape(w.shape[0], -1, w.shape[-1])
+
+
+def _seen(gates):
+    """A tuple of states as a cell's step sees it: a single one is no tuple."""
+    return gates[0] if len(gates) == 1 else gates
+
+
+class _Kept(NamedTuple):
+    """What the forward pass keeps of all steps, each (T, ...): the states that leave them, and the
+    joined results of their products, None where states alone are kept."""
+
+    states: Any
+    results: Any
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _scan(plan, weights, features, state, edits, controls):
     return _forward(plan, weights, features, state, edits, controls)[0]
 
 
-class _Kept(NamedTuple):
-    """What the forward pass keeps of each step: the state that enters it, and its products."""
-
-    state: Any
-    products: Any
-
-
-def _input_terms(plan, weights, x):
-    """The cell's input terms for x (..., F)."""
-    return plan.cell.inputs(weights, x, functools.partial(dot, products=plan.products))
-
-
 def _forward(plan, weights, features, state, edits, controls):
-    cell = plan.cell
-    # One row for each symbol, or one for each step.
-    terms = _input_terms(plan, weights.inputs, weights.embedding if features is None else features)
-    if plan.products == "bfloat16":  # cast once, not in every step
-        recurrent = jax.tree.map(lambda w: w.astype(jnp.bfloat16), weights.recurrent)
-    else:
-        recurrent = weights.recurrent
+    layout = plan.layout
+    time = (controls.ids if features is None else features).shape[0]
+    ready = _prepared(plan, layout.ready, weights.recurrent)
+    terms = _terms(plan, weights, features)
 
-    def step(state, now):
-        controls, inputs = now
-        if inputs is None:
-            inputs = jax.tree.map(lambda table: table[controls.ids], terms)
-        products = {}
+    def step(state, inputs, now):
+        results = {}
 
         def product(name, x):
-            products[name] = dot(x, recurrent[name], plan.products)
-            return products[name]
+            results[name] = layout.times(x, ready[name], plan.products)
+            return _seen(layout.split(results[name]))
 
         new, sites = masked_step(
-            cell, state, inputs, product, edits, controls.mask, controls.resets
+            plan.cell, state, inputs, product, edits, now.mask, now.resets, layout
         )
-        emitted = {name: sites[name] for name in plan.emit}
-        return new, (new["h"], emitted, _Kept(state, products))
+        kept = _Kept(new, results if plan.keep == "products" else None)
+        return new, (kept, {name: sites[name] for name in plan.emit})
 
-    steps = (controls, None if features is None else terms)
-    last, (hidden, emitted, kept) = lax.scan(step, state, steps)
-    return Result(last, hidden, emitted), (kept, terms)
+    def steps(state, start, length):
+        terms_at, _ = _read(plan, weights, features, terms, controls.ids, start, length)
+
+        def one(state, k):
+            inputs = {name: _seen(layout.split(x)) for name, x in terms_at(k).items()}
+            return step(state, inputs, _at(controls, start + k))
+
+        return _loop(plan, one, state, length)
+
+    # Terms that are not all made beforehand are made for a chunk at a time.
+    piece = plan.chunk if terms is None else time
+    last, (kept, emitted) = _over_time(steps, state, time, piece)
+    return Result(last, kept.states["h"], emitted), (kept, terms)
 
 
 def _scan_forward(plan, weights, features, state, edits, controls):
     result, (kept, terms) = _forward(plan, weights, features, state, edits, controls)
-    return result, (weights, features, edits, controls, kept, terms)
+    return result, (weights, features, state, edits, controls, kept, terms)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _known_product(products, x, result, transposed):
-    """`result` (B, ...), known to be x (B, N) times a weight (N, ...); its gradient goes to x
-    through `transposed` (..., N)."""
-    return result
+def _known_product(plan, x, results, w):
+    """`results`, a tuple of states known to be x times a weight; its gradient goes to x through w,
+    the weight as `layout.pull` wants it."""
+    return results
 
 
-def _known_forward(products, x, result, transposed):
-    return result, transposed
+def _known_forward(plan, x, results, w):
+    return results, w
 
 
-def _known_backward(products, transposed, cotangent):
-    outputs = cotangent.ndim - 1
-    axes = tuple(range(1, 1 + outputs)), tuple(range(outputs))
-    return contract(cotangent, transposed, axes, products), cotangent, None
+def _known_backward(plan, w, cotangents):
+    return plan.layout.pull(plan.layout.join(cotangents), w, plan.products), cotangents, None
 
 
 _known_product.defvjp(_known_forward, _known_backward)
 
 
 def _scan_backward(plan, residuals, cotangents):
-    weights, features, edits, controls, kept, terms = residuals
-    cell = plan.cell
-    low = jnp.bfloat16 if plan.products == "bfloat16" else None
-    # The barrier keeps XLA from folding the transpose back into the loop's products.
-    transposed = lax.optimization_barrier(
-        jax.tree.map(lambda w: jnp.moveaxis(w, 0, -1).astype(low or w.dtype), weights.recurrent)
-    )
-    zero = functools.partial(jax.tree.map, jnp.zeros_like)
+    weights, features, first, edits, controls, kept, terms = residuals
+    layout, time = plan.layout, cotangents.hidden.shape[0]
+    back = _prepared(plan, layout.ready_back, weights.recurrent)
+    ready = _prepared(plan, layout.ready, weights.recurrent) if kept.results is None else None
 
-    def step_backward(carry, now):
-        dstate, dedits = carry
-        controls, inputs, kept, dhidden, demitted = now
-        if inputs is None:
-            inputs = jax.tree.map(lambda table: table[controls.ids], terms)
+    def known(entering, inputs, start, length):
+        """The operands of the products of a chunk, and their results, merged."""
+        operands, results = {}, {}
 
-        def step(state, inputs, results, edits):
-            operands = {}
+        def product(name, x):
+            operands[name] = x
+            if ready is None:
+                results[name] = layout.merge(_part(kept.results[name], start, length))
+            else:
+                results[name] = layout.times(x, ready[name], plan.products)
+            return _seen(layout.split(results[name]))
+
+        now = _part(controls, start, length)
+        masked_step(
+            plan.cell,
+            jax.tree.map(layout.merge, entering),
+            {name: _seen(layout.split(x)) for name, x in inputs.items()},
+            product,
+            jax.tree.map(lambda values: layout.tile(values, length), edits),
+            now.mask,
+            now.resets,
+            layout,
+        )
+        return operands, results
+
+    def step_back(state, inputs, results, now, dnew, demitted):
+        """The gradients of one step: of its state, of its edits, and of what it was given."""
+
+        def step(state, given, edits):
+            inputs, results = given
 
             def product(name, x):
-                operands[name] = x
-                return _known_product(plan.products, x, results[name], transposed[name])
+                return _seen(_known_product(plan, x, results[name], back[name]))
 
             new, sites = masked_step(
-                cell, state, inputs, product, edits, controls.mask, controls.resets
+                plan.cell,
+                state,
+                {name: _seen(gates) for name, gates in inputs.items()},
+                product,
+                edits,
+                now.mask,
+                now.resets,
+                layout,
             )
-            return (new, {name: sites[name] for name in plan.emit}), operands
+            return new, {name: sites[name] for name in plan.emit}
 
-        _, pullback, operands = jax.vjp(
-            step, kept.state, inputs, kept.products, edits, has_aux=True
-        )
-        dnew = {**dstate, "h": dstate["h"] + dhidden}
-        dstate, dinputs, dproducts, dedit = pullback((dnew, demitted))
-        return (dstate, jax.tree.map(jnp.add, dedits, dedit)), (dinputs, operands, dproducts)
+        split = functools.partial(jax.tree.map, layout.split)
+        _, pullback = jax.vjp(step, state, (split(inputs), split(results)), edits)
+        return pullback((dnew, demitted))
 
-    def chunk_backward(carry, chunk):
-        dstate, dedits, dweights = carry
-        controls, features, inputs, kept, dhidden, demitted = chunk
-        (dstate, dedits), (dinputs, operands, dproducts) = lax.scan(
-            step_backward,
-            (dstate, dedits),
-            (controls, inputs, kept, dhidden, demitted),
-            reverse=True,
-        )
+    def chunk_back(carry, start, length):
+        dstate, dedits, dweights, dfeatures = carry
+        entering = {k: _entering(kept.states[k], first[k], start, length) for k in first}
+        terms_at, merged_terms = _read(plan, weights, features, terms, controls.ids, start, length)
+        operands, results = known(entering, merged_terms(), start, length)
+        if ready is not None:
+            results = {name: layout.unmerge(x, length) for name, x in results.items()}
+        same: dict[str, str] = {}
+
+        def one(carry, k):
+            dstate, dedits = carry
+            t = start + k
+            dstate, (dinputs, dresults), dedit = step_back(
+                _at(entering, k),
+                terms_at(k),
+                _at(kept.results, t) if ready is None else _at(results, k),
+                _at(controls, t),
+                {**dstate, "h": dstate["h"] + _at(cotangents.hidden, t)},
+                _at(cotangents.emitted, t),
+            )
+            named = {f"result {n}": d for n, d in dresults.items()}
+            named |= {f"input {n}": d for n, d in dinputs.items()}
+            return (dstate, jax.tree.map(jnp.add, dedits, dedit)), _once(layout, named, same)
+
+        carry, written = _loop(plan, one, (dstate, dedits), length, reverse=True)
+        dstate, dedits = carry
+        merged = {name: layout.merge(d) for name, d in written.items()}
         drecurrent = {
-            name: contract(operands[name], dproducts[name], ((0, 1), (0, 1)), plan.products)
-            for name in weights.recurrent
+            name: layout.gradient(x, merged[same[f"result {name}"]], plan.products)
+            for name, x in operands.items()
         }
         if features is None:
-            _, pull_inputs = jax.vjp(
-                lambda w, table: _input_terms(plan, w, table[controls.ids]),
-                weights.inputs,
-                weights.embedding,
-            )
-            dinput_weights, dembedding = pull_inputs(dinputs)
-            dfeatures = None
+            x = layout.enter(weights.embedding[_part(controls.ids, start, length)])
         else:
-            _, pull_inputs = jax.vjp(
-                functools.partial(_input_terms, plan), weights.inputs, features
-            )
-            dinput_weights, dfeatures = pull_inputs(dinputs)
-            dembedding = None
-        new = Weights(drecurrent, dinput_weights, dembedding)
-        return (dstate, dedits, jax.tree.map(jnp.add, dweights, new)), dfeatures
-
-    steps = (
-        controls,
-        features,
-        None if features is None else terms,
-        kept,
-        cotangents.hidden,
-        cotangents.emitted,
-    )
-    time = cotangents.hidden.shape[0]
-    whole = time // CHUNK * CHUNK
-    dweights = Weights(zero(weights.recurrent), zero(weights.inputs), zero(weights.embedding))
-    carry = (cotangents.state, zero(edits), dweights)
-    pieces = []
-    if whole < time:
-        carry, rest = chunk_backward(carry, jax.tree.map(lambda a: a[whole:], steps))
-        pieces.append(rest)
-    if whole:
-        chunks = jax.tree.map(
-            lambda a: a[:whole].reshape(whole // CHUNK, CHUNK, *a.shape[1:]), steps
+            x = _part(features, start, length)
+        _, pull_inputs = jax.vjp(
+            functools.partial(_input_terms, plan, layout), weights.inputs, layout.merge(x)
         )
-        carry, most = lax.scan(chunk_backward, carry, chunks, reverse=True)
-        pieces.append(jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), most))
-    dstate, dedits, dweights = carry
-    dfeatures = jax.tree.map(lambda *a: jnp.concatenate(a), *reversed(pieces))
-    return dweights, dfeatures, dstate, dedits, None
+        # Behind a barrier, XLA does not join their products with those above, for which it would
+        # lay out a copy of both sums.
+        dinputs, dx = pull_inputs(
+            lax.optimization_barrier(
+                {name[6:]: merged[kept] for name, kept in same.items() if name[:6] == "input "}
+            )
+        )
+        dweights = jax.tree.map(jnp.add, dweights, (drecurrent, dinputs))
+        dfeatures = lax.dynamic_update_slice_in_dim(dfeatures, layout.unmerge(dx, length), start, 0)
+        return (dstate, dedits, dweights, dfeatures), None
+
+    zeros = functools.partial(jax.tree.map, jnp.zeros_like)
+    if features is None:
+        streams, width = controls.ids.shape[1], weights.embedding.shape[1]
+        dfeatures = layout.enter(jnp.zeros((time, streams, width), weights.embedding.dtype))
+    else:
+        dfeatures = jnp.zeros_like(features)
+    carry = cotangents.state, zeros(edits), zeros((weights.recurrent, weights.inputs)), dfeatures
+    carry, _ = _over_time(chunk_back, carry, time, plan.chunk, reverse=True)
+    dstate, dedits, dweights, dfeatures = carry
+    dembedding = None
+    if features is None:
+        dembedding = zeros(weights.embedding).at[controls.ids].add(layout.enter(dfeatures))
+        dfeatures = None
+    return Weights(*dweights, dembedding), dfeatures, dstate, dedits, None
 
 
 _scan.defvjp(_scan_forward, _scan_backward)
+
+
+def _prepared(plan, prepare, weights):
+    """Weights as the loop's products want them: cast and moved once, before it. The barrier keeps
+    XLA from folding that back into the products."""
+    low = jnp.bfloat16 if plan.products == "bfloat16" else None
+    return lax.optimization_barrier(
+        {name: prepare(w).astype(low or w.dtype) for name, w in weights.items()}
+    )
+
+
+def _input_terms(plan, layout, weights, x):
+    """The cell's joined input terms of a batch x, (S, F) or as a column (F, S)."""
+    dot = functools.partial(layouts.dot, layout, products=plan.products)
+    shaped = {k: w if k.startswith("w") else layout.bias(w) for k, w in weights.items()}
+    return plan.cell.inputs(shaped, x, dot)
+
+
+def _terms(plan, weights, features):
+    """The input terms that are made before the loop. Of ids: tables with a row (G, H) for each
+    symbol. Of features: those of all steps; none of them where states alone are kept."""
+    if features is None:
+        return _input_terms(plan, Rows, weights.inputs, weights.embedding)
+    if plan.keep == "states":
+        return None
+    merged = _input_terms(plan, plan.layout, weights.inputs, plan.layout.merge(features))
+    return {name: plan.layout.unmerge(x, features.shape[0]) for name, x in merged.items()}
+
+
+def _read(plan, weights, features, terms, ids, start, length):
+    """Two functions that read the input terms of steps start to start + length: k -> the joined
+    terms of step start + k, and () -> those of all of them, merged."""
+    layout = plan.layout
+    if ids is not None:
+        look_up = layout.look_up(terms)
+        return (
+            lambda k: look_up(_at(ids, start + k)),
+            lambda: look_up(_part(ids, start, length)),
+        )
+    if terms is not None:
+        return (
+            lambda k: _at(terms, start + k),
+            lambda: jax.tree.map(layout.merge, _part(terms, start, length)),
+        )
+    merged = _input_terms(
+        plan, layout, weights.inputs, layout.merge(_part(features, start, length))
+    )
+    steps = {name: layout.unmerge(x, length) for name, x in merged.items()}
+    return lambda k: _at(steps, k), lambda: merged
+
+
+def _once(layout, named, same):
+    """Gradients joined, each only once: what is added in a step has one gradient under two names.
+    `same` gets for each name the one that it is kept under."""
+    kept, names = {}, {}
+    for name, gates in named.items():
+        same[name] = names.setdefault(tuple(map(id, gates)), name)
+        if same[name] == name:
+            kept[name] = layout.join(gates)
+    return kept
+
+
+def _entering(kept, first, start, length):
+    """The states that enter `length` steps, from those that leave all steps and the first one."""
+    before = jnp.where(start == 0, first, _at(kept, jnp.maximum(start - 1, 0)))
+    return jnp.concatenate([before[None], _part(kept, start, length - 1)])
+
+
+def _at(arrays, k):
+    return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, k, 0, keepdims=False), arrays)
+
+
+def _part(arrays, start, length):
+    return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, length, 0), arrays)
+
+
+def _loop(plan, body, carry, length, *, reverse=False):
+    """lax.scan of body(carry, k) over k below `length`."""
+    unroll = min(plan.unroll, length)
+    return lax.scan(body, carry, jnp.arange(length), reverse=reverse, unroll=unroll)
+
+
+def _over_time(body, carry, time, piece, *, reverse=False):
+    """lax.scan of body(carry, start, length), whose results have a leading axis of `length`, over
+    pieces of that length; what is left over at the end is a shorter one."""
+    whole, left = time // piece, time % piece
+    made = []
+
+    def one(carry, n):
+        return body(carry, n * piece, piece)
+
+    if left and reverse:
+        carry, results = body(carry, whole * piece, left)
+        made.append(results)
+    if whole == 1:
+        carry, results = body(carry, 0, piece)
+        made.append(results)
+    elif whole:
+        carry, results = lax.scan(one, carry, jnp.arange(whole), reverse=reverse)
+        made.append(jax.tree.map(lambda x: x.reshape(whole * piece, *x.shape[2:]), results))
+    if left and not reverse:
+        carry, results = body(carry, whole * piece, left)
+        made.append(results)
+    if len(made) == 1:
+        return carry, made[0]
+    return carry, jax.tree.map(lambda *x: jnp.concatenate(x), *made[:: -1 if reverse else 1])

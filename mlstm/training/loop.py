@@ -422,7 +422,16 @@ def _parameters_of(run: str, config: Config) -> Any:
         )
     ours = dataclasses.asdict(config.model)
     # What changes no array may differ.
-    free = ("dropout", "output_dropout", "products", "forget_bias")
+    free = (
+        "dropout",
+        "output_dropout",
+        "products",
+        "forget_bias",
+        "keep",
+        "chunk",
+        "layout",
+        "unroll",
+    )
     wrong = [name for name in ours if name not in free and theirs.get(name) != ours[name]]
     if wrong:
         listed = "; ".join(f"model.{n} is {theirs.get(n)!r} there, {ours[n]!r} here" for n in wrong)

@@ -1,0 +1,209 @@
+"""How the states of a recurrence lie in memory while it runs.
+
+Two ways of one meaning; `recurrence.py` is written once for both:
+
+- `Rows`: a stream is a row. States are (B, H), and a product is x (B, N) times w (N, G, H).
+- `Columns`: a stream is a column. States are (H, B), and a product is w (G, H, N) times x (N, B):
+  the weights stand on the left, where a CPU reads them faster.
+
+G is the number of gates that a weight makes, 1 for a weight without gates. A cell sees a value with
+gates as a tuple of states; `join` makes one array of it, and `split` a tuple again.
+
+All steps of a chunk can be run at once, as one batch: `merge` makes it from their states. Rows stay
+apart in it, as (K, B), so that devices that share B need not exchange them.
+
+Legend: B streams, H hidden, N inputs of a product, G gates, V symbols, K steps of a chunk, S what
+stands for the streams in a shape: B, or of a merged batch K, B (rows) or K * B (columns).
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mlstm.model.products import contract
+
+Gates = tuple[jax.Array, ...]
+
+
+class Rows:
+    """A stream is a row."""
+
+    @classmethod
+    def enter(cls, x: jax.Array) -> jax.Array:
+        """From (..., B, H), as callers have it, and back: it is its own inverse."""
+        return x
+
+    @classmethod
+    def streams(cls, flags: jax.Array) -> jax.Array:
+        """(B,) or (K, B), to broadcast against a state."""
+        return flags[..., None]
+
+    @classmethod
+    def units(cls, values: jax.Array) -> jax.Array:
+        """(H,) or (B, H), to broadcast against a state."""
+        return values
+
+    @classmethod
+    def bias(cls, b: jax.Array) -> jax.Array:
+        """(G, H), to broadcast against joined gates."""
+        return b
+
+    @classmethod
+    def tile(cls, values: jax.Array, steps: int) -> jax.Array:
+        """What `units` made, to broadcast against a merged batch."""
+        return values
+
+    @classmethod
+    def join(cls, gates: Gates) -> jax.Array:
+        """A tuple of G states as one array (S, G, H)."""
+        return jnp.stack(gates, -2)
+
+    @classmethod
+    def split(cls, x: jax.Array) -> Gates:
+        return tuple(x[..., g, :] for g in range(x.shape[-2]))
+
+    @classmethod
+    def merge(cls, x: jax.Array) -> jax.Array:
+        """States or joined gates of K steps, (K, ...), as one batch."""
+        return x
+
+    @classmethod
+    def unmerge(cls, x: jax.Array, steps: int) -> jax.Array:
+        return x
+
+    @classmethod
+    def look_up(cls, tables: dict[str, jax.Array]):
+        """From tables (V, G, H) the function: ids (B,) or (K, B) to their joined terms."""
+        return lambda ids: {name: table[ids] for name, table in tables.items()}
+
+    @classmethod
+    def ready(cls, w: jax.Array) -> jax.Array:
+        """A weight (N, G, H) as `times` wants it."""
+        return w
+
+    @classmethod
+    def ready_back(cls, w: jax.Array) -> jax.Array:
+        """A weight (N, G, H) as `pull` wants it."""
+        return jnp.moveaxis(w, 0, -1)
+
+    @classmethod
+    def times(cls, x: jax.Array, w: jax.Array, products: str) -> jax.Array:
+        """x (S, N) times a ready weight, joined (S, G, H)."""
+        return contract(x, w, ((x.ndim - 1,), (0,)), products)
+
+    @classmethod
+    def pull(cls, g: jax.Array, w: jax.Array, products: str) -> jax.Array:
+        """The gradient g (S, G, H) of `times`, as that of its x (S, N)."""
+        return contract(g, w, ((g.ndim - 2, g.ndim - 1), (0, 1)), products)
+
+    @classmethod
+    def gradient(cls, x: jax.Array, g: jax.Array, products: str) -> jax.Array:
+        """The gradient (N, G, H) of a weight, from its x (S, N) and g (S, G, H)."""
+        streams = tuple(range(x.ndim - 1))
+        return contract(x, g, (streams, streams), products)
+
+
+class Columns(Rows):
+    """A stream is a column: every shape of `Rows` with S as its last axis."""
+
+    @classmethod
+    def enter(cls, x):
+        return jnp.swapaxes(x, -1, -2)
+
+    @classmethod
+    def streams(cls, flags):
+        return flags.reshape(-1)
+
+    @classmethod
+    def units(cls, values):
+        return values[:, None] if values.ndim == 1 else values.T
+
+    @classmethod
+    def bias(cls, b):
+        return b[..., None]
+
+    @classmethod
+    def tile(cls, values, steps):
+        return values if values.shape[1] == 1 else jnp.tile(values, (1, steps))
+
+    @classmethod
+    def join(cls, gates):
+        return jnp.stack(gates)
+
+    @classmethod
+    def split(cls, x):
+        return tuple(x)
+
+    @classmethod
+    def merge(cls, x):
+        """(K, ..., B) to (..., K * B)."""
+        return jnp.moveaxis(x, 0, -2).reshape(*x.shape[1:-1], -1)
+
+    @classmethod
+    def unmerge(cls, x, steps):
+        return jnp.moveaxis(x.reshape(*x.shape[:-1], steps, -1), -2, 0)
+
+    @classmethod
+    def look_up(cls, tables):
+        """One gather of rows, padded so that their columns do not share cache lines' places."""
+        widths = {name: table.shape[1:] for name, table in tables.items()}
+        flat = jnp.concatenate([table.reshape(len(table), -1) for table in tables.values()], 1)
+        flat = lax.optimization_barrier(jnp.pad(flat, ((0, 0), (0, _PADDING))))
+
+        def rows(ids):
+            columns = lax.optimization_barrier(flat[ids.reshape(-1)]).T
+            found, first = {}, 0
+            for name, (gates, hidden) in widths.items():
+                piece = columns[first : first + gates * hidden]
+                found[name] = piece.reshape(gates, hidden, -1)
+                first += gates * hidden
+            return found
+
+        return rows
+
+    @classmethod
+    def ready(cls, w):
+        return jnp.moveaxis(w, 0, -1)
+
+    @classmethod
+    def ready_back(cls, w):
+        return w
+
+    @classmethod
+    def times(cls, x, w, products):
+        return contract(w, x, ((2,), (0,)), products)
+
+    @classmethod
+    def pull(cls, g, w, products):
+        return contract(w, g, ((1, 2), (0, 1)), products)
+
+    @classmethod
+    def gradient(cls, x, g, products):
+        return contract(x, g, ((1,), (2,)), products)
+
+
+_PADDING = 16
+"""Floats of a cache line: rows whose length is a power of two would all fall on the same places."""
+
+LAYOUTS = {"rows": Rows, "columns": Columns}
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 3))
+def dot(layout: Any, x: jax.Array, w: jax.Array, products: str) -> jax.Array:
+    """`layout.times` of a weight (N, G, H), with its gradient for both."""
+    return layout.times(x, layout.ready(w), products)
+
+
+def _dot_forward(layout, x, w, products):
+    return dot(layout, x, w, products), (x, w)
+
+
+def _dot_backward(layout, products, operands, g):
+    x, w = operands
+    return layout.pull(g, layout.ready_back(w), products), layout.gradient(x, g, products)
+
+
+dot.defvjp(_dot_forward, _dot_backward)
