@@ -59,7 +59,7 @@ class ModelConfig:
     less memory and computes the products of a chunk again."""
     chunk: int = engine(0)
     """Steps for which one weight-gradient product is made: fewer cost time, more cost memory. 0:
-    as many as sum over 1024 of a batch's bytes."""
+    as many as sum over 1024 bytes of the batch, or 512 where states alone are kept."""
     layout: str = engine("auto")
     """How states lie in memory: "rows", "columns", or "auto": what the backend does fastest."""
     unroll: int = engine(0)
@@ -204,7 +204,7 @@ def plan(config: ModelConfig, streams: int, emit: tuple[str, ...] = ()) -> Plan:
         emit,
         config.products,
         config.keep,
-        config.chunk or max(1, 1024 // streams),
+        config.chunk or max(1, (1024 if config.keep == "products" else 512) // streams),
         LAYOUTS["rows" if config.layout == "auto" else config.layout],
         config.unroll or (4 if jax.default_backend() == "gpu" else 1),
     )

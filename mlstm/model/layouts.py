@@ -59,7 +59,16 @@ class Rows:
     @classmethod
     def join(cls, gates: Gates) -> jax.Array:
         """A tuple of G states as one array (S, G, H)."""
-        return jnp.stack(gates, -2)
+
+        def side_by_side(*gates):
+            # XLA's CPU backend copies what lies side by side; of a stack it makes a loop that asks
+            # at every element which of them it is in. On a mesh this would tear units apart.
+            return jnp.concatenate(gates, -1).reshape(*gates[0].shape[:-1], len(gates), -1)
+
+        def stacked(*gates):
+            return jnp.stack(gates, -2)
+
+        return lax.platform_dependent(*gates, cpu=side_by_side, default=stacked)
 
     @classmethod
     def split(cls, x: jax.Array) -> Gates:
@@ -101,9 +110,14 @@ class Rows:
 
     @classmethod
     def gradient(cls, x: jax.Array, g: jax.Array, products: str) -> jax.Array:
-        """The gradient (N, G, H) of a weight, from its x (S, N) and g (S, G, H)."""
+        """The gradient of a weight that is `ready`, from its x (S, N) and g (S, G, H)."""
         streams = tuple(range(x.ndim - 1))
         return contract(x, g, (streams, streams), products)
+
+    @classmethod
+    def trained(cls, w: jax.Array) -> jax.Array:
+        """The inverse of `ready`."""
+        return w
 
 
 class Columns(Rows):
@@ -131,7 +145,10 @@ class Columns(Rows):
 
     @classmethod
     def join(cls, gates):
-        return jnp.stack(gates)
+        joined = jnp.zeros((len(gates), *gates[0].shape), gates[0].dtype)
+        for g, x in enumerate(gates):
+            joined = lax.dynamic_update_index_in_dim(joined, x, g, 0)
+        return joined
 
     @classmethod
     def split(cls, x):
@@ -182,7 +199,11 @@ class Columns(Rows):
 
     @classmethod
     def gradient(cls, x, g, products):
-        return contract(x, g, ((1,), (2,)), products)
+        return contract(g, x, ((2,), (1,)), products)
+
+    @classmethod
+    def trained(cls, w):
+        return jnp.moveaxis(w, -1, 0)
 
 
 _PADDING = 16
@@ -203,7 +224,8 @@ def _dot_forward(layout, x, w, products):
 
 def _dot_backward(layout, products, operands, g):
     x, w = operands
-    return layout.pull(g, layout.ready_back(w), products), layout.gradient(x, g, products)
+    dw = layout.trained(layout.gradient(x, g, products))
+    return layout.pull(g, layout.ready_back(w), products), dw
 
 
 dot.defvjp(_dot_forward, _dot_backward)

@@ -229,19 +229,40 @@ def _scan_forward(plan, weights, features, state, edits, controls):
     return result, (weights, features, state, edits, controls, kept, terms)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _known_product(plan, x, results, w):
-    """`results`, a tuple of states known to be x times a weight; its gradient goes to x through w,
+class _Gradients:
+    """The gradients of one step's products, by the gates that they are made of.
+
+    What is added to a product has the gradient of the product: it is found here, and is neither
+    joined nor kept a second time. Of tracers only their identity is looked at.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[int, ...], str] = {}
+        self._alive: list[Any] = []
+
+    def know(self, name: str, gates: Any) -> None:
+        self._names[tuple(map(id, gates))] = name
+        self._alive.append(gates)
+
+    def name(self, gates: Any) -> str | None:
+        return self._names.get(tuple(map(id, gates)))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _known_product(plan, name, gradients, x, result, w):
+    """`result`, known to be x times a weight, as a cell sees it; its gradient goes to x through w,
     the weight as `layout.pull` wants it."""
-    return results
+    return plan.layout.split(result)
 
 
-def _known_forward(plan, x, results, w):
-    return results, w
+def _known_forward(plan, name, gradients, x, result, w):
+    return plan.layout.split(result), w
 
 
-def _known_backward(plan, w, cotangents):
-    return plan.layout.pull(plan.layout.join(cotangents), w, plan.products), cotangents, None
+def _known_backward(plan, name, gradients, w, cotangents):
+    gradients.know(name, cotangents)
+    joined = plan.layout.join(cotangents)
+    return plan.layout.pull(joined, w, plan.products), joined, None
 
 
 _known_product.defvjp(_known_forward, _known_backward)
@@ -279,13 +300,14 @@ def _scan_backward(plan, residuals, cotangents):
         return operands, results
 
     def step_back(state, inputs, results, now, dnew, demitted):
-        """The gradients of one step: of its state, of its edits, and of what it was given."""
+        """The gradients of one step: of its state, of its edits, and joined, by the names under
+        which they are kept, of its products and inputs; and for each input its name there."""
+        gradients = _Gradients()
 
-        def step(state, given, edits):
-            inputs, results = given
-
+        def step(state, inputs, results, edits):
             def product(name, x):
-                return _seen(_known_product(plan, x, results[name], back[name]))
+                known = _known_product(plan, name, gradients, x, results[name], back[name])
+                return _seen(known)
 
             new, sites = masked_step(
                 plan.cell,
@@ -299,23 +321,30 @@ def _scan_backward(plan, residuals, cotangents):
             )
             return new, {name: sites[name] for name in plan.emit}
 
-        split = functools.partial(jax.tree.map, layout.split)
-        _, pullback = jax.vjp(step, state, (split(inputs), split(results)), edits)
-        return pullback((dnew, demitted))
+        inputs = {name: layout.split(x) for name, x in inputs.items()}
+        _, pullback = jax.vjp(step, state, inputs, results, edits)
+        dstate, dinputs, dresults, dedits = pullback((dnew, demitted))
+        kept, places = {f"product {name}": d for name, d in dresults.items()}, {}
+        for name, gates in dinputs.items():
+            product = gradients.name(gates)
+            places[name] = f"product {product}" if product else f"input {name}"
+            if product is None:
+                kept[places[name]] = layout.join(gates)
+        return dstate, dedits, kept, places
 
     def chunk_back(carry, start, length):
-        dstate, dedits, dweights, dfeatures = carry
+        dstate, dedits, dweights, dsource = carry
         entering = {k: _entering(kept.states[k], first[k], start, length) for k in first}
         terms_at, merged_terms = _read(plan, weights, features, terms, controls.ids, start, length)
         operands, results = known(entering, merged_terms(), start, length)
         if ready is not None:
             results = {name: layout.unmerge(x, length) for name, x in results.items()}
-        same: dict[str, str] = {}
+        places: dict[str, str] = {}
 
         def one(carry, k):
             dstate, dedits = carry
             t = start + k
-            dstate, (dinputs, dresults), dedit = step_back(
+            dstate, dedit, made, found = step_back(
                 _at(entering, k),
                 terms_at(k),
                 _at(kept.results, t) if ready is None else _at(results, k),
@@ -323,49 +352,45 @@ def _scan_backward(plan, residuals, cotangents):
                 {**dstate, "h": dstate["h"] + _at(cotangents.hidden, t)},
                 _at(cotangents.emitted, t),
             )
-            named = {f"result {n}": d for n, d in dresults.items()}
-            named |= {f"input {n}": d for n, d in dinputs.items()}
-            return (dstate, jax.tree.map(jnp.add, dedits, dedit)), _once(layout, named, same)
+            places.update(found)
+            return (dstate, jax.tree.map(jnp.add, dedits, dedit)), made
 
         carry, written = _loop(plan, one, (dstate, dedits), length, reverse=True)
         dstate, dedits = carry
-        merged = {name: layout.merge(d) for name, d in written.items()}
+        merged = lax.optimization_barrier({name: layout.merge(d) for name, d in written.items()})
         drecurrent = {
-            name: layout.gradient(x, merged[same[f"result {name}"]], plan.products)
+            name: layout.gradient(x, merged[f"product {name}"], plan.products)
             for name, x in operands.items()
         }
-        if features is None:
-            x = layout.enter(weights.embedding[_part(controls.ids, start, length)])
-        else:
-            x = _part(features, start, length)
-        _, pull_inputs = jax.vjp(
-            functools.partial(_input_terms, plan, layout), weights.inputs, layout.merge(x)
-        )
+
+        def input_terms(inputs, source):
+            if features is None:
+                source = layout.enter(source[_part(controls.ids, start, length)])
+            return _input_terms(plan, layout, inputs, layout.merge(source))
+
+        source = weights.embedding if features is None else _part(features, start, length)
+        _, pull_inputs = jax.vjp(input_terms, weights.inputs, source)
         # Behind a barrier, XLA does not join their products with those above, for which it would
         # lay out a copy of both sums.
-        dinputs, dx = pull_inputs(
-            lax.optimization_barrier(
-                {name[6:]: merged[kept] for name, kept in same.items() if name[:6] == "input "}
-            )
+        dinputs, dpart = pull_inputs(
+            lax.optimization_barrier({name: merged[place] for name, place in places.items()})
         )
         dweights = jax.tree.map(jnp.add, dweights, (drecurrent, dinputs))
-        dfeatures = lax.dynamic_update_slice_in_dim(dfeatures, layout.unmerge(dx, length), start, 0)
-        return (dstate, dedits, dweights, dfeatures), None
+        if features is None:
+            dsource = dsource + dpart
+        else:
+            dsource = lax.dynamic_update_slice_in_dim(dsource, dpart, start, 0)
+        return (dstate, dedits, dweights, dsource), None
 
     zeros = functools.partial(jax.tree.map, jnp.zeros_like)
-    if features is None:
-        streams, width = controls.ids.shape[1], weights.embedding.shape[1]
-        dfeatures = layout.enter(jnp.zeros((time, streams, width), weights.embedding.dtype))
-    else:
-        dfeatures = jnp.zeros_like(features)
-    carry = cotangents.state, zeros(edits), zeros((weights.recurrent, weights.inputs)), dfeatures
+    dweights = jax.tree.map(layout.ready, zeros(weights.recurrent)), zeros(weights.inputs)
+    dsource = zeros(weights.embedding if features is None else features)
+    carry = cotangents.state, zeros(edits), dweights, dsource
     carry, _ = _over_time(chunk_back, carry, time, plan.chunk, reverse=True)
-    dstate, dedits, dweights, dfeatures = carry
-    dembedding = None
-    if features is None:
-        dembedding = zeros(weights.embedding).at[controls.ids].add(layout.enter(dfeatures))
-        dfeatures = None
-    return Weights(*dweights, dembedding), dfeatures, dstate, dedits, None
+    dstate, dedits, (drecurrent, dinputs), dsource = carry
+    drecurrent = jax.tree.map(layout.trained, drecurrent)
+    dembedding, dfeatures = (dsource, None) if features is None else (None, dsource)
+    return Weights(drecurrent, dinputs, dembedding), dfeatures, dstate, dedits, None
 
 
 _scan.defvjp(_scan_forward, _scan_backward)
@@ -418,17 +443,6 @@ def _read(plan, weights, features, terms, ids, start, length):
     )
     steps = {name: layout.unmerge(x, length) for name, x in merged.items()}
     return lambda k: _at(steps, k), lambda: merged
-
-
-def _once(layout, named, same):
-    """Gradients joined, each only once: what is added in a step has one gradient under two names.
-    `same` gets for each name the one that it is kept under."""
-    kept, names = {}, {}
-    for name, gates in named.items():
-        same[name] = names.setdefault(tuple(map(id, gates)), name)
-        if same[name] == name:
-            kept[name] = layout.join(gates)
-    return kept
 
 
 def _entering(kept, first, start, length):

@@ -16,8 +16,8 @@ from mlstm.model.cells import MultiplicativeLSTM
 from mlstm.model.recurrence import Controls, Plan, Weights
 from mlstm.model.sites import sites
 
-MLSTM = lm.ModelConfig(vocabulary=11, embedding=5, hidden=8)
-LSTM = lm.ModelConfig(cell="lstm", vocabulary=11, embedding=5, hidden=8)
+MLSTM = lm.ModelConfig(vocabulary=11, embedding=5, hidden=8, chunk=16)
+LSTM = lm.ModelConfig(cell="lstm", vocabulary=11, embedding=5, hidden=8, chunk=16)
 
 
 def changed(config, **fields):
@@ -109,6 +109,98 @@ def test_fast_equals_readable_in_float64(case):
     with jax.enable_x64(True):
         given = problem(config, *shape, jnp.float64)
         assert_equal(everything(config, False, given), everything(config, True, given), 1e-10)
+
+
+WAYS = {
+    "states kept alone": {"keep": "states"},
+    "in columns": {"layout": "columns"},
+    "in columns, states kept alone": {"layout": "columns", "keep": "states"},
+    "chunks of 5": {"chunk": 5},
+    "three steps in a turn, chunks of 7, states kept alone": {
+        "unroll": 3,
+        "chunk": 7,
+        "keep": "states",
+    },
+    "one chunk": {"chunk": 64},
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "multiplicative, chunks and a rest, all controls",
+        "LSTM, three layers, all controls",
+        "LSTM, plain weights, one step",
+    ],
+)
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_of_computing_equals_the_readable_one(way, case):
+    config, *shape = CASES[case]
+    with jax.enable_x64(True):
+        given = problem(config, *shape, jnp.float64)
+        fast = everything(changed(config, **WAYS[way]), False, given)
+        assert_equal(fast, everything(config, True, given), 1e-10)
+
+
+@pytest.mark.parametrize("way", ["states kept alone", "in columns"])
+def test_each_way_takes_edits_that_differ_from_text_to_text(way):
+    config = changed(MLSTM, **WAYS[way])
+    with jax.enable_x64(True):
+        given = problem(config, 20, 3, False, False, True, jnp.float64)
+        given["edits"] = jax.tree.map(lambda x: x * jnp.arange(1.0, 4.0)[:, None], given["edits"])
+        assert_equal(everything(config, False, given), everything(config, True, given), 1e-10)
+
+
+@pytest.mark.parametrize("way", ["states kept alone", "in columns"])
+def test_each_way_rounds_to_bfloat16_as_the_readable_one(way):
+    config = changed(lm.ModelConfig(hidden=64, layers=2), products="bfloat16")
+    given = problem(config, 24, 4, False, False, False, jnp.float32)
+    fast = everything(changed(config, chunk=8, **WAYS[way]), False, given)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(fast))
+    assert_equal(fast, everything(config, True, given), 2e-2)
+
+
+def test_states_kept_alone_take_less_memory():
+    config = lm.ModelConfig(embedding=8, hidden=64)
+    given = problem(config, 128, 32, False, False, False, jnp.float32)
+
+    def temporaries(config, reference=False):
+        def loss(parameters):
+            run = functools.partial(lm.forward, config, parameters, given["ids"], given["state"])
+            return run(reference=reference).hidden.sum()
+
+        compiled = jax.jit(jax.grad(loss)).lower(given["parameters"]).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    plain = temporaries(config, reference=True)
+    assert temporaries(changed(config, chunk=8)) < 0.65 * plain
+    assert temporaries(changed(config, chunk=8, keep="states")) < 0.35 * plain
+
+
+def test_what_is_added_to_a_product_shares_its_gradient():
+    """The gates' gradient is that of the product and of the input: one array of it is kept."""
+    config = lm.ModelConfig(hidden=24, embedding=5, chunk=6)
+    given = problem(config, 12, 7, False, False, False, jnp.float32)
+
+    def loss(parameters):
+        return lm.forward(config, parameters, given["ids"], given["state"]).hidden.sum()
+
+    text = jax.jit(jax.grad(loss)).lower(given["parameters"]).as_text()
+    loops = [line for line in text.splitlines() if "stablehlo.while" in line]
+    types = [
+        line for line in text.splitlines() if "tensor<6x7x4x24xf32>" in line and ": tensor" in line
+    ]
+    assert loops
+    assert any(line.count("tensor<6x7x4x24xf32>") == 1 for line in types)
+    assert not any(line.count("tensor<6x7x4x24xf32>, tensor<6x7x4x24xf32>") for line in types)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("keep", "gates"), ("layout", "diagonal"), ("chunk", -1), ("unroll", -1)]
+)
+def test_a_way_that_is_not_there_is_refused(field, value):
+    with pytest.raises(InputError, match=f"model.{field} is"):
+        changed(MLSTM, **{field: value}).check()
 
 
 @pytest.mark.parametrize("cell", ["multiplicative_lstm", "lstm"])
