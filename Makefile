@@ -43,6 +43,7 @@ check: $(VENV)/.dev  ## style, formatting, types
 bench: $(VENV)/.dev  ## speed beside peers; wants a quiet machine
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/sample.py
+	$(BIN)/python benchmarks/population.py
 
 # Asked by running it: a name on the PATH may be a version manager's, with nothing behind it.
 NEWEST_SAYS = $(shell $(PYTHON_NEWEST) -c 'print("runs")' 2>/dev/null)

@@ -3,6 +3,8 @@
 python -m launch.evaluate --model=runs/quickstart                       # the run's own test split
 python -m launch.evaluate --model=runs/quickstart --data=book.txt       # a file, all of it
 python -m launch.evaluate --model=runs/quickstart --data=data/reviews --split=validation
+
+Of a population every model is scored, or the one that --model_seed chooses.
 """
 
 from absl import flags
@@ -12,6 +14,7 @@ from launch.progress import ProgressLine
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
+_MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 _DATA = flags.DEFINE_string(
     "data", None, "A file or a folder of text, or a prepared corpus (default: the run's own)."
 )
@@ -34,7 +37,7 @@ def main(_) -> None:
     figures = user_path(_JSON.value) if _JSON.value else None
     if figures:
         check_folder(figures.parent)
-    model = mlstm.load(workdir, _STEP.value)
+    model = mlstm.load(workdir, _STEP.value, seed=_MODEL_SEED.value)
     split, text = evaluation.open_text(_DATA.value or mlstm.corpus_of(workdir), _SPLIT.value)
     with ProgressLine("scoring and compressing", "bytes") as progress:
         result = mlstm.compare(

@@ -16,6 +16,7 @@ TASKS = ("source_code",)
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
+_MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 _TASK = flags.DEFINE_enum("task", "source_code", TASKS, "What is asked of the neurons.")
 _DATA = flags.DEFINE_string(
     "data", None, "A folder of .py files or a prepared corpus (default: the run's own, test split)."
@@ -33,7 +34,7 @@ def main(_) -> None:
     import mlstm
     import probing
     from mlstm.corpus.files import user_path
-    from mlstm.loading import validation_curve
+    from mlstm.loading import load_one, validation_curve
     from mlstm.model import sites
     from mlstm.output import check_folder
     from probing import results
@@ -41,7 +42,7 @@ def main(_) -> None:
     from probing.views import terminal
 
     workdir = user_path(_MODEL.value)
-    model = mlstm.load(workdir, _STEP.value)
+    model = load_one(workdir, _STEP.value, _MODEL_SEED.value)
     names = check_sites(model, _SITES.value or sites.primary(model.config))
     data = getattr(probing.tasks, _TASK.value)(_DATA.value or mlstm.corpus_of(workdir))
     if _SHOW.value and _SHOW.value not in data.concepts:

@@ -45,7 +45,7 @@ def main(_) -> int:
         return interrupts.SAVED_AND_STOPPED
 
     _heading("2 of 4: bits per byte of the test split, which it has never seen")
-    model = mlstm.load(workdir)
+    model = mlstm.load(workdir, seed=config.seed)
     corpus = mlstm.corpus_of(workdir)
     split, text = evaluations.open_text(corpus)
     with ProgressLine("scoring and compressing", "bytes") as progress:

@@ -14,6 +14,7 @@ from launch import program
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
+_MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 _PROMPT = flags.DEFINE_string("prompt", "", "Text to continue; a line end where it is empty.")
 _LENGTH = flags.DEFINE_integer("length", 400, "Bytes to write.")
 _TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "Below 1 is bolder, 0 takes the likeliest.")
@@ -29,9 +30,10 @@ _EDIT = flags.DEFINE_multi_string(
 def main(_) -> None:
     import mlstm
     from mlstm.corpus.files import user_path
+    from mlstm.loading import load_one
 
     blocks = mlstm.generate(
-        mlstm.load(user_path(_MODEL.value), _STEP.value),
+        load_one(user_path(_MODEL.value), _STEP.value, _MODEL_SEED.value),
         # What the shell gave, byte by byte, be it UTF-8 or not.
         _PROMPT.value.encode("utf-8", "surrogateescape"),
         _LENGTH.value,

@@ -19,7 +19,9 @@ from mlstm.errors import InputError
 
 CONFIG = program.config_flag()
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; made when it is not there")
-INIT_FROM = flags.DEFINE_string("init_from", "", "another run whose parameters to begin with")
+INIT_FROM = flags.DEFINE_string(
+    "init_from", "", "another run, of as many seeds, whose parameters to begin with"
+)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "compile, say what the run would cost, train nothing")
 
 NOT_SAVED, NOT_FINITE = 1, 3

@@ -3,6 +3,9 @@
 The mesh has two axes. `data` splits the streams of a batch; `model` splits the hidden units, which
 is the last axis of every recurrent weight. With the gates on an axis of their own, that splits
 each gate alike and costs no shuffling between them.
+
+The mesh of a population has an axis `seeds` before them. Whatever belongs to a model has a first
+axis of seeds there, which this one splits; models exchange nothing.
 """
 
 from collections.abc import Mapping
@@ -18,14 +21,12 @@ from mlstm.errors import InputError
 # The last axis of these is the hidden units that they make.
 _BY_LAST_AXIS = {"wmx", "wmh", "wx", "wh", "b", "gmx", "gmh", "gx", "gh"}
 
-CARRY = P("data", "model")  # (batch, hidden)
-BATCH = P(None, "data")  # (time, batch)
 
-
-def mesh(data: int = 1, model: int = 1) -> Mesh:
+def mesh(data: int = 1, model: int = 1, *, population: bool = False) -> Mesh:
     """A ('data', 'model') mesh over the first data x model devices.
 
-    The axes are Auto: the compiler places what is computed in between.
+    With `population` the `data` groups of devices split the seeds: a ('seeds', 'data', 'model')
+    mesh of data x 1 x model. The axes are Auto: the compiler places what is computed in between.
     Raises InputError where there are fewer devices than that.
     """
     devices = jax.devices()
@@ -38,8 +39,10 @@ def mesh(data: int = 1, model: int = 1) -> Mesh:
             f"{'is' if len(devices) == 1 else 'are'} {len(devices)} ({devices[0].platform})"
             f"{advice}"
         )
-    grid = np.array(devices[: data * model]).reshape(data, model)
-    return Mesh(grid, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    axes = {"seeds": data, "data": 1} if population else {"data": data}
+    axes["model"] = model
+    grid = np.array(devices[: data * model]).reshape(*axes.values())
+    return Mesh(grid, tuple(axes), axis_types=(AxisType.Auto,) * len(axes))
 
 
 def parameter_shardings(mesh: Mesh, parameters: Any) -> Any:
@@ -54,19 +57,18 @@ def parameter_shardings(mesh: Mesh, parameters: Any) -> Any:
     def sharding(path: tuple, leaf: Any) -> NamedSharding:
         *above, name = (_name(key) for key in path)
         if "readout" in above:
-            spec = P("model", None) if name == "w" else P()
-        elif name in _BY_LAST_AXIS and "layers" in above:
-            spec = P(*(None,) * (leaf.ndim - 1), "model")
-        else:
-            spec = P()
-        return NamedSharding(mesh, spec)
+            return _of_models(mesh, *(("model", None) if name == "w" else ()))
+        if name in _BY_LAST_AXIS and "layers" in above:
+            axes = leaf.ndim - len(_seeds(mesh))
+            return _of_models(mesh, *(None,) * (axes - 1), "model")
+        return _of_models(mesh)
 
     return jax.tree_util.tree_map_with_path(sharding, parameters)
 
 
 def optimizer_shardings(mesh: Mesh, optimizer: Any, parameters: Any) -> Any:
     """A moment that has a parameter's name and shape lives where the parameter lives; the rest of
-    the optimizer's state (counts, factored moments) is everywhere."""
+    the optimizer's state (counts, factored moments) is wherever its model is."""
     placed: Mapping[tuple, tuple] = {
         tuple(map(_name, path)): (leaf.shape, sharding)
         for (path, leaf), sharding in zip(
@@ -82,7 +84,7 @@ def optimizer_shardings(mesh: Mesh, optimizer: Any, parameters: Any) -> Any:
             shape, place = placed.get(names[start:], (None, None))
             if shape == leaf.shape:
                 return place
-        return NamedSharding(mesh, P())
+        return _of_models(mesh)
 
     return jax.tree_util.tree_map_with_path(sharding, optimizer)
 
@@ -92,14 +94,29 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
+def by_model(mesh: Mesh) -> NamedSharding:
+    """A number that each model has: wherever its model is."""
+    return _of_models(mesh)
+
+
 def carry_sharding(mesh: Mesh) -> NamedSharding:
-    """(batch, hidden): streams over `data`, units over `model`."""
-    return NamedSharding(mesh, CARRY)
+    """(batch, hidden) of each model: streams over `data`, units over `model`."""
+    return _of_models(mesh, "data", "model")
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """(time, batch): streams over `data`."""
-    return NamedSharding(mesh, BATCH)
+    """(time, batch), which all models share: streams over `data`."""
+    return NamedSharding(mesh, P(None, "data"))
+
+
+def _of_models(mesh: Mesh, *spec: str | None) -> NamedSharding:
+    """`spec` is that of the array of one model."""
+    return NamedSharding(mesh, P(*_seeds(mesh), *spec))
+
+
+def _seeds(mesh: Mesh) -> tuple[str, ...]:
+    """The axis that a population's arrays have before those of one model."""
+    return tuple(name for name in mesh.axis_names if name == "seeds")
 
 
 def _name(key: Any) -> str:

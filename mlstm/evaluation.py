@@ -10,7 +10,9 @@ import dataclasses
 import json
 import lzma
 import os
+import statistics
 from collections.abc import Callable, Iterable
+from typing import overload
 
 import numpy as np
 
@@ -103,11 +105,8 @@ class Evaluation:
         )
 
     def __str__(self) -> str:
-        state = f"reset every {self.reset_every} bytes" if self.reset_every else "carried"
         lines = [
-            f"{'model':8}{self.model}",
-            f"{'text':8}{self.text}, {self.score.bytes:,} bytes scored, state {state}",
-            f"{'':8}{'bits per byte':>14}{'nats per byte':>15}",
+            *_heading(self.model, self.text, self.score, self.reset_every),
             f"{'model':8}{self.score.bits_per_byte:14.4f}{self.score.nats_per_byte:15.4f}",
         ]
         lines += [f"{name:8}{bits:14.4f}" for name, bits in self.compressed.items()]
@@ -116,6 +115,66 @@ class Evaluation:
         return "\n".join(lines)
 
 
+@dataclasses.dataclass(frozen=True)
+class PopulationEvaluation:
+    """The scores of a population's models on one text, by seed, and what compressors need."""
+
+    model: str
+    text: str
+    scores: dict[int | None, Score]
+    compressed: dict[str, float]
+    """Bits per byte of each compressor, over the whole text."""
+    reset_every: int
+
+    @property
+    def mean(self) -> float:
+        """Of the models' bits per byte."""
+        return statistics.mean(score.bits_per_byte for score in self.scores.values())
+
+    @property
+    def standard_deviation(self) -> float:
+        """Of the models' bits per byte: the estimate from a sample, divided by N - 1."""
+        return statistics.stdev(score.bits_per_byte for score in self.scores.values())
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "format_version": 1,
+                "model": self.model,
+                "text": self.text,
+                "reset_every": self.reset_every,
+                "bits_per_byte": self.mean,
+                "standard_deviation": self.standard_deviation,
+                "seeds": [
+                    {"seed": seed, **json.loads(score.to_json())}
+                    for seed, score in self.scores.items()
+                ],
+                "compressed_bits_per_byte": self.compressed,
+            },
+            indent=2,
+        )
+
+    def __str__(self) -> str:
+        first = next(iter(self.scores.values()))
+        lines = _heading(self.model, self.text, first, self.reset_every)
+        lines += [
+            f"{f'seed {seed}':8}{score.bits_per_byte:14.4f}{score.nats_per_byte:15.4f}"
+            for seed, score in self.scores.items()
+        ]
+        figures = {"mean": self.mean, "std": self.standard_deviation, **self.compressed}
+        return "\n".join(lines + [f"{name:8}{bits:14.4f}" for name, bits in figures.items()])
+
+
+def _heading(model: str, text: str, score: Score, reset_every: int) -> list[str]:
+    state = f"reset every {reset_every} bytes" if reset_every else "carried"
+    return [
+        f"{'model':8}{model}",
+        f"{'text':8}{text}, {score.bytes:,} bytes scored, state {state}",
+        f"{'':8}{'bits per byte':>14}{'nats per byte':>15}",
+    ]
+
+
+@overload
 def compare(
     model: Model,
     split: Split,
@@ -123,24 +182,58 @@ def compare(
     text: str = "text",
     reset_every: int = 0,
     progress: Progress | None = None,
-) -> Evaluation:
+) -> Evaluation: ...
+
+
+@overload
+def compare(
+    model: list[Model],
+    split: Split,
+    *,
+    text: str = "text",
+    reset_every: int = 0,
+    progress: Progress | None = None,
+) -> PopulationEvaluation: ...
+
+
+def compare(
+    model: Model | list[Model],
+    split: Split,
+    *,
+    text: str = "text",
+    reset_every: int = 0,
+    progress: Progress | None = None,
+) -> Evaluation | PopulationEvaluation:
     """Score a split as `evaluate` does, and compress the same bytes with bz2 and xz.
 
-    `text` names the split for people; `progress` is called with the bytes read so far and in all:
-    each is read twice.
+    `model` is what `mlstm.load` returned: of a population each is scored. `text` names the split
+    for people; `progress` is called with the bytes read so far and in all: each is read once for
+    every model, and once more.
     """
-    size = split.length
+    models = model if isinstance(model, list) else [model]
+    size, readings = split.length, len(models) + 1
 
-    def scored(done: int, total: int) -> None:
-        if progress:
-            progress(size * done // total, 2 * size)
+    def reading(number: int) -> Progress:
+        def read(done: int, total: int) -> None:
+            if progress:
+                progress(size * number + size * done // total, size * readings)
 
-    def packed(done: int, total: int) -> None:
-        if progress:
-            progress(size + done, 2 * size)
+        return read
 
-    score = evaluate(model, split, reset_every=reset_every, progress=scored)
-    return Evaluation(model.origin, text, score, compressed(split, packed), reset_every)
+    scores = [
+        evaluate(one, split, reset_every=reset_every, progress=reading(number))
+        for number, one in enumerate(models)
+    ]
+    packed = compressed(split, reading(len(models)))
+    if isinstance(model, Model):
+        return Evaluation(model.origin, text, scores[0], packed, reset_every)
+    return PopulationEvaluation(
+        f"{models[0].origin} to {models[-1].seed}",
+        text,
+        {one.seed: score for one, score in zip(models, scores, strict=True)},
+        packed,
+        reset_every,
+    )
 
 
 class Blocks:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import jax
 
@@ -34,8 +34,10 @@ class Model:
     vocabulary: Bytes
     cleaning: str = "none"
     origin: str = "memory"
-    """Where it was read from: a run's path and step."""
+    """Where it was read from: a run's path and step, and of a population the seed."""
     step: int | None = None
+    seed: int | None = None
+    """That it was trained with."""
 
     def __repr__(self) -> str:
         count = language_model.parameter_count(self.config)
@@ -63,20 +65,53 @@ def read_config(path: str | os.PathLike) -> dict[str, Any]:
     return config
 
 
-def load(path: str | os.PathLike, step: int | None = None) -> Model:
-    """The model of a training run.
+def seeds_of(description: dict[str, Any], file: Path) -> range:
+    """The seeds of a run's models, from its config.json (at `file`). Raises InputError."""
+    first, count = description.get("seed", 0), description.get("seeds", 1)
+    if type(first) is not int or type(count) is not int or count < 1:
+        raise InputError(
+            f"{file}: seed {first!r} and seeds {count!r} have to be whole numbers, seeds 1 or more"
+        )
+    return range(first, first + count)
+
+
+def member(tree: Any, seeds: range, seed: int) -> Any:
+    """What the model of `seed` has of arrays whose first axis is `seeds`. Arrays of one seed have
+    no such axis, and are returned as they are."""
+    return tree if len(seeds) == 1 else jax.tree.map(lambda x: x[seeds.index(seed)], tree)
+
+
+@overload
+def load(path: str | os.PathLike, step: int | None = None, *, seed: int) -> Model: ...
+
+
+@overload
+def load(
+    path: str | os.PathLike, step: int | None = None, *, seed: int | None = None
+) -> Model | list[Model]: ...
+
+
+def load(
+    path: str | os.PathLike, step: int | None = None, *, seed: int | None = None
+) -> Model | list[Model]:
+    """The model of a training run; of a population all of them, in a list by rising seed.
 
     Args:
       path: the run's workdir; training may be going on in it.
-      step: which checkpoint; without it the one of the best validation, else the newest.
+      step: which checkpoint; without it the one of the best validation, else the newest. That of
+        a population is the best of the mean.
+      seed: the model of this seed alone.
 
-    Raises InputError when `path` is no run, has no such checkpoint, or it is damaged.
+    Raises InputError when `path` is no run, has no such checkpoint or seed, or it is damaged.
     """
     from mlstm.checkpoint import read_parameters
 
     folder = user_path(path)
     description = read_config(folder)
     config = _model_config(description, folder / "config.json")
+    seeds = seeds_of(description, folder / "config.json")
+    if seed is not None and seed not in seeds:
+        raise InputError(f"{folder}: no model of seed {seed}; {_named(seeds)}")
     vocabulary = vocabularies.from_json(description.get("vocabulary"))
     if vocabulary.size != config.vocabulary:
         raise InputError(
@@ -84,15 +119,33 @@ def load(path: str | os.PathLike, step: int | None = None) -> Model:
             f"has {vocabulary.size} symbols"
         )
     parameters, step, _ = read_parameters(folder / "checkpoints", "best" if step is None else step)
-    _check_shapes(config, parameters, f"{folder}, step {step}")
-    return Model(
-        config,
-        parameters,
-        vocabulary,
-        description.get("cleaning", "none"),
-        f"{folder}, step {step}",
-        step,
-    )
+    origin = f"{folder}, step {step}"
+    _check_shapes(config, seeds, parameters, origin)
+    models = [
+        Model(
+            config,
+            member(parameters, seeds, of),
+            vocabulary,
+            description.get("cleaning", "none"),
+            origin if len(seeds) == 1 else f"{origin}, seed {of}",
+            step,
+            of,
+        )
+        for of in ([seed] if seed is not None else seeds)
+    ]
+    return models if len(models) > 1 else models[0]
+
+
+def load_one(path: str | os.PathLike, step: int | None = None, seed: int | None = None) -> Model:
+    """`load` for whoever needs one model: InputError for a population of which none is chosen."""
+    file = user_path(path) / "config.json"
+    seeds = seeds_of(read_config(path), file)
+    if seed is None and len(seeds) > 1:
+        raise InputError(
+            f"{file.parent} holds several models, and one is needed: {_named(seeds)}; choose with "
+            "--model_seed=N"
+        )
+    return load(path, step, seed=seeds[0] if seed is None else seed)
 
 
 def corpus_of(path: str | os.PathLike) -> Path:
@@ -137,12 +190,19 @@ def _model_config(description: dict[str, Any], file: Path) -> ModelConfig:
         raise InputError(f'{file}: section "model": {error}') from error
 
 
-def _check_shapes(config: ModelConfig, parameters: dict, origin: str) -> None:
-    def shapes(tree) -> dict[str, tuple]:
-        leaves = jax.tree_util.tree_leaves_with_path(tree)
-        return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in leaves}
+def _named(seeds: range) -> str:
+    return (
+        f"its seeds are {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"its seed is {seeds[0]}"
+    )
 
-    wanted, found = shapes(language_model.parameter_shapes(config)), shapes(parameters)
+
+def _check_shapes(config: ModelConfig, seeds: range, parameters: dict, origin: str) -> None:
+    def shapes(tree, *axes: int) -> dict[str, tuple]:
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {jax.tree_util.keystr(path): (*axes, *leaf.shape) for path, leaf in leaves}
+
+    axes = (len(seeds),) if len(seeds) > 1 else ()
+    wanted, found = shapes(language_model.parameter_shapes(config), *axes), shapes(parameters)
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise InputError(

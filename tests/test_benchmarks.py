@@ -202,3 +202,17 @@ def test_an_exponent_is_the_least_squares_slope_with_its_standard_error(benchmar
     assert fit.error == pytest.approx(theirs.stderr)
     assert not fit.at_most_one
     assert fit_of(x, 3 * x).at_most_one
+
+
+def test_a_population_is_timed_beside_its_models_one_by_one(cache):
+    flags = ("--hidden=8,16", "--seeds=2", "--batch=4", "--window=20", "--rounds=2")
+    done = run(cache, "population.py", *flags)
+    assert done.returncode == 0, done.stderr
+    heading, _, *rows = done.stdout.splitlines()
+    assert heading.startswith("2 seeds, B 4, T 20, adamw; 2 rounds")
+    ways = ("H 8, at once", "H 8, one by one", "H 16, at once", "H 16, one by one")
+    for row, way in zip(rows, ways, strict=True):
+        assert row.startswith(f"{way} ")
+    done = run(cache, "population.py", "--hidden=16,x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == 'population.py: "x" is not a whole number above 0\n'

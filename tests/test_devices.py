@@ -46,6 +46,20 @@ def test_the_readout_is_split_by_the_units_it_reads_and_the_embedding_is_whole(s
     assert found["readout/b"] == found["embedding"] == P()
 
 
+def test_a_population_is_split_by_its_seeds_and_has_the_batch_whole(shapes):
+    mesh = devices.mesh(4, 2, population=True)
+    of_eight = jax.tree.map(lambda s: jax.ShapeDtypeStruct((8, *s.shape), s.dtype), shapes)
+    found = specs(devices.parameter_shardings(mesh, of_eight))
+    alone = specs(devices.parameter_shardings(devices.mesh(4, 2), shapes))
+    assert found == {name: P("seeds", *spec) for name, spec in alone.items()}
+    moments = jax.eval_shape(jax.vmap(optax.adafactor(1e-3).init), of_eight)
+    for leaf in jax.tree.leaves(devices.optimizer_shardings(mesh, moments, of_eight)):
+        assert leaf.spec[0] == "seeds"
+    carry, batch = devices.carry_sharding(mesh), devices.batch_sharding(mesh)
+    assert carry.shard_shape((8, 6, 16)) == (2, 6, 8)
+    assert batch.shard_shape((5, 6)) == (5, 6)
+
+
 @pytest.mark.parametrize("make", [optax.adamw, optax.adafactor, optax.contrib.muon])
 def test_moments_live_where_their_parameters_live(shapes, make):
     mesh = devices.mesh(2, 4)

@@ -11,6 +11,7 @@ import pytest
 import mlstm
 from mlstm.checkpoint import Checkpoints
 from mlstm.errors import InputError
+from mlstm.loading import load_one
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
 
@@ -72,6 +73,8 @@ def test_the_newest_checkpoint_is_read_where_nothing_was_validated(tmp_path):
         ({"model": {"hiden": 8}}, "hiden"),
         ({"model": {"cell": "perceptron"}}, "perceptron"),
         ({"model": None}, 'no section "model"'),
+        ({"seeds": 0}, "seeds 0 have to be whole"),
+        ({"seed": "x"}, "seed 'x' and seeds 1 have to be whole numbers"),
         ({"model": {"embedding": 4, "hidden": 9, "layers": 2}}, "config.json asks for"),
         ({"vocabulary": {"kind": "runes"}}, "runes"),
     ],
@@ -81,6 +84,34 @@ def test_a_config_that_does_not_fit_is_named(run, tmp_path, changes, words):
     (tmp_path / "checkpoints").symlink_to(run / "checkpoints")
     with pytest.raises(InputError, match=words):
         mlstm.load(tmp_path)
+
+
+def test_a_population_is_a_list_or_the_model_of_one_seed(tmp_path):
+    write_run(tmp_path, {1: None}, seed=3, seeds=2)
+    with pytest.raises(InputError, match=r"shape \(256, 4\), .* asks for \(2, 256, 4\)"):
+        mlstm.load(tmp_path)
+    both = jax.tree.map(lambda *each: jnp.stack(each), parameters_of(3), parameters_of(4))
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(2, {"parameters": both, "step": jnp.int32(2)})
+    checkpoints.close()
+    models = mlstm.load(tmp_path)
+    assert [model.seed for model in models] == [3, 4]
+    for model in (*models, mlstm.load(tmp_path, seed=3), mlstm.load(tmp_path, 2, seed=4)):
+        assert model.origin == f"{tmp_path}, step 2, seed {model.seed}"
+        assert jax.tree.all(
+            jax.tree.map(np.array_equal, model.parameters, parameters_of(model.seed))
+        )
+    with pytest.raises(InputError, match="no model of seed 5; its seeds are 3 to 4"):
+        mlstm.load(tmp_path, seed=5)
+    with pytest.raises(InputError, match="several models, and one is needed: its seeds are 3 to 4"):
+        load_one(tmp_path)
+    assert load_one(tmp_path, seed=4).seed == 4
+
+
+def test_a_run_of_one_model_has_its_seed_and_no_other(run):
+    assert mlstm.load(run, seed=0).seed == load_one(run).seed == 0
+    with pytest.raises(InputError, match="no model of seed 1; its seed is 0"):
+        mlstm.load(run, seed=1)
 
 
 def test_what_is_no_run_is_named(run, tmp_path):

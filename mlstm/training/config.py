@@ -31,6 +31,7 @@ def setting(
 
 
 _SAME_TEXT = "the text may move: its digest says whether it is the same"
+_LAST_SEED = 2**31 - 1
 _ROUNDING = "another mesh sums in another order: equal but for rounding"
 
 
@@ -123,7 +124,10 @@ class LogConfig:
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Devices: `data` groups share the batch, `model` devices of a group share the hidden units."""
+    """Devices: `data` groups share the batch, `model` devices of a group share the hidden units.
+
+    Of a population the groups share the seeds, and the batch is whole on each.
+    """
 
     data: int = setting(1, low=1, resume=_ROUNDING)
     model: int = setting(1, low=1, resume=_ROUNDING)
@@ -140,7 +144,13 @@ class Config:
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
-    seed: int = setting(0, low=0, high=2**31 - 1)
+    seed: int = setting(0, low=0, high=_LAST_SEED)
+    seeds: int = setting(1, low=1)  # models trained at once: seed, seed + 1, ...
+
+    @property
+    def members(self) -> range:
+        """The seeds of the models that are trained: more than one are a population."""
+        return range(self.seed, self.seed + self.seeds)
 
     def check(self) -> None:
         """Raises InputError for what only several fields together can have wrong."""
@@ -156,10 +166,17 @@ class Config:
                 f"steps={self.train.steps}, epochs={self.train.epochs:g})"
             )
         self.data.fractions()
-        if self.data.batch % self.mesh.data:
+        if self.members[-1] > _LAST_SEED:
             raise InputError(
-                f"config.mesh.data={self.mesh.data} does not divide config.data.batch="
-                f"{self.data.batch}: {_divisors(self.data.batch)} do"
+                f"config.seed={self.seed} with config.seeds={self.seeds} goes up to seed "
+                f"{self.members[-1]}: {_LAST_SEED} is the last, so seed may be at most "
+                f"{_LAST_SEED - self.seeds + 1}"
+            )
+        split, count = ("seeds", self.seeds) if self.seeds > 1 else ("data.batch", self.data.batch)
+        if count % self.mesh.data:
+            raise InputError(
+                f"config.mesh.data={self.mesh.data} does not divide config.{split}={count}: "
+                f"{_divisors(count)} do"
             )
         if self.model.hidden % self.mesh.model:
             raise InputError(

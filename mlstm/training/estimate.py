@@ -15,9 +15,11 @@ from mlstm.training.setup import Setup
 
 @dataclass(frozen=True)
 class Estimate:
-    """The size of a run. Bytes and FLOPs are of one step, memory of one device."""
+    """The size of a run. Bytes and FLOPs are of one step, for all models; memory of one device."""
 
     parameters: int
+    """Of one model."""
+    models: int
     steps: int
     step_bytes: int
     step_flops: int
@@ -39,9 +41,10 @@ class Estimate:
     def __str__(self) -> str:
         hours = self.seconds / 3600
         length = f"{hours:.1f} hours" if hours >= 1 else f"{self.seconds / 60:.1f} minutes"
+        each = f" in each of {self.models} models" if self.models > 1 else ""
         return "\n".join(
             [
-                f"parameters   {self.parameters:,}",
+                f"parameters   {self.parameters:,}{each}",
                 f"steps        {self.steps:,} of {self.step_bytes:,} bytes of text",
                 f"a step       {self.step_flops / 1e9:,.2f} GFLOP in its products "
                 f"({self.counted_flops / 1e9:,.2f} at six for each weight and byte, as papers "
@@ -63,13 +66,14 @@ def estimate(setup: Setup) -> Estimate:
     compiled = setup.train_step.lower(state, batch).compile()
     seconds = time.monotonic() - began
     memory = compiled.memory_analysis()
-    step_bytes = setup.stream.window_bytes
+    step_bytes, models = setup.stream.window_bytes, setup.config.seeds
     return Estimate(
         parameters=language_model.parameter_count(setup.config.model),
+        models=models,
         steps=setup.steps,
         step_bytes=step_bytes,
-        step_flops=_computed_flops(setup.config.model, step_bytes),
-        counted_flops=language_model.flops_per_byte(setup.config.model) * step_bytes,
+        step_flops=models * _computed_flops(setup.config.model, step_bytes),
+        counted_flops=models * language_model.flops_per_byte(setup.config.model) * step_bytes,
         state_bytes=sum(
             leaf.size * leaf.dtype.itemsize
             for leaf in jax.tree.leaves(state)
@@ -100,32 +104,34 @@ def _computers(setup: Setup) -> int:
 
 
 def _product_rate(setup: Setup) -> float:
-    """FLOP/s of one device in (B, H) @ (H, 4H), the largest product of a step of the recurrence."""
-    model, mesh = setup.config.model, setup.config.mesh
-    rows, hidden = setup.config.data.batch // mesh.data, model.hidden
-    columns = 4 * hidden // mesh.model
+    """FLOP/s of one device in (B, H) @ (H, 4H), the largest product of a step of the recurrence, of
+    as many models as it has."""
+    model, mesh = setup.config.model, setup.mesh.shape
+    models = setup.config.seeds // mesh.get("seeds", 1)
+    rows, hidden = setup.config.data.batch // mesh["data"], model.hidden
+    columns = 4 * hidden // mesh["model"]
     kind = jnp.dtype(model.products)
     repeats = 16
-    weight = jnp.full((hidden, columns), 1e-3, kind)
+    weight = jnp.full((models, hidden, columns), 1e-3, kind)
 
     @jax.jit
     def products(x: jax.Array, weight: jax.Array) -> jax.Array:
         # Each product waits for the one before it, as in the recurrence.
         def one(_: int, x: jax.Array) -> jax.Array:
-            return (x @ weight)[:, : x.shape[1]]
+            return (x @ weight)[..., :hidden]
 
         return jax.lax.fori_loop(0, repeats, one, x)
 
-    x = jnp.full((rows, min(hidden, columns)), 1e-3, kind)
-    x = jnp.pad(x, ((0, 0), (0, hidden - x.shape[1])))
+    x = jnp.full((models, rows, min(hidden, columns)), 1e-3, kind)
+    x = jnp.pad(x, ((0, 0), (0, 0), (0, hidden - x.shape[-1])))
     if columns < hidden:
-        weight = jnp.pad(weight, ((0, 0), (0, hidden - columns)))
+        weight = jnp.pad(weight, ((0, 0), (0, 0), (0, hidden - columns)))
     products(x, weight).block_until_ready()
     count, began = 0, time.monotonic()
     while time.monotonic() - began < 0.2 or count < 2:
         products(x, weight).block_until_ready()
         count += 1
-    flops = 2 * rows * hidden * weight.shape[1] * repeats * count
+    flops = 2 * models * rows * hidden * weight.shape[-1] * repeats * count
     return flops / (time.monotonic() - began)
 
 

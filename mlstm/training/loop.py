@@ -13,13 +13,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mlstm import checkpoint
 from mlstm.checkpoint import Checkpoints, read_parameters
 from mlstm.corpus.files import user_path
 from mlstm.corpus.stream import prefetch
 from mlstm.errors import InputError
-from mlstm.loading import Model, read_config
+from mlstm.loading import Model, member, read_config, seeds_of
 from mlstm.model import sampling
 from mlstm.training import setup as setups
 from mlstm.training import workdir as workdirs
@@ -27,7 +28,7 @@ from mlstm.training.config import Config
 from mlstm.training.interrupts import Interrupts
 from mlstm.training.metrics import Metrics
 from mlstm.training.setup import Setup
-from mlstm.training.state import TrainState
+from mlstm.training.state import TrainState, each_model
 from mlstm.training.step import make_gate_saturation
 from mlstm.training.validation import Validation
 
@@ -42,11 +43,14 @@ class Result:
     ended: str
     """ "finished", "early" (validation got no better), "interrupted" or "not finite"."""
     bits_per_byte: float | None
-    """Of the last validation; None where there was none, or it was not finite."""
+    """Of the last validation, the mean over the models of a population; None where there was none,
+    or it was not finite."""
     saved: bool
     """Whether the state it ended with is on the disk."""
     bad_step: int | None = None
     """The first step whose loss or gradient was not finite, as this process met it."""
+    bad_seed: int | None = None
+    """Whose it was; None where there is one model alone."""
 
     def __str__(self) -> str:
         score = "" if self.bits_per_byte is None else f", {self.bits_per_byte:.4f} bits per byte"
@@ -54,7 +58,8 @@ class Result:
             "finished": "finished",
             "early": "stopped early, validation no longer improves",
             "interrupted": "interrupted; the same command goes on from here",
-            "not finite": f"loss or gradient not finite at step {self.bad_step}; stopped",
+            "not finite": f"loss or gradient not finite at step {self.bad_step}"
+            f"{_of_seed(self.bad_seed)}; stopped",
         }
         return f"{self.workdir}: {ends[self.ended]} at step {self.step} of {self.steps}{score}"
 
@@ -72,7 +77,8 @@ class Progress:
 def run(config: Config, workdir: str | Path, *, init_from: str | None = None) -> Result:
     """Train in `workdir` until it is done; begun again, go on from the newest checkpoint.
 
-    `init_from`: another run, whose parameters (the best by validation) a new run begins with.
+    `init_from`: another run, whose parameters (the best by validation) a new run begins with. A
+    population begins with those of another of as many seeds, model by model.
     Raises InputError for whatever is wrong with what was given.
     """
     init_from = str(user_path(init_from)) if init_from else None
@@ -136,10 +142,12 @@ class _Run:
         self.step = int(state.step)
         self.metrics = Metrics(home, self.step, setup.steps, validated=progress.last_step)
         self.pending: tuple | None = None
-        self.first_bad: int | None = None
+        self.first_bad: dict[int | None, int] = {}  # seed (None: there is one) -> step
         self.saved = self.step if self.step else -1
         self.mark: tuple[int, float] | None = None
-        self.saturation = jax.jit(make_gate_saturation(self.config.model))
+        self.saturation = jax.jit(
+            each_model(self.config, make_gate_saturation(self.config.model), (0, 0, None, None))
+        )
 
     def train(self) -> Result:
         say = self.metrics.say
@@ -239,9 +247,10 @@ class _Run:
         step, measured, gates = self.pending
         self.pending = None
         measured, gates = jax.device_get((measured, gates))
-        self._note_bad(int(measured.first_bad_step))
+        self._note_bad(measured.first_bad_step)
         if self._bad():
             return
+        bits = np.asarray(measured.nats, np.float64) / math.log(2)
         now = time.monotonic()
         since, then = self.mark or (step, now)
         self.mark = (step, now)
@@ -250,15 +259,19 @@ class _Run:
         self.metrics.train(
             step,
             {
-                "bits_per_byte": float(measured.nats) / math.log(2),
+                "bits_per_byte": _mean(bits),
                 "bytes_per_second": rate,
-                "learning_rate": float(measured.learning_rate),
-                "gradient_norm": float(measured.gradient_norm),
-                "update_ratio": float(measured.update_ratio),
-                "skipped": int(measured.skipped),
+                "learning_rate": _mean(measured.learning_rate),
+                "gradient_norm": _mean(measured.gradient_norm),
+                "update_ratio": _mean(measured.update_ratio),
+                "skipped": int(np.sum(measured.skipped)),
             },
-            {site: (float(low), float(high)) for site, (low, high) in gates.items()},
+            {
+                site: (_mean(shares[..., 0]), _mean(shares[..., 1]))
+                for site, shares in gates.items()
+            },
             pace * (self.setup.steps - step),
+            self._of_seeds(bits),
         )
         self.checkpoints.poll()
 
@@ -267,9 +280,10 @@ class _Run:
         was asked for first."""
         if self.validation is None or self._asked():
             return None
-        score = self.validation.bits_per_byte(self.state.parameters, self._asked)
-        if score is None:
+        scores = self.validation.bits_per_byte(self.state.parameters, self._asked)
+        if scores is None:
             return None
+        score = _mean(scores)
         progress, finite = self.progress, math.isfinite(score)
         best = finite and (progress.best is None or score < progress.best)
         self.progress = Progress(
@@ -278,15 +292,18 @@ class _Run:
             last=score if finite else None,
             last_step=self.step,
         )
-        self.metrics.validation(self.step, score, best)
+        self.metrics.validation(self.step, score, best, self._of_seeds(scores))
         if self.config.log.samples:
             self._sample()
         return best
 
     def _sample(self) -> None:
-        """Let the model write; what it draws touches nothing that is trained."""
-        log = self.config.log
-        parameters = jax.device_put(self.state.parameters, jax.devices()[0])
+        """Let the model write, of a population the first; what it draws touches nothing that is
+        trained."""
+        log, seeds = self.config.log, self.config.members
+        parameters = jax.device_put(
+            member(self.state.parameters, seeds, seeds[0]), jax.devices()[0]
+        )
         model = Model(
             config=self.config.model,
             parameters=parameters,
@@ -321,20 +338,28 @@ class _Run:
         )
         self.saved = step if begun else -1
 
+    def _of_seeds(self, values: np.ndarray) -> dict[int, Any]:
+        """What each model of a population has, by its seed; nothing where there is one model."""
+        seeds = self.config.members
+        return dict(zip(seeds, values.tolist(), strict=True)) if len(seeds) > 1 else {}
+
     def _bad(self) -> bool:
-        return self.first_bad is not None and self.config.train.on_nonfinite == "stop"
+        return bool(self.first_bad) and self.config.train.on_nonfinite == "stop"
 
     def _met_nonfinite(self) -> bool:
         """Asked before anything is saved or scored: a state that met its end is neither."""
-        self._note_bad(int(self.state.first_bad_step))
+        self._note_bad(jax.device_get(self.state.first_bad_step))
         return self._bad()
 
-    def _note_bad(self, step: int) -> None:
-        """Say the first bad step, as the state remembers it, once."""
-        if self.first_bad is not None or step < 0:
+    def _note_bad(self, steps: np.ndarray) -> None:
+        """Say the first bad step of each model, as the state remembers it, once."""
+        met = self._of_seeds(steps) or {None: int(steps)}
+        new = {seed: step for seed, step in met.items() if step >= 0 and seed not in self.first_bad}
+        if not new:
             return
-        self.first_bad = step
-        what = f"the loss or its gradient is not finite at step {self.first_bad}"
+        self.first_bad |= new
+        where = ", ".join(f"step {step}{_of_seed(seed)}" for seed, step in new.items())
+        what = f"the loss or its gradient is not finite at {where}"
         if self._bad():
             kept = self.checkpoints.steps()
             self.metrics.say(
@@ -350,6 +375,9 @@ class _Run:
         return bool(patience) and self.progress.since_best >= patience
 
     def _result(self, ended: str) -> Result:
+        bad_seed, bad_step = min(
+            self.first_bad.items(), key=lambda met: met[1], default=(None, None)
+        )
         return Result(
             workdir=self.home,
             step=self.step,
@@ -357,7 +385,8 @@ class _Run:
             ended=ended,
             bits_per_byte=self.progress.last,
             saved=self.saved == self.step,
-            bad_step=self.first_bad,
+            bad_step=bad_step,
+            bad_seed=bad_seed,
         )
 
 
@@ -365,15 +394,32 @@ def _ready(state: TrainState, config: Config) -> TrainState:
     """A restored state, to go on from: a step that was skipped long ago is not one to stop at."""
     if config.train.on_nonfinite == "skip":
         return state
-    none = jax.device_put(jnp.full((), -1, jnp.int32), state.first_bad_step.sharding)
+    bad = state.first_bad_step
+    none = jax.device_put(jnp.full(bad.shape, -1, jnp.int32), bad.sharding)
     return state._replace(first_bad_step=none)
 
 
+def _mean(values: np.ndarray) -> float:
+    """Over the models of a population; of one, its number."""
+    return float(np.mean(values, dtype=np.float64))
+
+
+def _of_seed(seed: int | None) -> str:
+    return "" if seed is None else f" (seed {seed})"
+
+
 def _parameters_of(run: str, config: Config) -> Any:
-    """The parameters of another run, for a model of the same shape."""
-    theirs = read_config(run).get("model")
+    """The parameters of another run, for a model of the same shape, or as many of them."""
+    record = read_config(run)
+    theirs = record.get("model")
     if not isinstance(theirs, dict):
         raise InputError(f'--init_from={run}: its config.json has no section "model"')
+    count = len(seeds_of(record, Path(run) / "config.json"))
+    if count != config.seeds:
+        raise InputError(
+            f"--init_from={run} has parameters for seeds={count}, config.seeds is "
+            f"{config.seeds}: each model begins with those of one, so give --config.seeds={count}"
+        )
     ours = dataclasses.asdict(config.model)
     # What changes no array may differ.
     free = (

@@ -11,7 +11,9 @@ import json
 import math
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -61,12 +63,16 @@ class Metrics:
         values: dict[str, float],
         gates: dict[str, tuple[float, float]],
         seconds_left: float,
+        of_seeds: Mapping[int, float] = MappingProxyType({}),
     ) -> None:
         """One log of training. `values` has at least bits_per_byte (nan where every step was
         skipped) and bytes_per_second; `gates` are for each gate site the shares of values below
-        0.1 and above 0.9."""
-        self._line({"step": step, "kind": "train", **values, **({"gates": gates} if gates else {})})
+        0.1 and above 0.9. Of a population all are means, and `of_seeds` has the bits per byte of
+        each model."""
+        record = {"step": step, "kind": "train", **values, **_listed(of_seeds)}
+        self._line(record | ({"gates": gates} if gates else {}))
         scalars = {f"train/{name}": value for name, value in values.items()}
+        scalars |= _tagged("train", of_seeds)
         for site, (low, high) in gates.items():
             scalars |= {f"gates/{site} below 0.1": low, f"gates/{site} above 0.9": high}
         self._scalars(step, scalars)
@@ -74,17 +80,26 @@ class Metrics:
         bits = values["bits_per_byte"]
         shown = f"{bits:.3f}" if math.isfinite(bits) else "no"
         self._progress(
-            f"step {step}/{self._steps}  {shown} bits/byte  "
+            f"step {step}/{self._steps}  {shown} bits/byte{_range(of_seeds)}  "
             f"{_rate(values['bytes_per_second'])}  {_duration(seconds_left)} left{skipped}"
         )
 
-    def validation(self, step: int, bits_per_byte: float, best: bool) -> None:
-        """One reading of the held-out text; not finite where the model has gone wrong."""
-        self._line({"step": step, "kind": "validation", "bits_per_byte": bits_per_byte})
-        self._scalars(step, {"validation/bits_per_byte": bits_per_byte})
+    def validation(
+        self,
+        step: int,
+        bits_per_byte: float,
+        best: bool,
+        of_seeds: Mapping[int, float] = MappingProxyType({}),
+    ) -> None:
+        """One reading of the held-out text; not finite where the model has gone wrong. Of a
+        population it is the mean, and `of_seeds` has that of each model."""
+        record = {"step": step, "kind": "validation", "bits_per_byte": bits_per_byte}
+        self._line(record | _listed(of_seeds))
+        scalars = {"validation/bits_per_byte": bits_per_byte}
+        self._scalars(step, scalars | _tagged("validation", of_seeds))
         self.say(
             f"step {step}/{self._steps}  validation {bits_per_byte:.4f} bits/byte"
-            f"{'  (best)' if best else ''}"
+            f"{_range(of_seeds)}{'  (best)' if best else ''}"
         )
 
     def samples(self, step: int, texts: list[bytes]) -> None:
@@ -182,6 +197,19 @@ def _with_nulls(values: Any) -> Any:
     if isinstance(values, list | tuple):
         return [_with_nulls(value) for value in values]
     return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def _listed(of_seeds: Mapping[int, float]) -> dict[str, list[float]]:
+    return {"bits_per_byte_of_seeds": list(of_seeds.values())} if of_seeds else {}
+
+
+def _tagged(kind: str, of_seeds: Mapping[int, float]) -> dict[str, float]:
+    return {f"{kind}/bits_per_byte of seed {seed}": bits for seed, bits in of_seeds.items()}
+
+
+def _range(of_seeds: Mapping[int, float]) -> str:
+    finite = [bits for bits in of_seeds.values() if math.isfinite(bits)]
+    return f" ({min(finite):.3f} to {max(finite):.3f})" if finite else ""
 
 
 def _rate(bytes_per_second: float) -> str:

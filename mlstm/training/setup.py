@@ -21,7 +21,7 @@ from mlstm.model import language_model
 from mlstm.training import optimizer as optimizers
 from mlstm.training import state as states
 from mlstm.training.config import Config
-from mlstm.training.state import TrainState
+from mlstm.training.state import OF_MODELS, TrainState
 from mlstm.training.step import make_train_step
 
 
@@ -38,16 +38,18 @@ class Setup:
     resets_inside: bool
     """Whether state is reset inside windows. Where it is not, the step is compiled without."""
     train_step: Any
-    """(state, batch on the devices) -> (state, metrics); donates the state."""
+    """(state, batch on the devices) -> (state, metrics); donates the state. In a population each
+    metric has the axis of seeds."""
     dtype: Any
 
     def __str__(self) -> str:
-        model, mesh = self.config.model, self.config.mesh
+        model, mesh, seeds = self.config.model, self.config.mesh, self.config.members
+        several = f", for each of the seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else ""
         return "\n".join(
             [
                 str(self.corpus),
                 f"model: {model.cell}, {model.layers} x {model.hidden} units, "
-                f"{language_model.parameter_count(model):,} parameters",
+                f"{language_model.parameter_count(model):,} parameters{several}",
                 f"training: {self.steps:,} steps of {self.stream.window_bytes:,} bytes "
                 f"({self.stream.windows:,} are one epoch), {self.config.optimizer.name}",
                 f"devices: mesh {mesh.data} x {mesh.model} of {jax.device_count()} "
@@ -106,7 +108,7 @@ def make(config: Config, corpus: Corpus, dtype: Any = jnp.float32) -> Setup:
     mesh that is not there."""
     split = corpus.split("train")
     stream = Stream(split, config.data.batch, config.data.window)
-    mesh = devices.mesh(config.mesh.data, config.mesh.model)
+    mesh = devices.mesh(config.mesh.data, config.mesh.model, population=config.seeds > 1)
     steps = config.train.steps or math.ceil(config.train.epochs * stream.windows)
     config.check_warmup(steps)
     optimizer = optimizers.make(config.optimizer, steps)
@@ -128,9 +130,9 @@ def make(config: Config, corpus: Corpus, dtype: Any = jnp.float32) -> Setup:
         steps=steps,
         resets_inside=resets_inside(split),
         train_step=jax.jit(
-            step,
+            states.each_model(config, step, (OF_MODELS, None), (OF_MODELS, 0)),
             in_shardings=(places, devices.batch_sharding(mesh)),
-            out_shardings=(places, devices.replicated(mesh)),
+            out_shardings=(places, devices.by_model(mesh)),
             donate_argnums=0,
         ),
         dtype=dtype,

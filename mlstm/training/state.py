@@ -1,11 +1,17 @@
-"""Everything that a resumed run needs, and where each of its arrays lives on the mesh."""
+"""Everything that a resumed run needs, and where each of its arrays lives on the mesh.
 
+A population is a state with a first axis of seeds in whatever belongs to a model. The functions of
+one model are mapped over it: `each_model`.
+"""
+
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from mlstm import devices
 from mlstm.model import language_model
@@ -45,24 +51,53 @@ class TrainState(NamedTuple):
     """How many steps changed nothing because of that."""
 
 
+OF_MODELS = TrainState._make(
+    None if name in ("step", "position") else 0 for name in TrainState._fields
+)
+"""For `each_model`: where a state has the axis of seeds. Step and position are shared."""
+
+
+def each_model(config: Config, function: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
+    """`function` of one model as a function of all that are trained, their seeds along the axes
+    that `jax.vmap` takes. With one seed there is no such axis, and it is `function` itself."""
+    return jax.vmap(function, in_axes, out_axes) if config.seeds > 1 else function
+
+
 def init(
-    config: Config, optimizer: optax.GradientTransformation, dtype: Any = jnp.float32
+    config: Config,
+    optimizer: optax.GradientTransformation,
+    dtype: Any = jnp.float32,
+    parameters: Any = None,
 ) -> TrainState:
-    """The state at step 0. Pure, so that it can be compiled with the shardings of `shardings`."""
-    parameter_key, key = jax.random.split(jax.random.key(config.seed))
-    parameters = language_model.init_parameters(config.model, parameter_key, dtype)
-    zero = jnp.zeros((), jnp.int32)
-    return TrainState(
-        parameters=parameters,
-        optimizer=optimizer.init(parameters),
-        carry=language_model.initial_state(config.model, config.data.batch, dtype),
-        key=key,
-        step=zero,
-        position=Position(zero, zero),
-        average=Average(jnp.zeros((), dtype), jnp.zeros((), dtype)),
-        first_bad_step=jnp.full((), -1, jnp.int32),
-        skipped=zero,
-    )
+    """The state at step 0, with fresh parameters where none are given. Pure, so that it can be
+    compiled with the shardings of `shardings`."""
+
+    def fresh(seed: jax.Array) -> tuple[Any, jax.Array]:
+        parameter_key, key = jax.random.split(jax.random.key(seed))
+        return language_model.init_parameters(config.model, parameter_key, dtype), key
+
+    def begin(parameters: Any, key: jax.Array) -> TrainState:
+        zero = jnp.zeros((), jnp.int32)
+        return TrainState(
+            parameters=parameters,
+            optimizer=optimizer.init(parameters),
+            carry=language_model.initial_state(config.model, config.data.batch, dtype),
+            key=key,
+            step=zero,
+            position=Position(zero, zero),
+            average=Average(jnp.zeros((), dtype), jnp.zeros((), dtype)),
+            first_bad_step=jnp.full((), -1, jnp.int32),
+            skipped=zero,
+        )
+
+    if config.seeds == 1:
+        drawn, key = fresh(jnp.int32(config.seed))
+    else:
+        # One after another: of several QR decompositions at once, jaxlib (0.10) on a CPU of two
+        # cores can wait for ever.
+        drawn, key = jax.lax.map(fresh, jnp.array(config.members, jnp.int32))
+    begun = each_model(config, begin, out_axes=OF_MODELS)
+    return begun(drawn if parameters is None else parameters, key)
 
 
 def create(
@@ -77,15 +112,8 @@ def create(
     `parameters`: begin from these instead of fresh ones (the optimizer starts anew).
     """
     place = shardings(config, optimizer, mesh, dtype)
-    if parameters is None:
-        return jax.jit(lambda: init(config, optimizer, dtype), out_shardings=place)()
-    given = jax.device_put(parameters, place.parameters)
-
-    def begin(given: Any) -> TrainState:
-        fresh = init(config, optimizer, dtype)
-        return fresh._replace(parameters=given, optimizer=optimizer.init(given))
-
-    return jax.jit(begin, out_shardings=place)(given)
+    given = None if parameters is None else jax.device_put(parameters, place.parameters)
+    return jax.jit(partial(init, config, optimizer, dtype), out_shardings=place)(given)
 
 
 def shardings(
@@ -96,11 +124,17 @@ def shardings(
 ) -> TrainState:
     """A TrainState whose leaves are the NamedShardings of a state's leaves."""
     shapes = jax.eval_shape(lambda: init(config, optimizer, dtype))
-    everywhere, carry = devices.replicated(mesh), devices.carry_sharding(mesh)
-    return jax.tree.map(lambda _: everywhere, shapes)._replace(
+    everywhere = devices.replicated(mesh)
+
+    def at(place: NamedSharding, part: Any) -> Any:
+        return jax.tree.map(lambda _: place, part)
+
+    return at(devices.by_model(mesh), shapes)._replace(
         parameters=devices.parameter_shardings(mesh, shapes.parameters),
         optimizer=devices.optimizer_shardings(mesh, shapes.optimizer, shapes.parameters),
-        carry=jax.tree.map(lambda _: carry, shapes.carry),
+        carry=at(devices.carry_sharding(mesh), shapes.carry),
+        step=everywhere,
+        position=at(everywhere, shapes.position),
     )
 
 

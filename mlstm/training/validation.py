@@ -1,18 +1,21 @@
 """Bits per byte of the whole held-out text, with state carried through it."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from mlstm import devices
 from mlstm.corpus.reading import Split
 from mlstm.corpus.stream import Batch, Stream
-from mlstm.model import scoring
+from mlstm.model import language_model
 from mlstm.training import setup as setups
 from mlstm.training.config import Config
+from mlstm.training.state import each_model
 
 
 class Validation:
@@ -21,7 +24,8 @@ class Validation:
     Each stream is warmed up on the text before it, and no window is left out, so that one shape is
     compiled and the figure depends little on the number of streams. A short text gets shorter
     windows, then fewer streams. The mesh has no say in either: streams that it needs beyond them
-    are empty.
+    are empty. The models of a population are scored in one reading; what that takes on a device
+    grows with their number, and shrinks with config.train.validation_batch and validation_window.
     """
 
     def __init__(self, config: Config, split: Split, mesh: Mesh) -> None:
@@ -29,46 +33,48 @@ class Validation:
         streams = config.train.validation_batch or config.data.batch
         streams = min(streams, max(1, (split.length - 1) // window))
         self.stream = Stream(split, streams, window, context=window)
-        groups = config.mesh.data
-        self._windows = _Filled(self.stream, -(-streams // groups) * groups)
-        self._model, self._mesh = config.model, mesh
-        self._resets = setups.resets_inside(split)
+        self._mesh, self._resets = mesh, setups.resets_inside(split)
+        self._empty = -streams % mesh.shape["data"]
+        carry = devices.carry_sharding(mesh)
+
+        def begin(parameters: Any) -> Any:
+            dtype = parameters["embedding"].dtype
+            return language_model.initial_state(config.model, streams + self._empty, dtype)
+
+        def score(parameters: Any, state: Any, batch: Any) -> tuple[Any, jax.Array]:
+            out = language_model.forward(
+                config.model, parameters, batch.ids, state, resets=batch.resets
+            )
+            nats_TB = language_model.negative_log_likelihood(
+                config.model, parameters, out.hidden, batch.targets
+            )
+            return out.state, jnp.sum(nats_TB * batch.weights)
+
+        self._begin = jax.jit(each_model(config, begin), out_shardings=carry)
+        self._score = jax.jit(
+            each_model(config, score, (0, 0, None)),
+            out_shardings=(carry, devices.by_model(mesh)),
+            donate_argnums=1,
+        )
 
     def bits_per_byte(
         self, parameters: Any, asked: Callable[[], bool] = lambda: False
-    ) -> float | None:
-        """Reads the whole split once; None where `asked`, called for each window, ends it."""
-
-        def poll(*_: int) -> None:
+    ) -> np.ndarray | None:
+        """Reads the whole split once: a number for each model, as an array of their axis; None
+        where `asked`, called for each window, ends it."""
+        state, nats = self._begin(parameters), []
+        for window in range(self.stream.windows):
+            state, of_window = self._score(parameters, state, self._batch(window))
+            nats.append(of_window)
+            if window >= 2:  # windows are dispatched ahead of the devices by this many
+                jax.block_until_ready(nats[window - 2])
             if asked():
-                raise _Asked
+                return None
+        whole = np.apply_along_axis(math.fsum, 0, np.array(jax.device_get(nats), np.float64))
+        return whole / self.stream.targets / math.log(2)
 
-        try:
-            score = scoring.bits_per_byte(
-                self._model, parameters, self._windows, place=self._place, progress=poll
-            )
-        except _Asked:
-            return None
-        return score.bits_per_byte
-
-    def _place(self, tree: Any) -> Any:
-        """Onto the mesh: a batch, or the first state."""
-        if isinstance(tree, Batch):
-            return setups.place(tree, self._mesh, resets=self._resets)
-        return jax.device_put(tree, devices.carry_sharding(self._mesh))
-
-
-class _Asked(Exception):
-    """Somebody waits for the end of a validation."""
-
-
-class _Filled:
-    """The windows of a stream, with empty streams behind its own: as many as the mesh divides."""
-
-    def __init__(self, stream: Stream, batch_size: int) -> None:
-        self.windows, self.batch_size, self._stream = stream.windows, batch_size, stream
-
-    def batch(self, epoch: int, window: int) -> Batch:
-        batch = self._stream.batch(epoch, window)
-        empty = self.batch_size - self._stream.batch_size
-        return Batch(*(np.pad(part, ((0, 0), (0, empty))) for part in batch))
+    def _batch(self, window: int) -> Batch:
+        """With empty streams behind the others: as many as the mesh divides."""
+        batch = self.stream.batch(0, window)
+        batch = Batch(*(np.pad(part, ((0, 0), (0, self._empty))) for part in batch))
+        return setups.place(batch, self._mesh, resets=self._resets)

@@ -97,9 +97,9 @@ def samples(workdir: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in (workdir / "samples").iterdir()}
 
 
-def final_bits(workdir: Path) -> dict:
+def final_bits(workdir: Path, step: int = STEPS) -> dict:
     """Type, shape and digest of every array of the last checkpoint, verified when it was saved."""
-    path = workdir / "checkpoints" / str(STEPS) / "metadata" / "metadata"
+    path = workdir / "checkpoints" / str(step) / "metadata" / "metadata"
     return json.loads(path.read_text())["body"]
 
 
@@ -146,6 +146,22 @@ def test_a_run_killed_at_five_random_moments_ends_bitwise_as_one_never_killed(pl
     assert steps == list(range(LOG_EVERY, STEPS + 1, LOG_EVERY))
     assert samples(workdir) == samples(untouched)
     assert len(samples(workdir)) == 3
+
+
+def test_a_population_killed_once_ends_bitwise_as_one_never_killed(place):
+    several = ["--config.seeds=2", "--config.train.steps=40", "--config.train.validate_every=20"]
+    workdir = place / "population"
+    process = start(place, workdir, *several)
+    assert when(process, lambda: bool(lines(workdir)) and lines(workdir)[-1]["step"] >= 24)
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    assert process.returncode == -signal.SIGKILL
+    for folder in (workdir, place / "population untouched"):
+        process = start(place, folder, *several)
+        output = finish(process)
+        assert process.returncode == 0, output
+    assert final_bits(workdir, 40) == final_bits(place / "population untouched", 40)
+    assert logged(workdir) == logged(place / "population untouched")
 
 
 def test_a_run_killed_while_its_text_was_prepared_begins_again_in_the_same_folder(tmp_path):

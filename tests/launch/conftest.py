@@ -39,6 +39,24 @@ def trained_run(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def trained_population(trained_run, tmp_path_factory) -> Path:
+    """A run of two models, seeds 5 and 6, on the text of `trained_run`."""
+    from mlstm.checkpoint import Checkpoints
+    from mlstm.model import language_model
+
+    folder = tmp_path_factory.mktemp("runs") / "population"
+    description = json.loads((trained_run / "config.json").read_text())
+    config = language_model.ModelConfig(**description["model"])
+    models = [language_model.init_parameters(config, jax.random.key(seed)) for seed in (5, 6)]
+    checkpoints = Checkpoints(folder / "checkpoints")
+    parameters = jax.tree.map(lambda *each: jnp.stack(each), *models)
+    checkpoints.save(1, {"parameters": parameters, "step": jnp.int32(1)})
+    checkpoints.close()
+    (folder / "config.json").write_text(json.dumps(description | {"seed": 5, "seeds": 2}))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def launch():
     """Run `python -m launch.NAME FLAGS...` and return what it said."""
 

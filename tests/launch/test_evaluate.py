@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 
@@ -32,6 +33,28 @@ def test_a_run_that_was_moved_finds_its_corpus(launch, trained_run, tmp_path):
     assert str(moved / "corpus") in result.stdout.decode()
 
 
+def test_a_population_is_scored_by_seed_with_mean_and_deviation(
+    launch, trained_population, tmp_path
+):
+    file = tmp_path / "out.json"
+    result = launch("evaluate", f"--model={trained_population}", f"--json={file}")
+    assert result.returncode == 0, result.stderr
+    record = json.loads(file.read_text())
+    assert [each["seed"] for each in record["seeds"]] == [5, 6]
+    bits = [each["bits_per_byte"] for each in record["seeds"]]
+    assert record["bits_per_byte"] == pytest.approx(np.mean(bits))
+    assert record["standard_deviation"] == pytest.approx(np.std(bits, ddof=1))
+    printed = result.stdout.decode()
+    assert f"{trained_population}, step 1, seed 5 to 6" in printed
+    for label, figure in zip(
+        ("seed 5", "seed 6", "mean", "std"), (*bits, np.mean(bits), np.std(bits, ddof=1)),
+        strict=True,
+    ):  # fmt: skip
+        assert f"{label:8}{figure:14.4f}" in printed
+    result = launch("evaluate", f"--model={trained_population}", "--model_seed=6")
+    assert f"{'model':8}{bits[1]:14.4f}" in result.stdout.decode()
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -39,6 +62,7 @@ def test_a_run_that_was_moved_finds_its_corpus(launch, trained_run, tmp_path):
         (["--data=EMPTY"], "empty"),
         (["--data=~nosuch/text"], "~nosuch is nobody's home"),
         (["--json=~nosuch/out.json"], "~nosuch is nobody's home"),
+        (["--model_seed=3"], "no model of seed 3; its seed is 0"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(launch, trained_run, tmp_path, flags, words):

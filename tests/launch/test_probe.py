@@ -48,6 +48,16 @@ def test_a_table_a_sample_and_both_files_come_out(launch, trained_run, code, tmp
     assert f"{rows['string']['test']:.3f}" in page
 
 
+def test_of_a_population_one_model_is_chosen(launch, trained_population, code, tmp_path):
+    flags = [f"--model={trained_population}", f"--data={code}", f"--output={tmp_path}"]
+    done = launch("probe", *flags)
+    assert done.returncode == 2
+    assert b"its seeds are 5 to 6" in done.stderr
+    done = launch("probe", *flags, "--model_seed=6")
+    assert done.returncode == 0, done.stderr.decode()
+    assert "seed 6" in json.loads((tmp_path / "results.json").read_text())["model"]
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

@@ -18,6 +18,15 @@ def test_an_edit_changes_the_text(launch, trained_run):
     assert launch("sample", *flags, "--edit=0.c[2]=9", "--edit=0.h[1]*=0").stdout != plain
 
 
+def test_a_model_of_a_population_is_chosen_by_its_seed(launch, trained_population):
+    texts = {
+        launch("sample", f"--model={trained_population}", f"--model_seed={seed}").stdout
+        for seed in (5, 6)
+    }
+    assert {len(text) for text in texts} == {401}
+    assert len(texts) == 2
+
+
 def test_several_samples_are_told_apart(launch, trained_run):
     result = launch("sample", f"--model={trained_run}", "--num_samples=2", "--length=5")
     assert b"--- 1 of 2" in result.stdout
@@ -32,10 +41,17 @@ def test_several_samples_are_told_apart(launch, trained_run):
         ([], "--model is needed"),
         (["--model=RUN", "--edit=0.z[1]=1"], "0.c"),
         (["--model=RUN", "--step=77"], "there are 1, 2"),
+        (["--model=SEVERAL"], "one is needed: its seeds are 5 to 6; choose with --model_seed=N"),
+        (["--model=SEVERAL", "--model_seed=7"], "no model of seed 7; its seeds are 5 to 6"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(launch, trained_run, flags, words):
-    result = launch("sample", *(flag.replace("RUN", str(trained_run)) for flag in flags))
+def test_bad_input_is_one_line_and_exit_code_2(
+    launch, trained_run, trained_population, flags, words
+):
+    runs = {"RUN": str(trained_run), "SEVERAL": str(trained_population)}
+    for name, path in runs.items():
+        flags = [flag.replace(name, path) for flag in flags]
+    result = launch("sample", *flags)
     assert result.returncode == 2
     assert result.stdout == b""
     assert result.stderr.count(b"\n") == 1

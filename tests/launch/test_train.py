@@ -29,6 +29,7 @@ def train(*flags):
         (["--config.model.hiden=8"], "did you mean 'hidden'"),
         (["--config.model.hidden=8.5"], "8.5 is not a whole number"),
         (["--config.mesh.model=3"], "config.mesh.model=3 does not divide"),
+        (["--config.seeds=8", "--config.mesh.data=3"], "divide config.seeds=8: 1, 2, 4, 8 do"),
         (["--config.data.source=no/such.txt"], "no/such.txt"),
         (["--config.data.source={folder}/short.txt"], "the train split has 21 ids"),
         (["--config.data.source={folder}/empty.txt"], "empty"),

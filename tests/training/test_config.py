@@ -16,9 +16,9 @@ def good(**changes):
     config.data.source = "text.txt"
     config.train.steps = 10
     for name, value in changes.items():
-        section, field = name.split("__")
+        section, _, field = name.rpartition("__")
         with config.ignore_type():
-            config[section][field] = value
+            (config[section] if section else config)[field] = value
     return config
 
 
@@ -53,6 +53,9 @@ def test_a_config_dict_becomes_frozen_dataclasses_and_back():
         ({"train__patience": 2}, "config.train.validate_every is 0"),
         ({"model__cell": "gru2"}, "gru2"),
         ({"mesh__data": 3}, "config.mesh.data=3 does not divide config.data.batch=32: 1, 2, 4"),
+        ({"seeds": 0}, "config.seeds is 0: it has to be at least 1"),
+        ({"seeds": 8, "mesh__data": 3}, "config.mesh.data=3 does not divide config.seeds=8: 1, 2"),
+        ({"seeds": 3, "seed": 2**31 - 2}, "seed may be at most 2147483645"),
         ({"mesh__model": 3}, "config.mesh.model=3 does not divide config.model.hidden=256"),
     ],
 )
@@ -89,6 +92,12 @@ def test_what_a_resumed_run_may_change_is_said_at_the_field():
     assert not configs.may_change("optimizer.learning_rate")
     assert not configs.may_change("model.hidden")
     assert not configs.may_change("no.such")
+    assert not configs.may_change("seeds")
+
+
+def test_a_population_has_the_batch_whole_on_each_device():
+    config = from_config_dict(good(seeds=3, seed=2**31 - 3, mesh__data=3))
+    assert config.members == range(2**31 - 3, 2**31)
 
 
 @pytest.mark.parametrize("module", [quickstart, shakespeare, radford_amazon])

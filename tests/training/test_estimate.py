@@ -25,3 +25,11 @@ def test_flops_are_those_of_the_products_and_devices_cut_from_one_cpu_are_one(
     assert found.step_flops == 512 * (6 * (recurrent + readout) + 4 * inputs) + table
     assert found.flops_per_second == 1e9
     assert "papers count" in str(found)
+
+    tree["seeds"] = 16
+    several = estimates.estimate(setups.make(from_config_dict(tree), corpus))
+    assert several.counted_flops == 16 * found.counted_flops
+    assert several.step_flops == 16 * found.step_flops
+    assert several.parameters == found.parameters
+    assert 15 * found.state_bytes < several.state_bytes <= 16 * found.state_bytes
+    assert "in each of 16 models" in str(several)

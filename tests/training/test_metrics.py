@@ -60,6 +60,24 @@ def test_what_is_no_number_is_null(tmp_path):
     assert set(events.Tags()["scalars"]) == {"train/bytes_per_second", "gates/0.f above 0.9"}
 
 
+def test_of_a_population_every_seed_is_written_and_the_range_shown(tmp_path):
+    terminal = io.StringIO()
+    metrics = Metrics(tmp_path, 0, 100, terminal=terminal)
+    of_seeds = {3: 2.0, 4: 3.0, 5: float("nan")}
+    metrics.train(10, VALUES, {}, 1, of_seeds)
+    metrics.validation(10, 2.5, True, of_seeds)
+    metrics.close()
+    for line in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines()):
+        assert (line["bits_per_byte"], line["bits_per_byte_of_seeds"]) == (2.5, [2.0, 3.0, None])
+    assert "2.500 bits/byte (2.000 to 3.000)" in terminal.getvalue()
+    assert "validation 2.5000 bits/byte (2.000 to 3.000)  (best)" in terminal.getvalue()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {f"{kind}/bits_per_byte of seed {seed}" for kind in ("train", "validation")
+            for seed in (3, 4)} <= tags  # fmt: skip
+
+
 class Gone(io.StringIO):
     def write(self, _):
         raise BrokenPipeError(32, "Broken pipe")

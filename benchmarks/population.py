@@ -1,0 +1,110 @@
+"""One training step of N models at once, beside N steps of one model, one after another.
+
+    python benchmarks/population.py --seeds=8 --hidden=128,256 --batch=32 --window=64 --rounds=7
+
+Both are the steps that the training loop runs: loss, gradient, optimizer and guard. The N single
+steps are one compiled step, on N states. The table has for each H the medians, and how many times
+longer than the population the single steps take: above 1 the population is faster.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import timing
+
+from mlstm.corpus.reading import Corpus
+from mlstm.corpus.shards import open_source
+from mlstm.errors import InputError
+from mlstm.model.language_model import flops_per_byte
+from mlstm.training import setup as setups
+from mlstm.training import state as states
+from mlstm.training.config import Config, from_config_dict, to_dict
+
+COLUMNS = {
+    "name": ("", ""),
+    "median": ("ms", ".1f"),
+    "best": ("best", ".1f"),
+    "ratio": ("ratio", ".2f"),
+    "gflops": ("GF/s", ".1f"),
+}
+
+
+def make_runs(config: Config, corpus: Corpus) -> dict[str, Callable[[], object]]:
+    """Both ways to make a step with every model of a population."""
+    together = setups.make(config, corpus)
+    alone = setups.make(dataclasses.replace(config, seeds=1), corpus)
+    singles = [
+        states.create(dataclasses.replace(alone.config, seed=seed), alone.optimizer, alone.mesh)
+        for seed in config.members
+    ]
+    batch = together.place(together.stream.batch(0, 0))
+
+    def steps(train_step: Callable, kept: list) -> Callable[[], object]:
+        def run() -> object:
+            kept[:] = [train_step(state, batch)[0] for state in kept]  # the old ones are donated
+            return kept
+
+        return run
+
+    return {
+        f"H {config.model.hidden}, at once": steps(together.train_step, [together.create()]),
+        f"H {config.model.hidden}, one by one": steps(alone.train_step, singles),
+    }
+
+
+def read_flags():
+    flags = timing.Flags(description=(__doc__ or "").partition("\n")[0])
+    for name, default in (("seeds", 8), ("batch", 32), ("window", 64), ("rounds", 7)):
+        flags.add_argument(f"--{name}", type=timing.count, default=default)
+    flags.add_argument("--hidden", type=timing.names, default=["128", "256"])
+    flags.add_argument("--optimizer", default="adamw")
+    given = flags.parse_args()
+    tree = to_dict(Config(seeds=given.seeds))
+    tree["data"] |= {"source": "random", "batch": given.batch, "window": given.window}
+    tree["optimizer"] |= {"name": given.optimizer, "clip_norm": 1.0}
+    tree["train"]["steps"] = 1000
+    configs = []
+    try:
+        for hidden in map(timing.count, given.hidden):
+            tree["model"]["hidden"] = hidden
+            configs.append(from_config_dict(tree))
+    except (InputError, argparse.ArgumentTypeError) as error:
+        flags.error(str(error))
+    return given, configs
+
+
+def main():
+    given, configs = read_flags()
+    machine = timing.machine()
+    ids = np.random.default_rng(0).integers(0, 256, 2 * given.batch * (given.window + 1), np.uint8)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "text").write_bytes(ids.tobytes())
+        corpus = open_source(Path(folder) / "text", Path(folder) / "corpus", splits=(1, 0, 0))
+        for config in configs:
+            times = timing.interleaved(make_runs(config, corpus), given.rounds)
+            at_once, *_ = times.values()
+            work = flops_per_byte(config.model) * given.seeds * given.batch * given.window
+            rows += [
+                {
+                    "name": name,
+                    "median": now.median * 1e3,
+                    "best": now.best * 1e3,
+                    "ratio": now.ratio(at_once),
+                    "gflops": work / now.median / 1e9,
+                }
+                for name, now in times.items()
+            ]
+    print(
+        f"{given.seeds} seeds, B {given.batch}, T {given.window}, {given.optimizer}; "
+        f"{given.rounds} rounds on {timing.described(machine)}"
+    )
+    print(timing.table(COLUMNS, rows))
+
+
+if __name__ == "__main__":
+    main()
