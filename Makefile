@@ -30,7 +30,7 @@ test-aot:
 endif
 
 # The registry's torch for Linux brings CUDA, gigabytes of it, unless another one is there before:
-# .venv/bin/python -m pip install torch --index-url https://download.pytorch.org/whl/cpu
+# install PyTorch's own CPU build into .venv first where that matters.
 test-peers: $(VENV)/.dev  ## the cells beside those of other projects
 	$(INSTALL) --editable ".[dev,peers]"
 	$(BIN)/python -m pytest -q -m peers
@@ -44,6 +44,7 @@ bench: $(VENV)/.dev  ## speed beside peers; wants a quiet machine
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/sample.py
 	$(BIN)/python benchmarks/population.py
+	$(BIN)/python benchmarks/growth.py
 
 # Asked by running it: a name on the PATH may be a version manager's, with nothing behind it.
 NEWEST_SAYS = $(shell $(PYTHON_NEWEST) -c 'print("runs")' 2>/dev/null)

@@ -184,13 +184,12 @@ def read_flags():
     flags.add_argument("--rounds", type=timing.count, default=7)
     flags.add_argument("--cell", default="multiplicative_lstm", help=", ".join(CELLS))
     flags.add_argument("--products", default="float32", help="float32 or bfloat16")
-    flags.add_argument("--keep", type=timing.names, help="what the forward pass keeps: one way")
+    flags.add_argument("--keep", default="products", help="products or states")
     flags.add_argument("--json", metavar="FILE", help="write all figures there too")
     flags.add_argument("--figure", metavar="FILE", help="a PNG, where matplotlib is installed")
     given = flags.parse_args()
     try:
-        config = ModelConfig(cell=given.cell, products=given.products).check()
-        config = next(iter(steps.ways(config, given.keep).values()))
+        config = ModelConfig(cell=given.cell, products=given.products, keep=given.keep).check()
         for path in filter(None, (given.json, given.figure)):
             output.check_folder(Path(path).parent)
     except InputError as error:

@@ -7,6 +7,7 @@ Legend: T time, B batch, E embedding, H hidden, G gates.
 """
 
 import dataclasses
+import itertools
 from typing import Any
 
 import jax
@@ -19,12 +20,21 @@ from mlstm.model.cells import gain_of, normalised
 from mlstm.model.language_model import ModelConfig
 
 
-def ways(config: ModelConfig, keeps: list[str] | None) -> dict[str, ModelConfig]:
-    """Configs by the names of their rows: one for each choice of what the forward pass keeps."""
-    return {
-        f"ours, {keep}": dataclasses.replace(config, keep=keep).check()
-        for keep in keeps or ("products", "states")
-    }
+def ways(config: ModelConfig, **choices: list) -> dict[str, ModelConfig]:
+    """Configs by the names of their rows: one for each combination of these values of its fields.
+
+    Raises InputError for what a field may not be.
+    """
+    found = {}
+    for values in itertools.product(*choices.values()):
+        chosen = dict(zip(choices, values, strict=True))
+        said = [
+            f"{value}" if isinstance(value, str) else f"{field} {value}"
+            for field, value in chosen.items()
+            if len(choices[field]) > 1 or field == "keep"
+        ]
+        found[", ".join(["ours", *said])] = dataclasses.replace(config, **chosen).check()
+    return found
 
 
 def ours(config: ModelConfig, reference: bool = False):

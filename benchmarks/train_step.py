@@ -2,9 +2,13 @@
 
     python benchmarks/train_step.py --hidden=512 --batch=64 --window=128 --rounds=7
     python benchmarks/train_step.py --hidden=2048 --peers=plain,torch --json=step.json
+    python benchmarks/train_step.py --keep=products --products=float32,bfloat16 --peers=
+    python benchmarks/train_step.py --keep=products,states --chunk=4,8,16 --layout=rows,columns
 
-All are timed in one run, in random order each round, beside a large matrix product that says what
-the machine gives just then. Before that every row's loss and gradients are compared with ours.
+Of ours there is a row for every combination of --products, --keep, --chunk and --layout; peers run
+in the first of --products. All are timed in one run, in random order each round, beside a large
+matrix product that says what the machine gives just then. Before that every row's loss and
+gradients are compared with ours.
 
 The columns: milliseconds (median, best); how many times longer than ours (median of the rounds'
 own ratios, ratio of the best); the rate of the model's products, of the median and of the best;
@@ -108,8 +112,9 @@ def make_rows(ways: dict[str, ModelConfig], peers: list[str], data) -> dict[str,
             size * flops_per_byte(theirs),
             differs=None if other else steps.differs(run.result(), first),
         )
+    allowed = max(ALLOWED[way.products] for way in ways.values())
     for name, row in rows.items():
-        if row.differs is not None and not row.differs <= ALLOWED[config.products]:
+        if row.differs is not None and not row.differs <= allowed:
             raise SystemExit(f"{name}: loss or gradients differ from ours by {row.differs:.1e}")
     return rows
 
@@ -177,25 +182,37 @@ def read_flags():
     for name, default in (*shape, ("rounds", 7)):
         flags.add_argument(f"--{name}", type=timing.count, default=default)
     flags.add_argument("--cell", default="multiplicative_lstm", help=", ".join(CELLS))
-    flags.add_argument("--products", default="float32", help="float32 or bfloat16")
     flags.add_argument("--weight_norm", action="store_true", default=True)
     flags.add_argument("--noweight_norm", action="store_false", dest="weight_norm")
     flags.add_argument("--peers", type=timing.names, help=f"of {','.join(PEERS)} (default: all)")
-    flags.add_argument("--keep", type=timing.names, help="a row for each way of ours")
+    flags.add_argument("--products", type=timing.names, default=["float32"])
+    flags.add_argument("--keep", type=timing.names, default=["products", "states"])
+    flags.add_argument("--chunk", type=timing.names, default=["0"])
+    flags.add_argument("--layout", type=timing.names, default=["auto"])
     flags.add_argument("--json", metavar="FILE", help="write all figures there too")
     given = flags.parse_args()
     for peer in given.peers or ():
         if peer not in PEERS:
             flags.error(f'--peers: "{peer}" is none of {", ".join(PEERS)}')
-    fields = ("cell", "embedding", "hidden", "layers", "weight_norm", "products")
+    if bad := [number for number in given.chunk if not number.isdigit()]:
+        flags.error(f'--chunk: "{bad[0]}" is no whole number')
+    fields = ("cell", "embedding", "hidden", "layers", "weight_norm")
     try:
         config = ModelConfig(**{name: getattr(given, name) for name in fields}).check()
         if given.json:
             output.check_folder(Path(given.json).parent)
-        ways = steps.ways(config, given.keep)
+        ways = steps.ways(
+            config,
+            products=given.products,
+            keep=given.keep,
+            chunk=[int(number) for number in given.chunk],
+            layout=given.layout,
+        )
     except InputError as error:
         flags.error(str(error))
-    return given, config, ways
+    if not ways:
+        flags.error("--products, --keep, --chunk and --layout need a value each")
+    return given, next(iter(ways.values())), ways
 
 
 def main():

@@ -77,6 +77,16 @@ def test_the_training_step_is_timed_beside_code_that_gives_the_same_gradients(
     assert results["left_out"] == {}
 
 
+def test_ours_has_a_row_for_every_combination_of_ways(cache, tmp_path):
+    ways = ("--products=float32,bfloat16", "--keep=states", "--chunk=0,5", "--layout=rows,columns")
+    _, results = train_step(cache, tmp_path, "--peers=", *ways)
+    names = [row["name"] for row in results["rows"]]
+    assert len(names) == len(set(names)) == 9
+    assert "ours, bfloat16, states, chunk 5, columns" in names
+    for row in results["rows"][1:-1]:
+        assert row["differs"] < (1e-1 if "bfloat16" in row["name"] else 1e-5)
+
+
 @pytest.mark.peers
 @pytest.mark.parametrize(
     "flags", [(), pytest.param(("--layers=2", "--noweight_norm"), marks=pytest.mark.slow)]
@@ -150,6 +160,8 @@ def test_generation_is_timed_with_a_row_for_each_way_of_ours(cache):
         ("train_step.py", "--hidden=0", '"0" is not a whole number above 0'),
         ("train_step.py", "--peers=plain,foo", '"foo" is none of plain, flax'),
         ("train_step.py", "--cell=foo", "it may be multiplicative_lstm, lstm"),
+        ("train_step.py", "--keep=gates", "it may be products or states"),
+        ("train_step.py", "--chunk=few", '"few" is no whole number'),
         ("growth.py", "--batch=4,2,1", '"4,2,1" must be three or more numbers, rising'),
         ("sample.py", "--token=many", '"many" is not a whole number'),
     ],

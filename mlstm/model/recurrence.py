@@ -23,6 +23,7 @@ lies in memory, and what "joined" and "merged" mean, is said in `layouts.py`.
 """
 
 import functools
+import operator
 from typing import Any, NamedTuple
 
 import jax
@@ -298,26 +299,32 @@ def _step_back(plan, weights, state, terms, results, edits, now, dnew, demitted)
         places[name] = f"product {product}" if product else f"input {name}"
         if product is None:
             made[places[name]] = layout.join(gates)
+    gradients.forget()
     return dstate, dedits, made, places
 
 
 class _Gradients:
-    """The gradients of one step's products, by the gates that they are made of.
+    """The gradients of one step's products, known by the gates that they are made of.
 
     What is added to a product has the gradient of the product: it is found here, and is neither
     joined nor kept a second time. Of tracers only their identity is looked at.
     """
 
     def __init__(self) -> None:
-        self._names: dict[tuple[int, ...], str] = {}
-        self._alive: list[Any] = []
+        self._known: list[tuple[str, Any]] = []
 
     def know(self, name: str, gates: Any) -> None:
-        self._names[tuple(map(id, gates))] = name
-        self._alive.append(gates)
+        self._known.append((name, gates))
 
     def name(self, gates: Any) -> str | None:
-        return self._names.get(tuple(map(id, gates)))
+        for name, known in self._known:
+            if len(known) == len(gates) and all(map(operator.is_, known, gates)):
+                return name
+        return None
+
+    def forget(self) -> None:
+        """What JAX keeps of a step for later must not hold its tracers."""
+        self._known.clear()
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))

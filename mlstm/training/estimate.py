@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import jax
@@ -90,11 +91,20 @@ def estimate(setup: Setup) -> Estimate:
 
 def _computed_flops(model: ModelConfig, step_bytes: int) -> int:
     """Going forward, the first layer's input terms are made once for each symbol, in a table, and
-    not for each byte; their gradient is formed for each byte."""
-    shapes = language_model.parameter_shapes(model)["layers"]["0"]
-    inputs = sum(math.prod(shapes[name].shape) for name in CELLS[model.cell].input_gates)
+    not for each byte; their gradient is formed for each byte. Where states alone are kept, all
+    other products of the layers are made forward twice."""
+    cell, layers = CELLS[model.cell], language_model.parameter_shapes(model)["layers"]
+
+    def weights(layer: str, names: Iterable[str]) -> int:
+        return sum(math.prod(layers[layer][name].shape) for name in names)
+
     counted = language_model.flops_per_byte(model) * step_bytes
-    return counted - 2 * inputs * (step_bytes - model.vocabulary)
+    counted -= 2 * weights("0", cell.input_gates) * (step_bytes - model.vocabulary)
+    if model.keep == "states":
+        again = sum(weights(layer, cell.recurrent_gates) for layer in layers)
+        again += sum(weights(layer, cell.input_gates) for layer in layers if layer != "0")
+        counted += 2 * again * step_bytes
+    return counted
 
 
 def _computers(setup: Setup) -> int:

@@ -59,8 +59,44 @@ OF_MODELS = TrainState._make(
 
 def each_model(config: Config, function: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
     """`function` of one model as a function of all that are trained, their seeds along the axes
-    that `jax.vmap` takes. With one seed there is no such axis, and it is `function` itself."""
-    return jax.vmap(function, in_axes, out_axes) if config.seeds > 1 else function
+    that `jax.vmap` takes. With one seed there is no such axis, and it is `function` itself.
+
+    On a CPU, which one model fills, the models take turns inside the one program; on devices that
+    have room they are computed side by side.
+    """
+    if config.seeds == 1:
+        return function
+    if jax.default_backend() == "cpu" and config.mesh.data == config.mesh.model == 1:
+        return _in_turns(function, in_axes, out_axes)
+    return jax.vmap(function, in_axes, out_axes)
+
+
+def _in_turns(function: Callable, in_axes: Any, out_axes: Any) -> Callable:
+    """`jax.vmap` for axes that are 0 or None, as a loop."""
+
+    def pick(axes: Any, mapped: Any, shared: Any) -> Any:
+        """From two trees the parts that `axes` gives to the one or the other."""
+        return jax.tree.map(
+            lambda axis, a, b: b if axis is None else a,
+            axes,
+            mapped,
+            shared,
+            is_leaf=lambda axis: axis is None,
+        )
+
+    def nothing(axes: Any) -> Any:
+        return jax.tree.map(lambda _: None, axes, is_leaf=lambda axis: axis is None)
+
+    def of_all(*given: Any) -> Any:
+        axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(given)
+
+        def one(mapped: Any) -> Any:
+            return function(*pick(axes, mapped, given))
+
+        made = jax.lax.map(one, pick(axes, given, nothing(axes)))
+        return pick(out_axes, made, jax.tree.map(lambda x: x[0], made))
+
+    return of_all
 
 
 def init(

@@ -187,12 +187,7 @@ def test_what_is_added_to_a_product_shares_its_gradient():
 
     text = jax.jit(jax.grad(loss)).lower(given["parameters"]).as_text()
     loops = [line for line in text.splitlines() if "stablehlo.while" in line]
-    types = [
-        line for line in text.splitlines() if "tensor<6x7x4x24xf32>" in line and ": tensor" in line
-    ]
-    assert loops
-    assert any(line.count("tensor<6x7x4x24xf32>") == 1 for line in types)
-    assert not any(line.count("tensor<6x7x4x24xf32>, tensor<6x7x4x24xf32>") for line in types)
+    assert max(line.count("tensor<6x7x4x24xf32>") for line in loops) == 1
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,11 @@ def test_flops_are_those_of_the_products_and_devices_cut_from_one_cpu_are_one(
     assert found.flops_per_second == 1e9
     assert "papers count" in str(found)
 
+    tree["model"]["keep"] = "states"
+    again = estimates.estimate(setups.make(from_config_dict(tree), corpus))
+    assert again.step_flops == found.step_flops + 512 * 2 * recurrent
+    tree["model"]["keep"] = "products"
+
     tree["seeds"] = 16
     several = estimates.estimate(setups.make(from_config_dict(tree), corpus))
     assert several.counted_flops == 16 * found.counted_flops
