@@ -216,8 +216,9 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Dotted field name -> (old value, new value), for each field whose values differ."""
-    flat_old, flat_new = _flat(old), _flat(new)
+    """Dotted field name -> (old value, new value), for each field whose values differ. A field that
+    `old` lacks came after it, and had the value that is now its default."""
+    flat_old, flat_new = _flat(to_dict(Config())) | _flat(old), _flat(new)
     names = [*flat_new, *(name for name in flat_old if name not in flat_new)]
     return {
         name: (flat_old.get(name), flat_new.get(name))

@@ -85,10 +85,18 @@ def test_differences_name_the_fields_with_both_values():
     assert configs.differences(old, new) == {"seed": (0, 3)}
 
 
+def test_a_field_that_an_older_run_lacks_had_its_default():
+    old = to_dict(Config())
+    del old["seeds"], old["model"]["keep"]
+    assert configs.differences(old, to_dict(Config())) == {}
+    assert configs.differences(old, to_dict(Config(seeds=2))) == {"seeds": (1, 2)}
+
+
 def test_what_a_resumed_run_may_change_is_said_at_the_field():
     assert configs.may_change("train.steps")
     assert configs.may_change("mesh.data")
     assert configs.may_change("data.source")
+    assert configs.may_change("model.keep")
     assert not configs.may_change("optimizer.learning_rate")
     assert not configs.may_change("model.hidden")
     assert not configs.may_change("no.such")
