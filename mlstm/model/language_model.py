@@ -59,7 +59,8 @@ class ModelConfig:
     less memory and computes the products of a chunk again."""
     chunk: int = engine(0)
     """Steps for which one weight-gradient product is made: fewer cost time, more cost memory. 0:
-    as many as sum over 1024 bytes of the batch, or 512 where states alone are kept."""
+    as many as sum over 1024 bytes of the batch, or, where memory matters (keep = "states"), 256;
+    but at least four."""
     layout: str = engine("auto")
     """How states lie in memory: "rows", "columns", or "auto": what the backend does fastest."""
     unroll: int = engine(0)
@@ -197,6 +198,10 @@ def _dropped(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
 
 
+def _chunk(config: ModelConfig, streams: int) -> int:
+    return max(4, (1024 if config.keep == "products" else 256) // streams)
+
+
 def plan(config: ModelConfig, streams: int, emit: tuple[str, ...] = ()) -> Plan:
     """How a layer is run here over so many streams, emitting these of its sites."""
     return Plan(
@@ -204,7 +209,7 @@ def plan(config: ModelConfig, streams: int, emit: tuple[str, ...] = ()) -> Plan:
         emit,
         config.products,
         config.keep,
-        config.chunk or max(1, (1024 if config.keep == "products" else 512) // streams),
+        config.chunk or _chunk(config, streams),
         LAYOUTS["rows" if config.layout == "auto" else config.layout],
         config.unroll or (4 if jax.default_backend() == "gpu" else 1),
     )

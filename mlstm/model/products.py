@@ -53,8 +53,22 @@ def _dot_backward(products: str, operands, g: jax.Array):
     x, w = operands
     leading, trailing = tuple(range(x.ndim - 1)), tuple(range(x.ndim - 1, g.ndim))
     dx = contract(g, w, (trailing, tuple(range(1, w.ndim))), products)
-    dw = contract(x, g, (leading, leading), products)
+    dw = _summed(x, g, leading, products)
     return dx.astype(x.dtype), dw.astype(w.dtype)
+
+
+def _summed(x: jax.Array, g: jax.Array, leading: Axes, products: str) -> jax.Array:
+    """x times g over their leading axes."""
+
+    def flat(x: jax.Array, g: jax.Array) -> jax.Array:
+        # Over one axis XLA's CPU backend reads x as it lies; over several it lays out a copy.
+        x, g = (a.reshape(-1, *a.shape[len(leading) :]) for a in (x, g))
+        return contract(x, g, ((0,), (0,)), products)
+
+    def as_given(x: jax.Array, g: jax.Array) -> jax.Array:  # on a mesh, streams stay apart
+        return contract(x, g, (leading, leading), products)
+
+    return lax.platform_dependent(x, g, cpu=flat, default=as_given)
 
 
 dot.defvjp(_dot_forward, _dot_backward)
