@@ -54,12 +54,16 @@ LAUNCH_MICROSECONDS = {"from the host": (2.0, 3.0), "in a CUDA graph": (1.0, 1.3
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What the time loops of one direction do for one time step, through all layers."""
+    """What the time loops of one direction do for one time step, through all layers.
+
+    What a loop over chunks does between its time loops is not in it, but in `Report.launches`.
+    """
 
     kernels: float
     products: float
     weight_gradients: float
-    """Products that sum over the batch: they could be made for many steps at once."""
+    """Products that sum over as many terms as there are streams on a device: they could be made
+    for many steps at once. (Where that is also a size of the model, others are taken for them.)"""
     collectives: dict[str, float]
     """How many of each kind."""
     sums_over_data: float
@@ -226,15 +230,25 @@ def compile_step(config: Any, plain: bool, streams: int, window: int, seeds: int
 def report(flags: argparse.Namespace) -> Report:
     """Compile what the flags say. Needs the environment of `prepare`."""
     from mlstm.errors import InputError
-    from mlstm.model.language_model import ModelConfig
+    from mlstm.model.language_model import GPU_UNROLL, ModelConfig, plan
 
     names = ("cell", "hidden", "layers", "products", "keep", "chunk", "layout", "unroll")
     fields = {name: getattr(flags, name) for name in names}
+    fields["unroll"] = fields["unroll"] or GPU_UNROLL
     try:
         config = ModelConfig(**fields).check()
     except InputError as error:
         sys.exit(str(error))
     data, model = map(int, flags.mesh.split("x"))
+    if flags.seeds and data > 1:
+        sys.exit("--seeds: only of one device, or of several that share the hidden units (1xN)")
+    chunk = plan(config, flags.batch).chunk
+    turns = chunk // config.unroll
+    if not flags.plain and (flags.window % chunk or chunk % config.unroll or turns < 2):
+        sys.exit(
+            f"--window={flags.window} must be chunks of {chunk} steps, and a chunk two or more "
+            f"turns of {config.unroll}: what is left over would not be counted (--chunk, --unroll)"
+        )
     for name, size, parts in (("batch", flags.batch, data), ("hidden", flags.hidden, model)):
         if size % parts:
             sys.exit(f"--{name}={size} does not divide into {parts}, as --mesh={flags.mesh} wants")
@@ -277,8 +291,8 @@ def main() -> None:
     flags.add_argument("--plain", action="store_true", help="the plain scan, JAX's own gradient")
     flags.add_argument("--keep", default="products", help="products or states")
     flags.add_argument("--chunk", type=int, default=0, help="steps of a weight-gradient product")
-    flags.add_argument("--layout", default="rows", help="what GPUs run, or columns")
-    flags.add_argument("--unroll", type=int, default=4, help="steps in a turn of the loops")
+    flags.add_argument("--layout", default="rows", help="rows or columns")
+    flags.add_argument("--unroll", type=int, default=0, help="0: what a GPU is given")
     flags.add_argument("--seeds", type=int, default=0, help="that many models at once")
     flags.add_argument("--json", action="store_true")
     flags = flags.parse_args()

@@ -11,7 +11,7 @@ as `layouts.py` chooses, and what has gates (inputs, results of products) is a t
 one for each gate.
 
 To add a cell: a class that says its states, sites and weights, its `inputs` and its `step`, and
-its name in `CELLS`.
+its name in `CELLS`. A step uses each recurrent weight once.
 
 Legend: B batch, F features that the cell reads (embedding or the layer below), H hidden,
 G the four gates in the order i, f, o, u.

@@ -27,8 +27,11 @@ from mlstm.model.products import dot
 from mlstm.model.readable import Controls, Plan, Weights, gates_of, masked_step, scan_plain
 from mlstm.model.sites import check_site
 
+GPU_UNROLL = 4
+"""Steps in one turn of the loop over time on a GPU: what they keep is stored by one kernel."""
 
-def engine(default):
+
+def rounding_only(default):
     """A field that says how a model is computed, not what: it changes results by rounding alone."""
     return dataclasses.field(default=default, metadata={"resume": "equal but for rounding"})
 
@@ -54,18 +57,17 @@ class ModelConfig:
     products: str = "float32"
     """ "bfloat16" rounds the operands of every matrix product, of the gradient's too; sums, states
     and parameters stay float32. "float32" does not become TF32 on a GPU."""
-    keep: str = engine("products")
+    keep: str = rounding_only("products")
     """What the forward pass keeps for the backward pass: "products", or "states" alone, which needs
     less memory and computes the products of a chunk again."""
-    chunk: int = engine(0)
-    """Steps for which one weight-gradient product is made: fewer cost time, more cost memory. 0:
-    as many as sum over 1024 bytes of the batch, or, where memory matters (keep = "states"), 256;
-    but at least four."""
-    layout: str = engine("auto")
-    """How states lie in memory: "rows", "columns", or "auto": what the backend does fastest."""
-    unroll: int = engine(0)
-    """Steps in one turn of the loop over time; 0 leaves it to the backend: 4 on a GPU, where it
-    saves launches, else 1."""
+    chunk: int = rounding_only(0)
+    """Steps whose weight gradients are one product: fewer cost time, more cost memory. 0 is
+    1024 / batch steps, or, for the sake of memory, 256 / batch where states alone are kept; at
+    least four."""
+    layout: str = rounding_only("rows")
+    """How states lie in memory: a stream is one of the "rows", or of the "columns"."""
+    unroll: int = rounding_only(0)
+    """Steps in one turn of the loop over time; 0 is `GPU_UNROLL` on a GPU, else 1."""
 
     def check(self) -> "ModelConfig":
         """Return self, or raise InputError that names the field and what it may be."""
@@ -79,9 +81,8 @@ class ModelConfig:
                 raise InputError(f"model.{name} is {value}; it must be a whole number above 0")
         if self.keep not in ("products", "states"):
             raise InputError(f'model.keep is "{self.keep}"; it may be products or states')
-        if self.layout not in ("auto", *LAYOUTS):
-            known = ", ".join(LAYOUTS)
-            raise InputError(f'model.layout is "{self.layout}"; it may be auto, {known}')
+        if self.layout not in LAYOUTS:
+            raise InputError(f'model.layout is "{self.layout}"; it may be {", ".join(LAYOUTS)}')
         for name in ("dropout", "output_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(
@@ -199,7 +200,7 @@ def _dropped(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
 
 
 def _chunk(config: ModelConfig, streams: int) -> int:
-    return max(4, (1024 if config.keep == "products" else 256) // streams)
+    return max(4, (1024 if config.keep == "products" else 256) // max(1, streams))
 
 
 def plan(config: ModelConfig, streams: int, emit: tuple[str, ...] = ()) -> Plan:
@@ -210,8 +211,8 @@ def plan(config: ModelConfig, streams: int, emit: tuple[str, ...] = ()) -> Plan:
         config.products,
         config.keep,
         config.chunk or _chunk(config, streams),
-        LAYOUTS["rows" if config.layout == "auto" else config.layout],
-        config.unroll or (4 if jax.default_backend() == "gpu" else 1),
+        LAYOUTS[config.layout],
+        config.unroll or (GPU_UNROLL if jax.default_backend() == "gpu" else 1),
     )
 
 

@@ -120,7 +120,7 @@ class Rows:
         return w
 
 
-class Columns(Rows):
+class Columns:
     """A stream is a column: every shape of `Rows` with S as its last axis."""
 
     @classmethod
@@ -224,8 +224,9 @@ def _dot_forward(layout, x, w, products):
 
 def _dot_backward(layout, products, operands, g):
     x, w = operands
+    dx = layout.pull(g, layout.ready_back(w), products)
     dw = layout.trained(layout.gradient(x, g, products))
-    return layout.pull(g, layout.ready_back(w), products), dw
+    return dx.astype(x.dtype), dw.astype(w.dtype)
 
 
 dot.defvjp(_dot_forward, _dot_backward)

@@ -1,7 +1,7 @@
 """Matrix products, and how they round: "float32" is meant, "bfloat16" rounds what it multiplies.
 
 "bfloat16" rounds both operands of every product, those of its gradient too, and sums in float32.
-"float32" does not become TF32 on a GPU. In float64 both are exact in the way of their type.
+"float32" does not become TF32 on a GPU; float64 stays what it is.
 """
 
 import functools
@@ -14,7 +14,7 @@ Axes = tuple[int, ...]
 
 
 def contract(a: jax.Array, b: jax.Array, axes: tuple[Axes, Axes], products: str) -> jax.Array:
-    """Sum a times b over axes = (axes of a, axes of b), in the type of a."""
+    """Sum a times b over axes = (axes of a, axes of b): in their type, or rounded in float32."""
     none = ((), ())
 
     def exact(a: jax.Array, b: jax.Array) -> jax.Array:

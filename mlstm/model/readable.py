@@ -20,7 +20,8 @@ from mlstm.model.products import dot
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is compiled in; nothing of it changes the result by more than rounding, but `emit`."""
+    """What is compiled in: a cell, what is asked of it, and how it is computed, which changes the
+    result by rounding alone."""
 
     cell: Any
     emit: tuple[str, ...] = ()

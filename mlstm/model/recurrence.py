@@ -3,7 +3,7 @@
 What plain autodiff of a scan does slowly, and what is done here instead:
 
 - The input terms depend on no state. For ids they are a table with one row for each symbol, read
-  inside the loop; for features they are one large product before it.
+  inside the loop; for features they are one large product before it, or before each chunk.
 - The forward pass keeps the states that leave each step and, unless memory matters more, the
   results of the recurrent products.
 - The backward pass goes through chunks of steps in reverse. The states that enter the steps of a
@@ -11,7 +11,7 @@ What plain autodiff of a scan does slowly, and what is done here instead:
   the operands of the weights and, where they were not kept, the results of the products.
 - Inside a chunk it goes back step by step and differentiates the cell's own readable step, with
   each product replaced by its known result: only elementwise work is done again, and only the
-  products with the transposed weights are made. These were transposed once, outside the loop.
+  products with the transposed weights are made. What has to be transposed was, outside the loop.
 - Weight gradients do not belong into the loop: each is one large product for every chunk.
 
 So a cell's mathematics stands in `cells.py` alone, and every mask, reset, edit and emitted site
@@ -52,6 +52,9 @@ def scan(plan: Plan, weights: Weights, features, state, edits, controls: Control
     """
     if (features is None) == (controls.ids is None):
         raise ValueError("give either features or ids")
+    read = features if controls.ids is None else controls.ids
+    if 0 in read.shape[:2]:
+        raise ValueError("there is no step, or no stream, to run over")
     enter, units = plan.layout.enter, plan.layout.units
     given = _Given(
         Weights(
@@ -124,6 +127,8 @@ def _forward(plan, given):
             results = {}
 
             def product(name, x):
+                if name in results:
+                    raise ValueError(f'a step multiplies by "{name}" twice: give it two names')
                 results[name] = layout.times(x, weights[name], plan.products)
                 return _seen(layout.split(results[name]))
 
@@ -200,12 +205,12 @@ def _chunk_back(plan, given, kept, ready, cotangents, carry, start, length):
     )
     if kept.results is None:
         results = {name: layout.unmerge(x, length) for name, x in results.items()}
-    places: dict[str, str] = {}
+    kept_under: dict[str, str] = {}
 
     def one(carry, k):
         dstate, dedits = carry
         t = start + k
-        dstate, dedit, made, found = _step_back(
+        dstate, dedit, gradients, found = _step_back(
             plan,
             ready.back,
             _at(entering, k),
@@ -216,13 +221,14 @@ def _chunk_back(plan, given, kept, ready, cotangents, carry, start, length):
             {**dstate, "h": dstate["h"] + _at(cotangents.hidden, t)},
             _at(cotangents.emitted, t),
         )
-        places.update(found)
-        return (dstate, jax.tree.map(jnp.add, dedits, dedit)), made
+        kept_under.update(found)
+        return (dstate, jax.tree.map(jnp.add, dedits, dedit)), gradients
 
-    (dstate, dedits), made = _loop(plan, one, (carry.state, carry.edits), length, reverse=True)
-    made = lax.optimization_barrier({name: layout.merge(d) for name, d in made.items()})
+    (dstate, dedits), gradients = _loop(plan, one, (carry.state, carry.edits), length, reverse=True)
+    merged = {name: layout.merge(d) for name, d in gradients.items()}
+    merged = lax.optimization_barrier(merged)
     recurrent = {
-        name: layout.gradient(x, made[f"product {name}"], plan.products)
+        name: layout.gradient(x, merged[f"product {name}"], plan.products)
         for name, x in operands.items()
     }
 
@@ -237,7 +243,7 @@ def _chunk_back(plan, given, kept, ready, cotangents, carry, start, length):
     # Behind a barrier, XLA does not join their products with those above, for which it would lay
     # out a copy of both sums.
     inputs, source = pull_inputs(
-        lax.optimization_barrier({name: made[place] for name, place in places.items()})
+        lax.optimization_barrier({name: merged[key] for name, key in kept_under.items()})
     )
     if ids:
         source = carry.source + source
@@ -278,11 +284,11 @@ def _known(plan, given, kept, weights, entering, terms, start, length):
 def _step_back(plan, weights, state, terms, results, edits, now, dnew, demitted):
     """The gradients of one step: of its state, of its edits, and joined, by the names under which
     they are kept, of its products and input terms; and for each term its name there."""
-    layout, gradients = plan.layout, _Gradients()
+    layout, known = plan.layout, _KnownGradients()
 
     def step(state, terms, results, edits):
         def product(name, x):
-            return _seen(_known_product(plan, name, gradients, x, results[name], weights[name]))
+            return _seen(_known_product(plan, name, known, x, results[name], weights[name]))
 
         inputs = {name: _seen(gates) for name, gates in terms.items()}
         new, sites = masked_step(
@@ -293,17 +299,17 @@ def _step_back(plan, weights, state, terms, results, edits, now, dnew, demitted)
     terms = {name: layout.split(x) for name, x in terms.items()}
     _, pullback = jax.vjp(step, state, terms, results, edits)
     dstate, dterms, dresults, dedits = pullback((dnew, demitted))
-    made, places = {f"product {name}": d for name, d in dresults.items()}, {}
+    gradients, kept_under = {f"product {name}": d for name, d in dresults.items()}, {}
     for name, gates in dterms.items():
-        product = gradients.name(gates)
-        places[name] = f"product {product}" if product else f"input {name}"
+        product = known.name(gates)
+        kept_under[name] = f"product {product}" if product else f"input {name}"
         if product is None:
-            made[places[name]] = layout.join(gates)
-    gradients.forget()
-    return dstate, dedits, made, places
+            gradients[kept_under[name]] = layout.join(gates)
+    known.forget()
+    return dstate, dedits, gradients, kept_under
 
 
-class _Gradients:
+class _KnownGradients:
     """The gradients of one step's products, known by the gates that they are made of.
 
     What is added to a product has the gradient of the product: it is found here, and is neither
@@ -328,20 +334,21 @@ class _Gradients:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _known_product(plan, name, gradients, x, result, w):
+def _known_product(plan, name, known, x, result, w):
     """`result`, known to be x times a weight, as a cell sees it; its gradient goes to x through w,
     the weight as `layout.pull` wants it."""
     return plan.layout.split(result)
 
 
-def _known_forward(plan, name, gradients, x, result, w):
-    return plan.layout.split(result), w
+def _known_forward(plan, name, known, x, result, w):
+    return plan.layout.split(result), (w, jnp.zeros((), x.dtype))
 
 
-def _known_backward(plan, name, gradients, w, cotangents):
-    gradients.know(name, cotangents)
+def _known_backward(plan, name, known, residuals, cotangents):
+    w, like_x = residuals
+    known.know(name, cotangents)
     joined = plan.layout.join(cotangents)
-    return plan.layout.pull(joined, w, plan.products), joined, None
+    return plan.layout.pull(joined, w, plan.products).astype(like_x.dtype), joined, None
 
 
 _known_product.defvjp(_known_forward, _known_backward)

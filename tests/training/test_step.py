@@ -186,11 +186,18 @@ def test_dropout_is_a_function_of_the_key_and_the_step_alone(corpus):
     assert not np.allclose(one[1], plain[1])
 
 
-@pytest.mark.parametrize("mesh", [(8, 1), (4, 2)])
-def test_a_mesh_gives_the_losses_of_one_device_over_50_steps_in_float64(corpus, mesh):
+@pytest.mark.parametrize(
+    ("mesh", "way"),
+    [
+        ((8, 1), {}),
+        ((4, 2), {}),
+        ((4, 2), {"model.keep": "states", "model.layout": "columns", "model.chunk": 3}),
+    ],
+)
+def test_a_mesh_gives_the_losses_of_one_device_over_50_steps_in_float64(corpus, mesh, way):
     with jax.enable_x64(True):
         _, want = run(make(corpus, jnp.float64), 50)
-        placed = {"mesh.data": mesh[0], "mesh.model": mesh[1]}
+        placed = {"mesh.data": mesh[0], "mesh.model": mesh[1], **way}
         state, found = run(make(corpus, jnp.float64, **placed), 50)
         assert found.dtype == np.float64
         np.testing.assert_allclose(found, want, rtol=0, atol=1e-9)
