@@ -31,33 +31,33 @@ Gates = tuple[jax.Array, ...]
 class Rows:
     """A stream is a row."""
 
-    @classmethod
-    def enter(cls, x: jax.Array) -> jax.Array:
+    @staticmethod
+    def enter(x: jax.Array) -> jax.Array:
         """From (..., B, H), as callers have it, and back: it is its own inverse."""
         return x
 
-    @classmethod
-    def streams(cls, flags: jax.Array) -> jax.Array:
+    @staticmethod
+    def streams(flags: jax.Array) -> jax.Array:
         """(B,) or (K, B), to broadcast against a state."""
         return flags[..., None]
 
-    @classmethod
-    def units(cls, values: jax.Array) -> jax.Array:
+    @staticmethod
+    def units(values: jax.Array) -> jax.Array:
         """(H,) or (B, H), to broadcast against a state."""
         return values
 
-    @classmethod
-    def bias(cls, b: jax.Array) -> jax.Array:
+    @staticmethod
+    def bias(b: jax.Array) -> jax.Array:
         """(G, H), to broadcast against joined gates."""
         return b
 
-    @classmethod
-    def tile(cls, values: jax.Array, steps: int) -> jax.Array:
+    @staticmethod
+    def tile(values: jax.Array, steps: int) -> jax.Array:
         """What `units` made, to broadcast against a merged batch."""
         return values
 
-    @classmethod
-    def join(cls, gates: Gates) -> jax.Array:
+    @staticmethod
+    def join(gates: Gates) -> jax.Array:
         """A tuple of G states as one array (S, G, H)."""
 
         def side_by_side(*gates):
@@ -70,52 +70,52 @@ class Rows:
 
         return lax.platform_dependent(*gates, cpu=side_by_side, default=stacked)
 
-    @classmethod
-    def split(cls, x: jax.Array) -> Gates:
+    @staticmethod
+    def split(x: jax.Array) -> Gates:
         return tuple(x[..., g, :] for g in range(x.shape[-2]))
 
-    @classmethod
-    def merge(cls, x: jax.Array) -> jax.Array:
+    @staticmethod
+    def merge(x: jax.Array) -> jax.Array:
         """States or joined gates of K steps, (K, ...), as one batch."""
         return x
 
-    @classmethod
-    def unmerge(cls, x: jax.Array, steps: int) -> jax.Array:
+    @staticmethod
+    def unmerge(x: jax.Array, steps: int) -> jax.Array:
         return x
 
-    @classmethod
-    def look_up(cls, tables: dict[str, jax.Array]):
+    @staticmethod
+    def look_up(tables: dict[str, jax.Array]):
         """From tables (V, G, H) the function: ids (B,) or (K, B) to their joined terms."""
         return lambda ids: {name: table[ids] for name, table in tables.items()}
 
-    @classmethod
-    def ready(cls, w: jax.Array) -> jax.Array:
+    @staticmethod
+    def ready(w: jax.Array) -> jax.Array:
         """A weight (N, G, H) as `times` wants it."""
         return w
 
-    @classmethod
-    def ready_back(cls, w: jax.Array) -> jax.Array:
+    @staticmethod
+    def ready_back(w: jax.Array) -> jax.Array:
         """A weight (N, G, H) as `pull` wants it."""
         return jnp.moveaxis(w, 0, -1)
 
-    @classmethod
-    def times(cls, x: jax.Array, w: jax.Array, products: str) -> jax.Array:
+    @staticmethod
+    def times(x: jax.Array, w: jax.Array, products: str) -> jax.Array:
         """x (S, N) times a ready weight, joined (S, G, H)."""
         return contract(x, w, ((x.ndim - 1,), (0,)), products)
 
-    @classmethod
-    def pull(cls, g: jax.Array, w: jax.Array, products: str) -> jax.Array:
+    @staticmethod
+    def pull(g: jax.Array, w: jax.Array, products: str) -> jax.Array:
         """The gradient g (S, G, H) of `times`, as that of its x (S, N)."""
         return contract(g, w, ((g.ndim - 2, g.ndim - 1), (0, 1)), products)
 
-    @classmethod
-    def gradient(cls, x: jax.Array, g: jax.Array, products: str) -> jax.Array:
+    @staticmethod
+    def gradient(x: jax.Array, g: jax.Array, products: str) -> jax.Array:
         """The gradient of a weight that is `ready`, from its x (S, N) and g (S, G, H)."""
         streams = tuple(range(x.ndim - 1))
         return contract(x, g, (streams, streams), products)
 
-    @classmethod
-    def trained(cls, w: jax.Array) -> jax.Array:
+    @staticmethod
+    def trained(w: jax.Array) -> jax.Array:
         """The inverse of `ready`."""
         return w
 
@@ -123,48 +123,48 @@ class Rows:
 class Columns:
     """A stream is a column: every shape of `Rows` with S as its last axis."""
 
-    @classmethod
-    def enter(cls, x):
+    @staticmethod
+    def enter(x):
         return jnp.swapaxes(x, -1, -2)
 
-    @classmethod
-    def streams(cls, flags):
+    @staticmethod
+    def streams(flags):
         return flags.reshape(-1)
 
-    @classmethod
-    def units(cls, values):
+    @staticmethod
+    def units(values):
         return values[:, None] if values.ndim == 1 else values.T
 
-    @classmethod
-    def bias(cls, b):
+    @staticmethod
+    def bias(b):
         return b[..., None]
 
-    @classmethod
-    def tile(cls, values, steps):
+    @staticmethod
+    def tile(values, steps):
         return values if values.shape[1] == 1 else jnp.tile(values, (1, steps))
 
-    @classmethod
-    def join(cls, gates):
+    @staticmethod
+    def join(gates):
         joined = jnp.zeros((len(gates), *gates[0].shape), gates[0].dtype)
         for g, x in enumerate(gates):
             joined = lax.dynamic_update_index_in_dim(joined, x, g, 0)
         return joined
 
-    @classmethod
-    def split(cls, x):
+    @staticmethod
+    def split(x):
         return tuple(x)
 
-    @classmethod
-    def merge(cls, x):
+    @staticmethod
+    def merge(x):
         """(K, ..., B) to (..., K * B)."""
         return jnp.moveaxis(x, 0, -2).reshape(*x.shape[1:-1], -1)
 
-    @classmethod
-    def unmerge(cls, x, steps):
+    @staticmethod
+    def unmerge(x, steps):
         return jnp.moveaxis(x.reshape(*x.shape[:-1], steps, -1), -2, 0)
 
-    @classmethod
-    def look_up(cls, tables):
+    @staticmethod
+    def look_up(tables):
         """One gather of rows, padded so that their columns do not share cache lines' places."""
         widths = {name: table.shape[1:] for name, table in tables.items()}
         flat = jnp.concatenate([table.reshape(len(table), -1) for table in tables.values()], 1)
@@ -181,28 +181,28 @@ class Columns:
 
         return rows
 
-    @classmethod
-    def ready(cls, w):
+    @staticmethod
+    def ready(w):
         return jnp.moveaxis(w, 0, -1)
 
-    @classmethod
-    def ready_back(cls, w):
+    @staticmethod
+    def ready_back(w):
         return w
 
-    @classmethod
-    def times(cls, x, w, products):
+    @staticmethod
+    def times(x, w, products):
         return contract(w, x, ((2,), (0,)), products)
 
-    @classmethod
-    def pull(cls, g, w, products):
+    @staticmethod
+    def pull(g, w, products):
         return contract(w, g, ((1, 2), (0, 1)), products)
 
-    @classmethod
-    def gradient(cls, x, g, products):
+    @staticmethod
+    def gradient(x, g, products):
         return contract(g, x, ((2,), (1,)), products)
 
-    @classmethod
-    def trained(cls, w):
+    @staticmethod
+    def trained(w):
         return jnp.moveaxis(w, -1, 0)
 
 
