@@ -1,11 +1,10 @@
-"""One training step of a population of N models, beside N steps of one model, one after another.
+"""One training step of N models at once, beside N steps of one model, one after another.
 
     python benchmarks/population.py --seeds=8 --hidden=128,256 --batch=32 --window=64 --rounds=7
 
-Both are the steps that the training loop runs: loss, gradient, optimizer and guard; on a CPU the
-models of a population take turns in it. The N single steps are one compiled step, on N states. The
-table has for each H the medians, and how many times longer than the population the single steps
-take: above 1 the population is faster.
+Both are the steps that the training loop runs: loss, gradient, optimizer and guard. The N single
+steps are one compiled step, on N states. The table has for each H the medians, and how many times
+longer than the population the single steps take: above 1 the population is faster.
 """
 
 import argparse
@@ -52,7 +51,7 @@ def make_runs(config: Config, corpus: Corpus) -> dict[str, Callable[[], object]]
         return run
 
     return {
-        f"H {config.model.hidden}, together": steps(together.train_step, [together.create()]),
+        f"H {config.model.hidden}, at once": steps(together.train_step, [together.create()]),
         f"H {config.model.hidden}, one by one": steps(alone.train_step, singles),
     }
 
@@ -88,14 +87,14 @@ def main():
         corpus = open_source(Path(folder) / "text", Path(folder) / "corpus", splits=(1, 0, 0))
         for config in configs:
             times = timing.interleaved(make_runs(config, corpus), given.rounds)
-            together, *_ = times.values()
+            at_once, *_ = times.values()
             work = flops_per_byte(config.model) * given.seeds * given.batch * given.window
             rows += [
                 {
                     "name": name,
                     "median": now.median * 1e3,
                     "best": now.best * 1e3,
-                    "ratio": now.ratio(together),
+                    "ratio": now.ratio(at_once),
                     "gflops": work / now.median / 1e9,
                 }
                 for name, now in times.items()

@@ -22,9 +22,7 @@ _DATA = flags.DEFINE_string(
     "data", None, "A folder of .py files or a prepared corpus (default: the run's own, test split)."
 )
 _SITES = flags.DEFINE_string("sites", None, "States to score, as 0.c,0.h (default: the primary).")
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder (default: MODEL/probe/TASK, of a chosen seed MODEL/probe/TASK/seedN)."
-)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the results (default: MODEL/probe/TASK).")
 _TWIN_SEED = flags.DEFINE_integer("twin_seed", 0, "Seed of the random twin's parameters.")
 _SHOW = flags.DEFINE_string("show", None, "The concept that the coloured sample shows.")
 _COLOUR = flags.DEFINE_enum(
@@ -49,18 +47,13 @@ def main(_) -> None:
     data = getattr(probing.tasks, _TASK.value)(_DATA.value or mlstm.corpus_of(workdir))
     if _SHOW.value and _SHOW.value not in data.concepts:
         raise InputError(f"--show={_SHOW.value}: the concepts are {', '.join(data.concepts)}")
-    if _OUTPUT.value:
-        output = user_path(_OUTPUT.value)
-    else:
-        output = workdir / "probe" / _TASK.value
-        if _MODEL_SEED.value is not None:
-            output /= f"seed{_MODEL_SEED.value}"
+    output = user_path(_OUTPUT.value) if _OUTPUT.value else workdir / "probe" / _TASK.value
     check_folder(output)
     with ProgressLine("scoring neurons", "bytes") as progress:
         table = probing.score_neurons(
             model, data, names, twin_seed=_TWIN_SEED.value, progress=progress
         )
-    curve = validation_curve(workdir, model.seed)
+    curve = validation_curve(workdir)
     facts = {}
     if curve:
         best = min(bits for _, bits in curve)

@@ -64,15 +64,13 @@ def main(_) -> int:
 
     _heading("4 of 4: which neurons follow which parts of the code")
     table, report = _probe(model, corpus, workdir, evaluation)
-    seed = config.seed if config.seeds > 1 else None
     print(table)
-    print("\n" + "\n".join(summary(evaluation, table, report, workdir, seed)))
+    print("\n" + "\n".join(summary(evaluation, table, report, workdir)))
     return 0
 
 
-def summary(evaluation, table, report: Path, workdir: Path, seed: int | None = None) -> list[str]:
-    """The five lines that a person wants to read; `seed` is which of several models they are of."""
-    chosen = "" if seed is None else f" --model_seed={seed}"
+def summary(evaluation, table, report: Path, workdir: Path) -> list[str]:
+    """The five lines that a person wants to read."""
     score, others = evaluation.score, evaluation.compressed
     best = [
         f"{concept.split()[0] + ' neuron':<20}{_neuron(table.best(concept))}"
@@ -83,7 +81,7 @@ def summary(evaluation, table, report: Path, workdir: Path, seed: int | None = N
         f"   (xz {others['xz']:.3f}, bz2 {others['bz2']:.3f} on the same bytes)",
         *best,
         f"{'report':<20}{report.resolve()}"
-        f"   next: python -m launch.sample --model={workdir}{chosen} --prompt='class '",
+        f"   next: python -m launch.sample --model={workdir} --prompt='class '",
     ]
 
 
@@ -109,7 +107,7 @@ def _probe(model, corpus: Path, workdir: Path, evaluation):
         data,
         table,
         facts={"bits per byte": f"{bits:.3f} on the test split, xz {xz:.3f}"},
-        curve=validation_curve(workdir, model.seed),
+        curve=validation_curve(workdir),
     )
     return table, written.report
 

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import lzma
 import os
+import statistics
 from collections.abc import Callable, Iterable
 from typing import overload
 
@@ -120,7 +121,7 @@ class PopulationEvaluation:
 
     model: str
     text: str
-    scores: dict[int, Score]
+    scores: dict[int | None, Score]
     compressed: dict[str, float]
     """Bits per byte of each compressor, over the whole text."""
     reset_every: int
@@ -128,12 +129,12 @@ class PopulationEvaluation:
     @property
     def mean(self) -> float:
         """Of the models' bits per byte."""
-        return float(np.mean([score.bits_per_byte for score in self.scores.values()]))
+        return statistics.mean(score.bits_per_byte for score in self.scores.values())
 
     @property
     def standard_deviation(self) -> float:
         """Of the models' bits per byte: the estimate from a sample, divided by N - 1."""
-        return float(np.std([score.bits_per_byte for score in self.scores.values()], ddof=1))
+        return statistics.stdev(score.bits_per_byte for score in self.scores.values())
 
     def to_json(self) -> str:
         return json.dumps(
@@ -210,12 +211,6 @@ def compare(
     every model, and once more.
     """
     models = model if isinstance(model, list) else [model]
-    seeds = [one.seed for one in models]
-    distinct = set(seeds) - {None}
-    if isinstance(model, list) and not 1 < len(distinct) == len(seeds):
-        raise InputError(
-            f"the models of a population have seeds of their own, two or more; these are {seeds}"
-        )
     size, readings = split.length, len(models) + 1
 
     def reading(number: int) -> Progress:
@@ -235,7 +230,7 @@ def compare(
     return PopulationEvaluation(
         f"{models[0].origin} to {models[-1].seed}",
         text,
-        {seed: score for seed, score in zip(seeds, scores, strict=True) if seed is not None},
+        {one.seed: score for one, score in zip(models, scores, strict=True)},
         packed,
         reset_every,
     )

@@ -168,26 +168,15 @@ def corpus_of(path: str | os.PathLike) -> Path:
     )
 
 
-def validation_curve(path: str | os.PathLike, seed: int | None = None) -> list[tuple[int, float]]:
-    """(step, bits per byte) of the validations in a run's log so far; empty without a log.
-
-    Of a population: of its model of `seed`, or without one of the mean over its models.
-    """
-    curve, place = [], None
-    seeds = seeds_of(read_config(path), user_path(path) / "config.json")
-    if seed is not None and len(seeds) > 1:
-        place = seeds.index(seed)
+def validation_curve(path: str | os.PathLike) -> list[tuple[int, float]]:
+    """(step, bits per byte) of the validations in a run's log so far; empty without a log."""
+    curve = []
     with contextlib.suppress(OSError):
         for line in (user_path(path) / "metrics.jsonl").read_text().splitlines():
             with contextlib.suppress(ValueError):  # a line that is being written
                 entry = json.loads(line)
-                if entry.get("kind") != "validation":
-                    continue
-                bits = entry["bits_per_byte"]
-                if place is not None:
-                    bits = entry["bits_per_byte_of_seeds"][place]
-                if bits is not None:
-                    curve.append((entry["step"], bits))
+                if entry.get("kind") == "validation" and entry["bits_per_byte"] is not None:
+                    curve.append((entry["step"], entry["bits_per_byte"]))
     return curve
 
 

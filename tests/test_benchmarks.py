@@ -222,7 +222,7 @@ def test_a_population_is_timed_beside_its_models_one_by_one(cache):
     assert done.returncode == 0, done.stderr
     heading, _, *rows = done.stdout.splitlines()
     assert heading.startswith("2 seeds, B 4, T 20, adamw; 2 rounds")
-    ways = ("H 8, together", "H 8, one by one", "H 16, together", "H 16, one by one")
+    ways = ("H 8, at once", "H 8, one by one", "H 16, at once", "H 16, one by one")
     for row, way in zip(rows, ways, strict=True):
         assert row.startswith(f"{way} ")
     done = run(cache, "population.py", "--hidden=16,x")

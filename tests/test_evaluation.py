@@ -14,7 +14,6 @@ from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
-from mlstm.model.scoring import Score
 
 TEXT = b"".join(b"line %d of a text, and its cube is %d\n" % (n, n**3) for n in range(9000))
 
@@ -51,19 +50,6 @@ def test_a_comparison_says_everything_in_print_and_in_json(split):
         assert word in str(result)
     assert seen == sorted(seen)
     assert seen[-1] == 1
-
-
-def test_a_lost_model_of_a_population_is_shown_and_models_without_own_seeds_refused(split):
-    scores = {3: Score(100.0, 10, None), 4: Score(float("nan"), 10, None)}
-    result = evaluation.PopulationEvaluation("run", "text", scores, {"xz": 2.0}, 0)
-    assert "nan" in str(result)
-    assert np.isnan(json.loads(result.to_json())["standard_deviation"])
-    config = ModelConfig(embedding=4, hidden=8)
-    parameters = language_model.init_parameters(config, jax.random.key(0))
-    alike = [Model(config, parameters, Bytes(), seed=0)] * 2
-    for models in (alike, alike[:1], []):
-        with pytest.raises(InputError, match="seeds of their own"):
-            evaluation.compare(models, split)
 
 
 class Numbered:

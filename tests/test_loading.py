@@ -11,7 +11,7 @@ import pytest
 import mlstm
 from mlstm.checkpoint import Checkpoints
 from mlstm.errors import InputError
-from mlstm.loading import load_one, validation_curve
+from mlstm.loading import load_one
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
 
@@ -165,17 +165,3 @@ def test_every_public_name_is_there():
         assert getattr(mlstm, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = mlstm.nothing
-
-
-def test_the_validation_curve_of_a_population_is_that_of_a_seed_or_of_the_mean(tmp_path):
-    config = {"format_version": 1, "seed": 4, "seeds": 2}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    logged = [(1, 2.0, [1.5, 2.5]), (2, None, [1.25, None])]
-    lines = [
-        {"kind": "validation", "step": n, "bits_per_byte": mean, "bits_per_byte_of_seeds": each}
-        for n, mean, each in logged
-    ]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert validation_curve(tmp_path) == [(1, 2.0)]
-    assert validation_curve(tmp_path, 4) == [(1, 1.5), (2, 1.25)]
-    assert validation_curve(tmp_path, 5) == [(1, 2.5)]

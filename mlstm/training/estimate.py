@@ -12,7 +12,6 @@ from mlstm.model import language_model
 from mlstm.model.cells import CELLS
 from mlstm.model.language_model import ModelConfig
 from mlstm.training.setup import Setup
-from mlstm.training.state import side_by_side
 
 
 @dataclass(frozen=True)
@@ -116,9 +115,9 @@ def _computers(setup: Setup) -> int:
 
 def _product_rate(setup: Setup) -> float:
     """FLOP/s of one device in (B, H) @ (H, 4H), the largest product of a step of the recurrence, of
-    as many models as it computes at once."""
+    as many models as it has."""
     model, mesh = setup.config.model, setup.mesh.shape
-    models = setup.config.seeds // mesh.get("seeds", 1) if side_by_side(setup.config) else 1
+    models = setup.config.seeds // mesh.get("seeds", 1)
     rows, hidden = setup.config.data.batch // mesh["data"], model.hidden
     columns = 4 * hidden // mesh["model"]
     kind = jnp.dtype(model.products)

@@ -22,10 +22,9 @@ from mlstm.corpus.stream import prefetch
 from mlstm.errors import InputError
 from mlstm.loading import Model, member, read_config, seeds_of
 from mlstm.model import sampling
-from mlstm.model.language_model import ModelConfig
 from mlstm.training import setup as setups
 from mlstm.training import workdir as workdirs
-from mlstm.training.config import Config, may_change
+from mlstm.training.config import Config
 from mlstm.training.interrupts import Interrupts
 from mlstm.training.metrics import Metrics
 from mlstm.training.setup import Setup
@@ -421,13 +420,19 @@ def _parameters_of(run: str, config: Config) -> Any:
             f"--init_from={run} has parameters for seeds={count}, config.seeds is "
             f"{config.seeds}: each model begins with those of one, so give --config.seeds={count}"
         )
-    # A field that an older run lacks had its default.
-    theirs = dataclasses.asdict(ModelConfig()) | theirs
     ours = dataclasses.asdict(config.model)
     # What changes no array may differ.
-    free = {"dropout", "output_dropout", "products", "forget_bias"}
-    free |= {name for name in ours if may_change(f"model.{name}")}
-    wrong = [name for name in ours if name not in free and theirs[name] != ours[name]]
+    free = (
+        "dropout",
+        "output_dropout",
+        "products",
+        "forget_bias",
+        "keep",
+        "chunk",
+        "layout",
+        "unroll",
+    )
+    wrong = [name for name in ours if name not in free and theirs.get(name) != ours[name]]
     if wrong:
         listed = "; ".join(f"model.{n} is {theirs.get(n)!r} there, {ours[n]!r} here" for n in wrong)
         raise InputError(f"--init_from={run} is another model: {listed}")

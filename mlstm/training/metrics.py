@@ -67,8 +67,8 @@ class Metrics:
     ) -> None:
         """One log of training. `values` has at least bits_per_byte (nan where every step was
         skipped) and bytes_per_second; `gates` are for each gate site the shares of values below
-        0.1 and above 0.9. Of a population they are means over its models (`skipped` is a sum,
-        and the text is counted once), and `of_seeds` has the bits per byte of each."""
+        0.1 and above 0.9. Of a population all are means, and `of_seeds` has the bits per byte of
+        each model."""
         record = {"step": step, "kind": "train", **values, **_listed(of_seeds)}
         self._line(record | ({"gates": gates} if gates else {}))
         scalars = {f"train/{name}": value for name, value in values.items()}

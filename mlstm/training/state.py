@@ -59,18 +59,16 @@ OF_MODELS = TrainState._make(
 
 def each_model(config: Config, function: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
     """`function` of one model as a function of all that are trained, their seeds along the axes
-    that `jax.vmap` takes. With one seed there is no such axis, and it is `function` itself."""
+    that `jax.vmap` takes. With one seed there is no such axis, and it is `function` itself.
+
+    On a CPU, which one model fills, the models take turns inside the one program; on devices that
+    have room they are computed side by side.
+    """
     if config.seeds == 1:
         return function
-    if side_by_side(config):
-        return jax.vmap(function, in_axes, out_axes)
-    return _in_turns(function, in_axes, out_axes)
-
-
-def side_by_side(config: Config) -> bool:
-    """Whether the models of a population are computed at once. On a CPU, which one model fills,
-    they take turns inside the one program, unless it stands for several devices."""
-    return jax.default_backend() != "cpu" or config.mesh.data * config.mesh.model > 1
+    if jax.default_backend() == "cpu" and config.mesh.data == config.mesh.model == 1:
+        return _in_turns(function, in_axes, out_axes)
+    return jax.vmap(function, in_axes, out_axes)
 
 
 def _in_turns(function: Callable, in_axes: Any, out_axes: Any) -> Callable:

@@ -24,8 +24,8 @@ class Validation:
     Each stream is warmed up on the text before it, and no window is left out, so that one shape is
     compiled and the figure depends little on the number of streams. A short text gets shorter
     windows, then fewer streams. The mesh has no say in either: streams that it needs beyond them
-    are empty. The models of a population are scored in one reading: side by side their number
-    counts in memory, and config.train.validation_batch and validation_window shrink it.
+    are empty. The models of a population are scored in one reading; what that takes on a device
+    grows with their number, and shrinks with config.train.validation_batch and validation_window.
     """
 
     def __init__(self, config: Config, split: Split, mesh: Mesh) -> None:
