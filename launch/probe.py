@@ -22,7 +22,11 @@ _DATA = flags.DEFINE_string(
     "data", None, "A folder of .py files or a prepared corpus (default: the run's own, test split)."
 )
 _SITES = flags.DEFINE_string("sites", None, "States to score, as 0.c,0.h (default: the primary).")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for the results (default: MODEL/probe/TASK).")
+_OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "Folder for the results (default: MODEL/probe/TASK; of a population MODEL/probe/TASK/seedN).",
+)
 _TWIN_SEED = flags.DEFINE_integer("twin_seed", 0, "Seed of the random twin's parameters.")
 _SHOW = flags.DEFINE_string("show", None, "The concept that the coloured sample shows.")
 _COLOUR = flags.DEFINE_enum(
@@ -47,13 +51,14 @@ def main(_) -> None:
     data = getattr(probing.tasks, _TASK.value)(_DATA.value or mlstm.corpus_of(workdir))
     if _SHOW.value and _SHOW.value not in data.concepts:
         raise InputError(f"--show={_SHOW.value}: the concepts are {', '.join(data.concepts)}")
-    output = user_path(_OUTPUT.value) if _OUTPUT.value else workdir / "probe" / _TASK.value
+    default = results.folder_of(workdir, _TASK.value, model)
+    output = user_path(_OUTPUT.value) if _OUTPUT.value else default
     check_folder(output)
     with ProgressLine("scoring neurons", "bytes") as progress:
         table = probing.score_neurons(
             model, data, names, twin_seed=_TWIN_SEED.value, progress=progress
         )
-    curve = validation_curve(workdir)
+    curve = validation_curve(workdir, model.seed)
     facts = {}
     if curve:
         best = min(bits for _, bits in curve)

@@ -65,12 +65,13 @@ def main(_) -> int:
     _heading("4 of 4: which neurons follow which parts of the code")
     table, report = _probe(model, corpus, workdir, evaluation)
     print(table)
-    print("\n" + "\n".join(summary(evaluation, table, report, workdir)))
+    which = f"--model={workdir}" + (f" --model_seed={model.seed}" if config.seeds > 1 else "")
+    print("\n" + "\n".join(summary(evaluation, table, report, which)))
     return 0
 
 
-def summary(evaluation, table, report: Path, workdir: Path) -> list[str]:
-    """The five lines that a person wants to read."""
+def summary(evaluation, table, report: Path, which: str) -> list[str]:
+    """The five lines that a person wants to read. `which`: the flags that name the model."""
     score, others = evaluation.score, evaluation.compressed
     best = [
         f"{concept.split()[0] + ' neuron':<20}{_neuron(table.best(concept))}"
@@ -81,7 +82,7 @@ def summary(evaluation, table, report: Path, workdir: Path) -> list[str]:
         f"   (xz {others['xz']:.3f}, bz2 {others['bz2']:.3f} on the same bytes)",
         *best,
         f"{'report':<20}{report.resolve()}"
-        f"   next: python -m launch.sample --model={workdir} --prompt='class '",
+        f"   next: python -m launch.sample {which} --prompt='class '",
     ]
 
 
@@ -102,12 +103,12 @@ def _probe(model, corpus: Path, workdir: Path, evaluation):
         table = probing.score_neurons(model, data, progress=progress)
     bits, xz = evaluation.score.bits_per_byte, evaluation.compressed["xz"]
     written = results.write(
-        workdir / "probe" / data.task,
+        results.folder_of(workdir, data.task, model),
         model,
         data,
         table,
         facts={"bits per byte": f"{bits:.3f} on the test split, xz {xz:.3f}"},
-        curve=validation_curve(workdir),
+        curve=validation_curve(workdir, model.seed),
     )
     return table, written.report
 

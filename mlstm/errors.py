@@ -7,3 +7,12 @@ class InputError(ValueError):
     The message is one line written for the person at the keyboard: what is wrong, where, and what
     would be right. The programs of `launch` print it and exit with code 2, without a traceback.
     """
+
+
+def check_one(model: object) -> None:
+    """Raise InputError for a list of models, which is what `mlstm.load` gives of a population."""
+    if isinstance(model, list):
+        raise InputError(
+            f"one model is needed, not a list of {len(model)}; mlstm.load(run, seed=N) is one of a "
+            "population"
+        )

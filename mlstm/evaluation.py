@@ -10,7 +10,6 @@ import dataclasses
 import json
 import lzma
 import os
-import statistics
 from collections.abc import Callable, Iterable
 from typing import overload
 
@@ -20,12 +19,13 @@ from mlstm.corpus import manifest, shards, sources
 from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Split
 from mlstm.corpus.stream import Batch, Stream
-from mlstm.errors import InputError
+from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
 from mlstm.model import scoring
 from mlstm.model.edits import Edit
 from mlstm.model.edits import edits as edit_arrays
 from mlstm.model.scoring import Score
+from mlstm.output import to_json
 
 Progress = Callable[[int, int], None]
 WINDOW, CELLS = 128, 8192  # steps of a window at the most, and of all that lie side by side
@@ -60,8 +60,10 @@ def evaluate(
     state is carried on. `reset_every` = N forgets it before each N bytes instead, as a model with
     a context of N does whose windows do not overlap.
 
-    Raises InputError for a text of fewer than two bytes, or edits that the model cannot have.
+    Raises InputError for a text of fewer than two bytes, edits that the model cannot have, or a
+    list of models.
     """
+    check_one(model)
     if split.length < 2:
         raise InputError(f"the text has {split.length} bytes; at least 2 are needed to score it")
     if reset_every < 0:
@@ -92,7 +94,7 @@ class Evaluation:
     reset_every: int
 
     def to_json(self) -> str:
-        return json.dumps(
+        return to_json(
             {
                 "format_version": 1,
                 "model": self.model,
@@ -121,23 +123,23 @@ class PopulationEvaluation:
 
     model: str
     text: str
-    scores: dict[int | None, Score]
+    scores: dict[int, Score]
     compressed: dict[str, float]
     """Bits per byte of each compressor, over the whole text."""
     reset_every: int
 
     @property
     def mean(self) -> float:
-        """Of the models' bits per byte."""
-        return statistics.mean(score.bits_per_byte for score in self.scores.values())
+        """Of the models' bits per byte; nan where one of these is."""
+        return float(np.mean([score.bits_per_byte for score in self.scores.values()]))
 
     @property
     def standard_deviation(self) -> float:
         """Of the models' bits per byte: the estimate from a sample, divided by N - 1."""
-        return statistics.stdev(score.bits_per_byte for score in self.scores.values())
+        return float(np.std([score.bits_per_byte for score in self.scores.values()], ddof=1))
 
     def to_json(self) -> str:
-        return json.dumps(
+        return to_json(
             {
                 "format_version": 1,
                 "model": self.model,
@@ -209,8 +211,12 @@ def compare(
     `model` is what `mlstm.load` returned: of a population each is scored. `text` names the split
     for people; `progress` is called with the bytes read so far and in all: each is read once for
     every model, and once more.
+
+    Raises InputError as `evaluate` does, and for a list of fewer than two models or without a seed
+    for each.
     """
     models = model if isinstance(model, list) else [model]
+    seeds = _seeds(model) if isinstance(model, list) else []
     size, readings = split.length, len(models) + 1
 
     def reading(number: int) -> Progress:
@@ -230,10 +236,21 @@ def compare(
     return PopulationEvaluation(
         f"{models[0].origin} to {models[-1].seed}",
         text,
-        {one.seed: score for one, score in zip(models, scores, strict=True)},
+        dict(zip(seeds, scores, strict=True)),
         packed,
         reset_every,
     )
+
+
+def _seeds(models: list[Model]) -> list[int]:
+    """Of a population's models; they are its names for them."""
+    seeds = [model.seed for model in models if model.seed is not None]
+    if len(models) < 2 or len(set(seeds)) < len(models):
+        raise InputError(
+            "a comparison takes one model, or a list of two or more that differ in their seeds; "
+            f"the seeds of this one are {[model.seed for model in models]}"
+        )
+    return seeds
 
 
 class Blocks:

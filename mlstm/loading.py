@@ -75,6 +75,11 @@ def seeds_of(description: dict[str, Any], file: Path) -> range:
     return range(first, first + count)
 
 
+def seeds_at(path: str | os.PathLike) -> range:
+    """The seeds of the models of the run in this folder. Raises InputError."""
+    return seeds_of(read_config(path), user_path(path) / "config.json")
+
+
 def member(tree: Any, seeds: range, seed: int) -> Any:
     """What the model of `seed` has of arrays whose first axis is `seeds`. Arrays of one seed have
     no such axis, and are returned as they are."""
@@ -100,7 +105,7 @@ def load(
       path: the run's workdir; training may be going on in it.
       step: which checkpoint; without it the one of the best validation, else the newest. That of
         a population is the best of the mean.
-      seed: the model of this seed alone.
+      seed: the model of this seed alone. A population is read and verified whole even so.
 
     Raises InputError when `path` is no run, has no such checkpoint or seed, or it is damaged.
     """
@@ -110,8 +115,7 @@ def load(
     description = read_config(folder)
     config = _model_config(description, folder / "config.json")
     seeds = seeds_of(description, folder / "config.json")
-    if seed is not None and seed not in seeds:
-        raise InputError(f"{folder}: no model of seed {seed}; {_named(seeds)}")
+    _check_seed(folder, seeds, seed)
     vocabulary = vocabularies.from_json(description.get("vocabulary"))
     if vocabulary.size != config.vocabulary:
         raise InputError(
@@ -138,12 +142,11 @@ def load(
 
 def load_one(path: str | os.PathLike, step: int | None = None, seed: int | None = None) -> Model:
     """`load` for whoever needs one model: InputError for a population of which none is chosen."""
-    file = user_path(path) / "config.json"
-    seeds = seeds_of(read_config(path), file)
+    seeds = seeds_at(path)
     if seed is None and len(seeds) > 1:
         raise InputError(
-            f"{file.parent} holds several models, and one is needed: {_named(seeds)}; choose with "
-            "--model_seed=N"
+            f"{user_path(path)} holds several models, and one is needed: {_named(seeds)}; choose "
+            "with --model_seed=N"
         )
     return load(path, step, seed=seeds[0] if seed is None else seed)
 
@@ -168,15 +171,25 @@ def corpus_of(path: str | os.PathLike) -> Path:
     )
 
 
-def validation_curve(path: str | os.PathLike) -> list[tuple[int, float]]:
-    """(step, bits per byte) of the validations in a run's log so far; empty without a log."""
-    curve = []
+def validation_curve(path: str | os.PathLike, seed: int | None = None) -> list[tuple[int, float]]:
+    """(step, bits per byte) of the validations in a run's log so far; empty without a log.
+
+    Of a population they are the means over its models, or those of the model of `seed`. Raises
+    InputError for a seed that the run does not have.
+    """
+    folder, seeds, curve = user_path(path), seeds_at(path), []
+    _check_seed(folder, seeds, seed)
+    nth = seeds.index(seed) if seed is not None and len(seeds) > 1 else None
     with contextlib.suppress(OSError):
-        for line in (user_path(path) / "metrics.jsonl").read_text().splitlines():
+        for line in (folder / "metrics.jsonl").read_text().splitlines():
             with contextlib.suppress(ValueError):  # a line that is being written
                 entry = json.loads(line)
-                if entry.get("kind") == "validation" and entry["bits_per_byte"] is not None:
-                    curve.append((entry["step"], entry["bits_per_byte"]))
+                if entry.get("kind") != "validation":
+                    continue
+                whole = entry["bits_per_byte"]
+                bits = whole if nth is None else entry["bits_per_byte_of_seeds"][nth]
+                if bits is not None:
+                    curve.append((entry["step"], bits))
     return curve
 
 
@@ -188,6 +201,11 @@ def _model_config(description: dict[str, Any], file: Path) -> ModelConfig:
         return ModelConfig(**fields).check()
     except TypeError as error:
         raise InputError(f'{file}: section "model": {error}') from error
+
+
+def _check_seed(folder: Path, seeds: range, seed: int | None) -> None:
+    if seed is not None and seed not in seeds:
+        raise InputError(f"{folder}: no model of seed {seed}; {_named(seeds)}")
 
 
 def _named(seeds: range) -> str:

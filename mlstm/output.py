@@ -1,10 +1,14 @@
-"""Results are written beside their place and renamed: a file is whole or not there."""
+"""Results are written beside their place and renamed: a file is whole or not there. What is written
+as JSON is JSON to every reader."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 from mlstm.errors import InputError
 
@@ -21,6 +25,19 @@ def write_whole(path: str | os.PathLike, text: str) -> None:
         with contextlib.suppress(OSError):
             beside.unlink()
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def to_json(values: Any, indent: int | None = None) -> str:
+    """As JSON. Numbers that it does not have, nan and the infinities, are null."""
+    return json.dumps(_with_nulls(values), indent=indent, allow_nan=False)
+
+
+def _with_nulls(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {name: _with_nulls(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_with_nulls(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def check_folder(folder: str | os.PathLike) -> None:

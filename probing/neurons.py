@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 
+from mlstm.errors import check_one
 from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from probing.evidence import scores
@@ -30,8 +31,9 @@ def score_neurons(
     twin_seed: of the random twin's parameters; None leaves the twin out.
     progress: called with bytes done and bytes in all, over both passes.
     One pass for the model and one for the twin; states are not stored. InputError for an unknown
-    site, data without a label, or fewer than two documents.
+    site, data without a label, fewer than two documents, or a list of models.
     """
+    check_one(model)
     names = activations.check_sites(
         model, model_sites.primary(model.config) if sites is None else sites
     )

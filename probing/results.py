@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlstm.loading import Model
+from mlstm.loading import Model, seeds_at
 from probing.evidence.scores import NeuronTable
 from probing.examples import Example, examples
 from probing.tasks.labelled import LabelledData
@@ -21,6 +21,13 @@ class Results:
     json: Path
     report: Path
     examples: list[Example]
+
+
+def folder_of(workdir: Path, task: str, model: Model) -> Path:
+    """Where the results of a run's model belong: WORKDIR/probe/TASK; in it seedN, where the run is
+    a population and the model that of seed N."""
+    folder = workdir / "probe" / task
+    return folder / f"seed{model.seed}" if len(seeds_at(workdir)) > 1 else folder
 
 
 def write(

@@ -1,6 +1,8 @@
 import bz2
 import json
 import lzma
+import math
+import re
 from typing import Any
 
 import jax
@@ -14,6 +16,7 @@ from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
+from mlstm.model.scoring import Score
 
 TEXT = b"".join(b"line %d of a text, and its cube is %d\n" % (n, n**3) for n in range(9000))
 
@@ -50,6 +53,26 @@ def test_a_comparison_says_everything_in_print_and_in_json(split):
         assert word in str(result)
     assert seen == sorted(seen)
     assert seen[-1] == 1
+
+
+def test_models_that_are_compared_have_each_a_seed_of_their_own(split):
+    config = ModelConfig(embedding=4, hidden=8)
+    parameters = language_model.init_parameters(config, jax.random.key(0))
+    for seeds in ([], [3], [3, 3], [3, None]):
+        models = [Model(config, parameters, Bytes(), seed=seed) for seed in seeds]
+        with pytest.raises(InputError, match=rf"two or more .* are {re.escape(str(seeds))}"):
+            evaluation.compare(models, split)
+
+
+def test_a_population_with_a_score_that_is_no_number_has_no_mean():
+    scores = {3: Score(100.0, 50, None), 4: Score(math.nan, 50, None)}
+    result = evaluation.PopulationEvaluation("runs/x", "book.txt", scores, {"xz": 2.0}, 0)
+    rows = {line.split("  ")[0]: line.split()[-1] for line in str(result).splitlines()}
+    assert (rows["seed 3"], rows["seed 4"]) == ("2.0000", "nan")
+    assert (rows["mean"], rows["std"]) == ("nan", "nan")
+    record = json.loads(result.to_json(), parse_constant=pytest.fail)
+    assert [each["bits_per_byte"] is None for each in record["seeds"]] == [False, True]
+    assert record["bits_per_byte"] is record["standard_deviation"] is None
 
 
 class Numbered:

@@ -11,7 +11,7 @@ import pytest
 import mlstm
 from mlstm.checkpoint import Checkpoints
 from mlstm.errors import InputError
-from mlstm.loading import load_one
+from mlstm.loading import load_one, validation_curve
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
 
@@ -106,6 +106,28 @@ def test_a_population_is_a_list_or_the_model_of_one_seed(tmp_path):
     with pytest.raises(InputError, match="several models, and one is needed: its seeds are 3 to 4"):
         load_one(tmp_path)
     assert load_one(tmp_path, seed=4).seed == 4
+
+
+def test_the_validations_of_a_population_are_their_mean_or_those_of_one_seed(tmp_path):
+    lines = [
+        json.dumps({"step": s, "kind": k, "bits_per_byte": mean, "bits_per_byte_of_seeds": each})
+        for s, k, mean, each in [
+            (1, "validation", 3, [2, 4]),
+            (2, "train", 9, [9, 9]),
+            (2, "validation", None, [1, None]),
+        ]
+    ]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 3, "ki')
+    (tmp_path / "config.json").write_text(json.dumps(DESCRIPTION | {"seed": 3, "seeds": 2}))
+    assert validation_curve(tmp_path) == [(1, 3)]
+    assert validation_curve(tmp_path, 3) == [(1, 2), (2, 1)]
+    assert validation_curve(tmp_path, 4) == [(1, 4)]
+    with pytest.raises(InputError, match="no model of seed 5"):
+        validation_curve(tmp_path, 5)
+    (tmp_path / "config.json").write_text(json.dumps(DESCRIPTION | {"seed": 3}))
+    assert validation_curve(tmp_path, 3) == [(1, 3)]
+    (tmp_path / "metrics.jsonl").unlink()
+    assert validation_curve(tmp_path, 3) == []
 
 
 def test_a_run_of_one_model_has_its_seed_and_no_other(run):

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlstm.errors import InputError
+from mlstm.errors import InputError, check_one
 from mlstm.model import language_model
 from mlstm.model.edits import Edit
 from mlstm.model.edits import edits as edit_arrays
@@ -85,6 +85,7 @@ def generate(
 
     Raises InputError at once, before anything is generated.
     """
+    check_one(model)
     blocks = generate_ids(
         model.config,
         model.parameters,

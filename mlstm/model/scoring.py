@@ -6,8 +6,6 @@ Legend: T time, B streams.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
 import math
 import time
 from collections.abc import Callable
@@ -15,10 +13,12 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mlstm.errors import InputError
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
+from mlstm.output import to_json
 
 
 class Windows(Protocol):
@@ -54,7 +54,7 @@ class Score:
         return self.nats / self.bytes
 
     def to_json(self) -> str:
-        return json.dumps(
+        return to_json(
             dataclasses.asdict(self)
             | {"bits_per_byte": self.bits_per_byte, "nats_per_byte": self.nats_per_byte}
         )
@@ -73,50 +73,51 @@ def bits_per_byte(
     windows: Windows,
     *,
     edits: dict | None = None,
-    place: Callable[[Any], Any] = lambda tree: tree,
     progress: Callable[[int, int], None] | None = None,
 ) -> Score:
     """Score every target of `windows` that has weight.
 
     Args:
-      parameters: may lie on a mesh.
       edits: as `edits.edits` makes them; on at every step.
-      place: puts a batch, and the first state, where they are computed with, as
-        `lambda tree: jax.device_put(tree, shardings)` does on a mesh.
       progress: called with the windows done and all windows.
 
     Raises InputError when no target has weight.
     """
     dtype = parameters["embedding"].dtype
-    state = place(language_model.initial_state(config, windows.batch_size, dtype))
-    sums, began = [], time.perf_counter()
+    state = language_model.initial_state(config, windows.batch_size, dtype)
+    nats, counts, began = [], [], time.perf_counter()
     for window in range(windows.windows):
-        state, nats, count = _score(
-            config, parameters, state, place(windows.batch(0, window)), edits
-        )
-        sums.append((nats, count))
+        batch = windows.batch(0, window)
+        state, of_window = _score_window(config, parameters, state, batch, edits)
+        nats.append(of_window)
+        counts.append(np.count_nonzero(batch.weights))
         if window == 0:
-            jax.block_until_ready(nats)
-            began, first = time.perf_counter(), float(count)
+            jax.block_until_ready(of_window)
+            began = time.perf_counter()
         elif window >= 2:
             # Windows are dispatched ahead of the device by this many, and no more.
-            jax.block_until_ready(sums[window - 2][0])
+            jax.block_until_ready(nats[window - 2])
         if progress:
             progress(window + 1, windows.windows)
-    read = jax.device_get(sums)
+    read = jax.device_get(nats)
     seconds = time.perf_counter() - began
-    count = round(math.fsum(float(n) for _, n in read))
+    count = int(sum(counts))
     if count == 0:
         raise InputError("nothing to score: a text needs at least two bytes")
-    rate = (count - first) / seconds if count > first else None
-    return Score(math.fsum(float(n) for n, _ in read), count, rate)
+    rate = (count - counts[0]) / seconds if count > counts[0] else None
+    return Score(math.fsum(map(float, read)), count, rate)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _score(config, parameters, state, batch, edits):
-    """One window: the state after it, the nats of its weighted targets, and how many these are."""
+def score_window(
+    config: ModelConfig, parameters: dict, state: Any, batch: Any, edits: dict | None = None
+) -> tuple[Any, jax.Array]:
+    """One window, a batch as `Windows` has it: the state after it, and the nats of its weighted
+    targets together. Its resets may be None. Pure."""
     out = language_model.forward(
         config, parameters, batch.ids, state, resets=batch.resets, edits=edits
     )
     nats_TB = language_model.negative_log_likelihood(config, parameters, out.hidden, batch.targets)
-    return out.state, jnp.sum(nats_TB * batch.weights), jnp.sum(batch.weights)
+    return out.state, jnp.sum(nats_TB * batch.weights)
+
+
+_score_window = jax.jit(score_window, static_argnums=0)

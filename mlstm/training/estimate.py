@@ -12,6 +12,7 @@ from mlstm.model import language_model
 from mlstm.model.cells import CELLS
 from mlstm.model.language_model import ModelConfig
 from mlstm.training.setup import Setup
+from mlstm.training.state import side_by_side
 
 
 @dataclass(frozen=True)
@@ -113,14 +114,19 @@ def _computers(setup: Setup) -> int:
     return 1 if setup.mesh.devices.flat[0].platform == "cpu" else setup.mesh.size
 
 
+def _product_shape(setup: Setup) -> tuple[int, int, int, int]:
+    """Models, rows, H and columns of (B, H) @ (H, 4H), the largest product of a step of the
+    recurrence, as one device makes it: of as many models as it computes at once."""
+    config, mesh = setup.config, setup.mesh.shape
+    models = config.seeds // mesh.get("seeds", 1) if side_by_side(config) else 1
+    hidden = config.model.hidden
+    return models, config.data.batch // mesh["data"], hidden, 4 * hidden // mesh["model"]
+
+
 def _product_rate(setup: Setup) -> float:
-    """FLOP/s of one device in (B, H) @ (H, 4H), the largest product of a step of the recurrence, of
-    as many models as it has."""
-    model, mesh = setup.config.model, setup.mesh.shape
-    models = setup.config.seeds // mesh.get("seeds", 1)
-    rows, hidden = setup.config.data.batch // mesh["data"], model.hidden
-    columns = 4 * hidden // mesh["model"]
-    kind = jnp.dtype(model.products)
+    """FLOP/s of one device in products of `_product_shape`."""
+    models, rows, hidden, columns = _product_shape(setup)
+    kind = jnp.dtype(setup.config.model.products)
     repeats = 16
     weight = jnp.full((models, hidden, columns), 1e-3, kind)
 

@@ -22,6 +22,7 @@ from mlstm.corpus.stream import prefetch
 from mlstm.errors import InputError
 from mlstm.loading import Model, member, read_config, seeds_of
 from mlstm.model import sampling
+from mlstm.training import config as configs
 from mlstm.training import setup as setups
 from mlstm.training import workdir as workdirs
 from mlstm.training.config import Config
@@ -421,17 +422,9 @@ def _parameters_of(run: str, config: Config) -> Any:
             f"{config.seeds}: each model begins with those of one, so give --config.seeds={count}"
         )
     ours = dataclasses.asdict(config.model)
-    # What changes no array may differ.
-    free = (
-        "dropout",
-        "output_dropout",
-        "products",
-        "forget_bias",
-        "keep",
-        "chunk",
-        "layout",
-        "unroll",
-    )
+    # What changes no array may differ, and so may how they are computed with.
+    free = {"dropout", "output_dropout", "products", "forget_bias"}
+    free |= {name for name in ours if configs.may_change(f"model.{name}")}
     wrong = [name for name in ours if name not in free and theirs.get(name) != ours[name]]
     if wrong:
         listed = "; ".join(f"model.{n} is {theirs.get(n)!r} there, {ours[n]!r} here" for n in wrong)

@@ -22,7 +22,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
 from mlstm.errors import InputError
-from mlstm.output import write_whole
+from mlstm.output import to_json, write_whole
 
 
 class Metrics:
@@ -67,8 +67,9 @@ class Metrics:
     ) -> None:
         """One log of training. `values` has at least bits_per_byte (nan where every step was
         skipped) and bytes_per_second; `gates` are for each gate site the shares of values below
-        0.1 and above 0.9. Of a population all are means, and `of_seeds` has the bits per byte of
-        each model."""
+        0.1 and above 0.9. Of a population they are means, but `skipped` is a sum, and
+        bytes_per_second counts once the text that all models read; `of_seeds` has the bits per byte
+        of each."""
         record = {"step": step, "kind": "train", **values, **_listed(of_seeds)}
         self._line(record | ({"gates": gates} if gates else {}))
         scalars = {f"train/{name}": value for name, value in values.items()}
@@ -134,7 +135,7 @@ class Metrics:
 
     def _line(self, record: dict[str, Any]) -> None:
         try:
-            self._lines.write(json.dumps(_with_nulls(record), allow_nan=False) + "\n")
+            self._lines.write(to_json(record) + "\n")
         except OSError as error:
             self._trouble(error)
 
@@ -188,15 +189,6 @@ def cut(path: Path, step: int, validated: int | None = None) -> None:
         except (ValueError, TypeError, LookupError):
             continue
     write_whole(path, "".join(kept))
-
-
-def _with_nulls(values: Any) -> Any:
-    """Numbers that JSON does not have, nan and the infinities, become None."""
-    if isinstance(values, dict):
-        return {name: _with_nulls(value) for name, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [_with_nulls(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def _listed(of_seeds: Mapping[int, float]) -> dict[str, list[float]]:

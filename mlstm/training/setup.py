@@ -103,8 +103,12 @@ def open_corpus(config: Config, workdir: Path | None, *, keep: bool = True) -> C
     return corpus
 
 
-def make(config: Config, corpus: Corpus, dtype: Any = jnp.float32) -> Setup:
-    """Raises InputError for a text too short for its windows, a warm-up longer than the run, or a
+def make(
+    config: Config, corpus: Corpus, dtype: Any = jnp.float32, *, together: bool | None = None
+) -> Setup:
+    """`together`: how the step takes the models of a population, as in `state.each_model`.
+
+    Raises InputError for a text too short for its windows, a warm-up longer than the run, or a
     mesh that is not there."""
     split = corpus.split("train")
     stream = Stream(split, config.data.batch, config.data.window)
@@ -130,7 +134,7 @@ def make(config: Config, corpus: Corpus, dtype: Any = jnp.float32) -> Setup:
         steps=steps,
         resets_inside=resets_inside(split),
         train_step=jax.jit(
-            states.each_model(config, step, (OF_MODELS, None), (OF_MODELS, 0)),
+            states.each_model(config, step, (OF_MODELS, None), (OF_MODELS, 0), together=together),
             in_shardings=(places, devices.batch_sharding(mesh)),
             out_shardings=(places, devices.by_model(mesh)),
             donate_argnums=0,

@@ -57,18 +57,31 @@ OF_MODELS = TrainState._make(
 """For `each_model`: where a state has the axis of seeds. Step and position are shared."""
 
 
-def each_model(config: Config, function: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
+def side_by_side(config: Config) -> bool:
+    """Whether the models are computed at once. They take turns on a CPU that is one device, which
+    one of them fills; on a mesh of several devices, or on a GPU, they do not."""
+    return jax.default_backend() != "cpu" or config.mesh.data * config.mesh.model > 1
+
+
+def each_model(
+    config: Config,
+    function: Callable,
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    *,
+    together: bool | None = None,
+) -> Callable:
     """`function` of one model as a function of all that are trained, their seeds along the axes
     that `jax.vmap` takes. With one seed there is no such axis, and it is `function` itself.
 
-    On a CPU, which one model fills, the models take turns inside the one program; on devices that
-    have room they are computed side by side.
+    `together`: whether the models are computed at once, or take turns inside the one program, on
+    a mesh of one device alone; None leaves it to `side_by_side`.
     """
     if config.seeds == 1:
         return function
-    if jax.default_backend() == "cpu" and config.mesh.data == config.mesh.model == 1:
-        return _in_turns(function, in_axes, out_axes)
-    return jax.vmap(function, in_axes, out_axes)
+    if side_by_side(config) if together is None else together:
+        return jax.vmap(function, in_axes, out_axes)
+    return _in_turns(function, in_axes, out_axes)
 
 
 def _in_turns(function: Callable, in_axes: Any, out_axes: Any) -> Callable:

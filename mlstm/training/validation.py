@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -13,6 +13,7 @@ from mlstm import devices
 from mlstm.corpus.reading import Split
 from mlstm.corpus.stream import Batch, Stream
 from mlstm.model import language_model
+from mlstm.model.scoring import score_window
 from mlstm.training import setup as setups
 from mlstm.training.config import Config
 from mlstm.training.state import each_model
@@ -24,8 +25,9 @@ class Validation:
     Each stream is warmed up on the text before it, and no window is left out, so that one shape is
     compiled and the figure depends little on the number of streams. A short text gets shorter
     windows, then fewer streams. The mesh has no say in either: streams that it needs beyond them
-    are empty. The models of a population are scored in one reading; what that takes on a device
-    grows with their number, and shrinks with config.train.validation_batch and validation_window.
+    are empty. The models of a population are scored in one reading. Where they are computed side by
+    side, what that takes on a device grows with their number, and shrinks with
+    config.train.validation_batch and validation_window.
     """
 
     def __init__(self, config: Config, split: Split, mesh: Mesh) -> None:
@@ -41,18 +43,9 @@ class Validation:
             dtype = parameters["embedding"].dtype
             return language_model.initial_state(config.model, streams + self._empty, dtype)
 
-        def score(parameters: Any, state: Any, batch: Any) -> tuple[Any, jax.Array]:
-            out = language_model.forward(
-                config.model, parameters, batch.ids, state, resets=batch.resets
-            )
-            nats_TB = language_model.negative_log_likelihood(
-                config.model, parameters, out.hidden, batch.targets
-            )
-            return out.state, jnp.sum(nats_TB * batch.weights)
-
         self._begin = jax.jit(each_model(config, begin), out_shardings=carry)
         self._score = jax.jit(
-            each_model(config, score, (0, 0, None)),
+            each_model(config, partial(score_window, config.model), (0, 0, None)),
             out_shardings=(carry, devices.by_model(mesh)),
             donate_argnums=1,
         )

@@ -149,18 +149,21 @@ def test_a_run_killed_at_five_random_moments_ends_bitwise_as_one_never_killed(pl
 
 
 def test_a_population_killed_once_ends_bitwise_as_one_never_killed(place):
-    several = ["--config.seeds=2", "--config.train.steps=40", "--config.train.validate_every=20"]
+    steps = 80  # so that the kill does not race the end of the run
+    several = ["--config.seeds=2", f"--config.train.steps={steps}"]
+    several += ["--config.train.validate_every=20"]
     workdir = place / "population"
     process = start(place, workdir, *several)
     assert when(process, lambda: bool(lines(workdir)) and lines(workdir)[-1]["step"] >= 24)
     process.send_signal(signal.SIGKILL)
     finish(process)
     assert process.returncode == -signal.SIGKILL
-    for folder in (workdir, place / "population untouched"):
+    for folder, resumed in ((workdir, True), (place / "population untouched", False)):
         process = start(place, folder, *several)
         output = finish(process)
         assert process.returncode == 0, output
-    assert final_bits(workdir, 40) == final_bits(place / "population untouched", 40)
+        assert ("resuming from step" in output) == resumed
+    assert final_bits(workdir, steps) == final_bits(place / "population untouched", steps)
     assert logged(workdir) == logged(place / "population untouched")
 
 

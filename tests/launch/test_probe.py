@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -48,14 +49,22 @@ def test_a_table_a_sample_and_both_files_come_out(launch, trained_run, code, tmp
     assert f"{rows['string']['test']:.3f}" in page
 
 
-def test_of_a_population_one_model_is_chosen(launch, trained_population, code, tmp_path):
-    flags = [f"--model={trained_population}", f"--data={code}", f"--output={tmp_path}"]
+def test_of_a_population_one_model_is_chosen_and_has_a_folder_and_figures_of_its_own(
+    launch, trained_population, code, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(trained_population, run)
+    entry = {"step": 1, "kind": "validation", "bits_per_byte": 3, "bits_per_byte_of_seeds": [2, 4]}
+    (run / "metrics.jsonl").write_text(json.dumps(entry) + "\n")
+    flags = [f"--model={run}", f"--data={code}"]
     done = launch("probe", *flags)
     assert done.returncode == 2
     assert b"its seeds are 5 to 6" in done.stderr
     done = launch("probe", *flags, "--model_seed=6")
     assert done.returncode == 0, done.stderr.decode()
-    assert "seed 6" in json.loads((tmp_path / "results.json").read_text())["model"]
+    written = run / "probe" / "source_code" / "seed6"
+    assert "seed 6" in json.loads((written / "results.json").read_text())["model"]
+    assert "4.000 on validation text" in (written / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +60,17 @@ def test_the_quickstart_ends_with_five_lines_and_a_report(launch, tmp_path):
     assert f"{record['bits_per_byte']:.3f} on the test split" in report.read_text()
     again = launch("quickstart", *flags)
     assert again.stdout.decode().splitlines()[-5:] == lines
+
+
+@pytest.mark.slow
+def test_the_quickstart_of_a_population_ends_with_a_command_that_works(launch, tmp_path):
+    run, steps = tmp_path / "run", "--config.train.steps=20"
+    result = launch("quickstart", "--config=quickstart:tiny", "--config.seeds=2", steps,
+                    f"--workdir={run}")  # fmt: skip
+    assert result.returncode == 0, result.stderr.decode()
+    report, command = result.stdout.decode().splitlines()[-1].split("next: python -m launch.")
+    assert str(run / "probe" / "source_code" / "seed0" / "report.html") in report
+    program, *given = shlex.split(command)
+    done = launch(program, *given, "--length=5")
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.startswith(b"class ")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlstm import devices, evaluation
+from mlstm import evaluation
 from mlstm.corpus.shards import open_source
 from mlstm.corpus.stream import Stream
 from mlstm.corpus.vocabulary import Bytes
@@ -65,22 +65,6 @@ def test_a_model_that_knows_nothing_needs_8_bits(split):
     assert score.nats_per_byte == pytest.approx(math.log(256), rel=1e-5)
 
 
-def test_a_mesh_changes_nothing(parameters, split):
-    mesh = devices.mesh(4, 2)
-    spread = jax.device_put(parameters, devices.parameter_shardings(mesh, parameters))
-
-    def place(tree):
-        state = isinstance(tree, tuple) and not hasattr(tree, "ids")
-        shardings = devices.carry_sharding(mesh) if state else devices.batch_sharding(mesh)
-        return jax.device_put(tree, shardings)
-
-    stream = Stream(split, 8, 50, context=16)
-    alone = scoring.bits_per_byte(CONFIG, parameters, stream)
-    assert scoring.bits_per_byte(CONFIG, spread, stream, place=place).nats == pytest.approx(
-        alone.nats, rel=1e-5
-    )
-
-
 @pytest.mark.parametrize("every", [1, 64, 5000])
 def test_reset_every_scores_blocks_that_know_nothing_of_each_other(parameters, split, every):
     score = evaluation.evaluate(Model(CONFIG, parameters, Bytes()), split, reset_every=every)
@@ -104,6 +88,11 @@ def test_an_edit_changes_the_score(parameters, split):
     plain = evaluation.evaluate(model, split)
     edited = evaluation.evaluate(model, split, edits=["0.c[3]=5"])
     assert abs(edited.bits_per_byte - plain.bits_per_byte) > 1e-3
+
+
+def test_a_list_of_models_is_refused(parameters, split):
+    with pytest.raises(InputError, match="one model is needed, not a list of 2"):
+        evaluation.evaluate([Model(CONFIG, parameters, Bytes())] * 2, split)
 
 
 def test_a_text_of_one_byte_is_refused(parameters, tmp_path):

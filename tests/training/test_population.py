@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from mlstm.training import state as states
 from mlstm.training.config import Config, from_config_dict, to_dict
 from mlstm.training.setup import Setup
 from mlstm.training.state import OF_MODELS
+from mlstm.training.validation import Validation
 
 SEEDS = range(3, 11)
 WITNESSES = [0, 3, 7]  # of the seeds, by their index: each is a run of its own to compare with
@@ -134,9 +136,14 @@ def test_devices_that_share_the_seeds_exchange_nothing(corpus):
         assert exchange not in program
 
 
+@pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize("on_nonfinite", ["skip", "stop"])
-def test_a_model_that_is_not_finite_keeps_its_state_and_disturbs_no_other(corpus, on_nonfinite):
-    setup = make(corpus, **{"train.on_nonfinite": on_nonfinite, "model.output_dropout": 0.3})
+def test_a_model_that_is_not_finite_keeps_its_state_and_disturbs_no_other(
+    corpus, on_nonfinite, groups
+):
+    changes = {"train.on_nonfinite": on_nonfinite, "mesh.data": groups}
+    setup = make(corpus, **changes, **{"model.output_dropout": 0.3})
+    assert states.side_by_side(setup.config) == (groups > 1)
     bad = SEEDS[5]
     first, second = (setup.place(setup.stream.batch(0, window)) for window in (0, 1))
 
@@ -169,7 +176,7 @@ def text(tmp_path_factory):
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run(text):
     def train(workdir, init_from=None, **changes):
         config = config_of(
@@ -185,6 +192,14 @@ def run(text):
     return train
 
 
+@pytest.fixture(scope="module")
+def whole(run, tmp_path_factory):
+    """The folder of a run of the seeds 3 and 4."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    run(folder)
+    return folder
+
+
 def lines(folder, kind):
     found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [line for line in found if line["kind"] == kind]
@@ -195,52 +210,81 @@ def leaves(folder, step):
     return json.loads(path.read_text())["body"]["leaves"]
 
 
-def test_a_run_its_resumption_on_a_mesh_and_its_models(tmp_path, run, capsys):
-    whole = run(tmp_path / "whole")
-    assert (tmp_path / "whole" / "samples" / "8.txt").exists()
-    capsys.readouterr()
+def scores(folder):
+    """Bits per byte of each seed, by the last validation."""
+    return lines(folder, "validation")[-1]["bits_per_byte_of_seeds"]
+
+
+def test_a_run_resumed_is_the_one_never_stopped_and_on_a_mesh_but_for_rounding(
+    tmp_path, run, whole, capsys
+):
+    assert (whole / "samples" / "8.txt").exists()
     for steps in (4, 8):
         run(tmp_path / "parts", **{"train.steps": steps})
     assert "for each of the seeds 3 to 4" in capsys.readouterr().err
-    assert leaves(tmp_path / "parts", 8) == leaves(tmp_path / "whole", 8)
+    assert leaves(tmp_path / "parts", 8) == leaves(whole, 8)
     assert [{**r, "bytes_per_second": 0} for r in lines(tmp_path / "parts", "train")] == [
-        {**r, "bytes_per_second": 0} for r in lines(tmp_path / "whole", "train")
+        {**r, "bytes_per_second": 0} for r in lines(whole, "train")
     ]
 
     run(tmp_path / "mesh", **{"train.steps": 4})
-    moved = run(tmp_path / "mesh", **{"mesh.data": 2, "mesh.model": 2})
-    assert moved.bits_per_byte == pytest.approx(whole.bits_per_byte, rel=1e-5)
+    run(tmp_path / "mesh", **{"mesh.data": 2, "mesh.model": 2})
+    assert scores(tmp_path / "mesh") == pytest.approx(scores(whole), rel=1e-5)
 
-    models = mlstm.load(tmp_path / "whole")
-    logged = lines(tmp_path / "whole", "validation")[-1]
+
+def test_each_model_of_a_run_is_that_of_its_seed_alone(tmp_path, run, whole):
+    models = mlstm.load(whole)
+    logged = lines(whole, "validation")[-1]
     assert logged["bits_per_byte"] == pytest.approx(np.mean(logged["bits_per_byte_of_seeds"]))
     assert [model.seed for model in models] == [3, 4]
     for seed, model, score in zip((3, 4), models, logged["bits_per_byte_of_seeds"], strict=True):
         single = run(tmp_path / f"seed{seed}", seed=seed, seeds=1, **{"log.samples": 0})
         assert single.bits_per_byte == pytest.approx(score, rel=1e-5)
-        assert model.origin == f"{tmp_path / 'whole'}, step 8, seed {seed}"
-        one = mlstm.load(tmp_path / "whole", seed=seed)
+        assert model.origin == f"{whole}, step 8, seed {seed}"
+        one = mlstm.load(whole, seed=seed)
         assert bits(one.parameters) == bits(model.parameters)
         want = mlstm.load(tmp_path / f"seed{seed}", seed=seed)
         assert "bits_per_byte_of_seeds" not in lines(tmp_path / f"seed{seed}", "train")[0]
         for a, b in zip(*map(jax.tree.leaves, (one.parameters, want.parameters)), strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
     with pytest.raises(InputError, match="no model of seed 5; its seeds are 3 to 4"):
-        mlstm.load(tmp_path / "whole", seed=5)
+        mlstm.load(whole, seed=5)
     with pytest.raises(InputError, match="no model of seed 4; its seed is 3"):
         mlstm.load(tmp_path / "seed3", seed=4)
 
+
+def test_a_run_goes_on_with_its_seeds_and_begins_with_as_many_models_as_it_has(
+    tmp_path, run, whole
+):
     for changes, words in (({"seeds": 3}, "seeds was 2 and is 3"), ({"seed": 4}, "seed was 3 and")):
         with pytest.raises(InputError, match=words):
-            run(tmp_path / "whole", **changes)
+            run(whole, **changes)
 
+    begun = tmp_path / "begun"
     with pytest.raises(InputError, match=r"parameters for seeds=2, config\.seeds is 1"):
-        run(tmp_path / "from", init_from=str(tmp_path / "whole"), seeds=1)
+        run(begun, init_from=str(whole), seeds=1)
+    (tmp_path / "one").mkdir()
+    of_one = json.loads((whole / "config.json").read_text()) | {"seeds": 1}
+    (tmp_path / "one" / "config.json").write_text(json.dumps(of_one))
     with pytest.raises(InputError, match=r"parameters for seeds=1, config\.seeds is 2"):
-        run(tmp_path / "from", init_from=str(tmp_path / "seed3"))
+        run(begun, init_from=str(tmp_path / "one"))
     still = {"optimizer.name": "sgd", "optimizer.learning_rate": 1e-30, "train.steps": 1}
-    again = run(tmp_path / "from", init_from=str(tmp_path / "whole"), seed=20, **still)
-    assert again.bits_per_byte == pytest.approx(whole.bits_per_byte, rel=1e-6)
+    run(begun, init_from=str(whole), seed=20, **still)
+    assert scores(begun) == pytest.approx(scores(whole), rel=1e-6)
+    assert scores(begun) != pytest.approx(scores(whole)[::-1], rel=1e-4)
+
+
+def test_the_best_step_and_patience_go_by_the_mean(tmp_path, run, monkeypatch):
+    of_seeds = iter(np.array([[2, 2], [1, 3.5], [math.nan, 1]]))
+    monkeypatch.setattr(Validation, "bits_per_byte", lambda *_: next(of_seeds))
+    result = run(tmp_path, **{"train.validate_every": 1, "train.patience": 2, "log.samples": 0})
+    assert (result.ended, result.step, result.bits_per_byte) == ("early", 3, None)
+    assert [line["bits_per_byte"] for line in lines(tmp_path, "validation")] == [2, 2.25, None]
+    assert scores(tmp_path) == [None, 1]
+    path = tmp_path / "checkpoints" / "3" / "metadata" / "metadata"
+    progress = json.loads(path.read_text())["body"]["content"]["progress"]
+    assert progress == {"best": 2, "since_best": 2, "last": None, "last_step": 3}
+    assert [model.step for model in mlstm.load(tmp_path)] == [1, 1]
 
 
 @pytest.mark.parametrize("on_nonfinite", ["stop", "skip"])
