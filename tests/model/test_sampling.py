@@ -144,3 +144,8 @@ def test_no_value_recompiles(model):
 def test_a_setting_that_cannot_be_is_named_before_anything_is_made(model, settings, word):
     with pytest.raises(InputError, match=word):
         sampling.generate(model, b"x", **({"length": 5} | settings))
+
+
+def test_a_list_of_models_is_refused(model):
+    with pytest.raises(InputError, match="one model is needed, not a list of 2"):
+        sampling.generate([model, model], b"x", 5)

@@ -174,6 +174,11 @@ def test_an_unknown_site_is_refused_with_those_there_are(planted, digits):
         probing.score_neurons(planted, digits, "0.q")
 
 
+def test_a_list_of_models_is_refused(planted, digits):
+    with pytest.raises(InputError, match="one model is needed, not a list of 1"):
+        probing.score_neurons([planted], digits)
+
+
 def test_data_without_a_label_or_with_one_document_is_refused(planted):
     def data(count: int, on: bool) -> LabelledData:
         labels = np.full((3, 1), on)
