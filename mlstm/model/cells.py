@@ -24,8 +24,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from mlstm.model.layouts import Gates
+
 Arrays = Mapping[str, jax.Array]
-Gates = tuple[jax.Array, ...]
 Dot = Callable[[jax.Array, jax.Array], jax.Array]
 Product = Callable[[str, jax.Array], Any]
 SiteCall = Callable[[str, jax.Array], jax.Array]
