@@ -155,6 +155,21 @@ def place_batch(mesh: Mesh, batch: Any, streams: int, rows: slice) -> Any:
     return jax.tree.map(whole, batch)
 
 
+def spread(tree: Any, shardings: Any) -> Any:
+    """Arrays that every process has whole, as arrays on the mesh: one sharding for all, or a tree
+    of them."""
+
+    def place(x: Any, sharding: NamedSharding) -> jax.Array:
+        if sharding.is_fully_addressable:
+            return jax.device_put(x, sharding)
+        host = jax.device_get(x)
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: host[index])
+
+    if isinstance(shardings, NamedSharding):
+        return jax.tree.map(lambda x: place(x, shardings), tree)
+    return jax.tree.map(place, tree, shardings)
+
+
 def fetch(tree: Any) -> Any:
     """The values of arrays on the host, in every process, wherever on the mesh they are.
 

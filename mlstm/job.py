@@ -196,6 +196,23 @@ def from_first(make: Callable[[], T], what: str, *, seconds: float = WAIT) -> T:
     return answer["value"]
 
 
+def together(make: Callable[[], T], what: str, *, seconds: float = WAIT) -> T:
+    """What `make` returns in this process, once it has returned in all of them.
+
+    An InputError that it raises in one is raised in all. Raises Lost after `seconds`.
+    """
+    if count() == 1:
+        return make()
+    try:
+        made, wrong = make(), None
+    except InputError as error:
+        made, wrong = None, str(error)
+    for process, error in enumerate(gathered(wrong, what, seconds=seconds)):
+        if error is not None:
+            raise InputError(error if error == wrong else f"process {process}: {error}")
+    return made  # pyright: ignore[reportReturnType]
+
+
 def gathered(value: Any, what: str, *, seconds: float = WAIT) -> list[Any]:
     """The values of all processes, by their number, in all of them; as JSON gives them back.
 
