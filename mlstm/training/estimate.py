@@ -120,7 +120,8 @@ def _product_shape(setup: Setup) -> tuple[int, int, int, int]:
     config, mesh = setup.config, setup.mesh.shape
     models = config.seeds // mesh.get("seeds", 1) if side_by_side(config) else 1
     hidden = config.model.hidden
-    return models, config.data.batch // mesh["data"], hidden, 4 * hidden // mesh["model"]
+    streams = config.data.batch // mesh["data"] // config.train.accumulate
+    return models, streams, hidden, 4 * hidden // mesh["model"]
 
 
 def _product_rate(setup: Setup) -> float:

@@ -147,7 +147,11 @@ class _Run:
         self.saved = self.step if self.step else -1
         self.mark: tuple[int, float] | None = None
         self.saturation = jax.jit(
-            each_model(self.config, make_gate_saturation(self.config.model), (0, 0, None, None))
+            each_model(
+                self.config,
+                make_gate_saturation(self.config.model, self.config.train.accumulate),
+                (0, 0, None, None),
+            )
         )
 
     def train(self) -> Result:

@@ -124,6 +124,8 @@ def make(
         windows=stream.windows,
         log_every=config.log.every,
         stop_on_nonfinite=config.train.on_nonfinite == "stop",
+        accumulate=config.train.accumulate,
+        mesh=mesh,
     )
     return Setup(
         config=config,
