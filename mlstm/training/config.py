@@ -32,7 +32,7 @@ def setting(
 
 _SAME_TEXT = "the text may move: its digest says whether it is the same"
 _LAST_SEED = 2**31 - 1
-_ROUNDING = "another mesh sums in another order: equal but for rounding"
+_ROUNDING = "another order of sums: equal but for rounding, and, in parts, the masks of dropout"
 _PARTS = "the same sum in another order; with dropout other masks of the same kind"
 
 
