@@ -22,6 +22,9 @@ WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; made when it is
 INIT_FROM = flags.DEFINE_string(
     "init_from", "", "another run, of as many seeds, whose parameters to begin with"
 )
+PROFILE = flags.DEFINE_string(
+    "profile_steps", "", "FIRST:LAST, steps of which a trace is written to WORKDIR/profile"
+)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "compile, say what the run would cost, train nothing")
 
 NOT_SAVED, NOT_FINITE = 1, 3
@@ -36,9 +39,10 @@ def main(_: list[str]) -> int:
     if DRY_RUN.value:
         return dry_run(config)
 
-    from mlstm.training import interrupts, loop
+    from mlstm.training import interrupts, loop, profiling
 
-    result = loop.run(config, WORKDIR.value, init_from=INIT_FROM.value or None)
+    steps = profiling.read_steps(PROFILE.value) if PROFILE.value else None
+    result = loop.run(config, WORKDIR.value, init_from=INIT_FROM.value or None, profile_steps=steps)
     _tell(str(result))
     if result.ended == "not finite":
         return NOT_FINITE

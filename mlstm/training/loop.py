@@ -23,11 +23,14 @@ from mlstm.errors import InputError
 from mlstm.loading import Model, member, read_config, seeds_of
 from mlstm.model import sampling
 from mlstm.training import config as configs
+from mlstm.training import profiling
 from mlstm.training import setup as setups
 from mlstm.training import workdir as workdirs
 from mlstm.training.config import Config
 from mlstm.training.interrupts import Interrupts
+from mlstm.training.memory import Memory
 from mlstm.training.metrics import Metrics
+from mlstm.training.profiling import Profile, Steps
 from mlstm.training.setup import Setup
 from mlstm.training.state import TrainState, each_model
 from mlstm.training.step import make_gate_saturation
@@ -75,11 +78,18 @@ class Progress:
     last_step: int = -1
 
 
-def run(config: Config, workdir: str | Path, *, init_from: str | None = None) -> Result:
+def run(
+    config: Config,
+    workdir: str | Path,
+    *,
+    init_from: str | None = None,
+    profile_steps: Steps | None = None,
+) -> Result:
     """Train in `workdir` until it is done; begun again, go on from the newest checkpoint.
 
     `init_from`: another run, whose parameters (the best by validation) a new run begins with. A
     population begins with those of another of as many seeds, model by model.
+    `profile_steps`: the first and the last of the steps of which a trace is written.
     Raises InputError for whatever is wrong with what was given.
     """
     init_from = str(user_path(init_from)) if init_from else None
@@ -90,6 +100,7 @@ def run(config: Config, workdir: str | Path, *, init_from: str | None = None) ->
             workdirs.check_resumable(home, config, corpus.digest, init_from)
             init_from = read_config(home).get("init_from")
         setup = setups.make(config, corpus)
+        profiling.check(profile_steps, setup.steps)
         validation = None
         if "validation" in corpus.splits:
             validation = Validation(config, corpus.split("validation"), setup.mesh)
@@ -99,6 +110,7 @@ def run(config: Config, workdir: str | Path, *, init_from: str | None = None) ->
             home / "checkpoints", newest=kept.newest, best=kept.best, log_spaced=kept.log_spaced
         )
         try:
+            memory = Memory(setup)
             restored = checkpoints.restore(setup.abstract()._asdict())
             if restored is None:
                 state, progress = setup.create(start), Progress()
@@ -115,10 +127,21 @@ def run(config: Config, workdir: str | Path, *, init_from: str | None = None) ->
                 cleaning=corpus.cleaning,
                 init_from=init_from,
             )
-            running = _Run(setup, home, state, progress, validation, checkpoints, interrupts)
+            running = _Run(
+                setup,
+                home,
+                state,
+                progress,
+                validation,
+                checkpoints,
+                interrupts,
+                memory,
+                profile_steps,
+            )
             try:
                 return running.train()
             finally:
+                running.profile.close(running.step)
                 running.metrics.close()
         finally:
             checkpoints.close()
@@ -136,12 +159,16 @@ class _Run:
         validation: Validation | None,
         checkpoints: Checkpoints,
         interrupts: Interrupts,
+        memory: Memory,
+        profile_steps: Steps | None,
     ) -> None:
         self.setup, self.config, self.home = setup, setup.config, home
         self.state, self.progress = state, progress
         self.validation, self.checkpoints, self.interrupts = validation, checkpoints, interrupts
         self.step = int(state.step)
         self.metrics = Metrics(home, self.step, setup.steps, validated=progress.last_step)
+        self.memory = memory
+        self.profile = Profile(profile_steps, home / "profile", self.metrics.say)
         self.pending: tuple | None = None
         self.first_bad: dict[int | None, int] = {}  # seed (None: there is one) -> step
         self.saved = self.step if self.step else -1
@@ -174,11 +201,14 @@ class _Run:
             if stop:
                 return self._result(stop)
             self.mark = None  # the step is still to be compiled
+        say(self.memory.predicted())
         epoch, window = (int(i) for i in self.state.position)
         depth = self.config.data.prefetch
         with prefetch(self.setup.stream, epoch, window, depth=depth) as batches:
             for _, batch in batches:
+                self.profile.begin(self.step + 1, self.state)
                 self._one(self.setup.place(batch))
+                self.profile.end(self.step, self.state)
                 stop = self._between()
                 if stop:
                     return self._result(stop)
@@ -278,6 +308,8 @@ class _Run:
             pace * (self.setup.steps - step),
             self._of_seeds(bits),
         )
+        if line := self.memory.measured():
+            self.metrics.say(line)
         self.checkpoints.poll()
 
     def _validate(self) -> bool | None:
