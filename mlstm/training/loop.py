@@ -110,7 +110,6 @@ def run(
             home / "checkpoints", newest=kept.newest, best=kept.best, log_spaced=kept.log_spaced
         )
         try:
-            memory = Memory(setup)
             restored = checkpoints.restore(setup.abstract()._asdict())
             if restored is None:
                 state, progress = setup.create(start), Progress()
@@ -128,15 +127,7 @@ def run(
                 init_from=init_from,
             )
             running = _Run(
-                setup,
-                home,
-                state,
-                progress,
-                validation,
-                checkpoints,
-                interrupts,
-                memory,
-                profile_steps,
+                setup, home, state, progress, validation, checkpoints, interrupts, profile_steps
             )
             try:
                 return running.train()
@@ -159,7 +150,6 @@ class _Run:
         validation: Validation | None,
         checkpoints: Checkpoints,
         interrupts: Interrupts,
-        memory: Memory,
         profile_steps: Steps | None,
     ) -> None:
         self.setup, self.config, self.home = setup, setup.config, home
@@ -167,7 +157,7 @@ class _Run:
         self.validation, self.checkpoints, self.interrupts = validation, checkpoints, interrupts
         self.step = int(state.step)
         self.metrics = Metrics(home, self.step, setup.steps, validated=progress.last_step)
-        self.memory = memory
+        self.memory = Memory(setup)
         self.profile = Profile(profile_steps, home / "profile", self.metrics.say)
         self.pending: tuple | None = None
         self.first_bad: dict[int | None, int] = {}  # seed (None: there is one) -> step

@@ -14,42 +14,45 @@ from mlstm.training.setup import Setup
 
 
 class Memory:
-    """Two lines for the start of a run: what the step will take, and what the process took.
-
-    Make it before the state: the growth that it measures is that since.
-    """
+    """Two lines for the start of a run: what the step will take, and what was taken after all."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._device = setup.mesh.local_devices[0]
-        self._before = _resident()
-        self._measured = False
+        self._devices = setup.mesh.local_devices
+        self._state = _on_a_device(setup.abstract())
+        self._compiled: int | None = None
+        """Bytes that the process held when the step was compiled."""
 
     def predicted(self) -> str:
         """What the compiled step takes on each device. It is not compiled again when it is called:
         JAX keeps it."""
-        setup = self._setup
-        whole, state = of_compiled(setup.compiled_step()), _on_a_device(setup.abstract())
-        limit = (self._device.memory_stats() or {}).get("bytes_limit")
+        whole = of_compiled(self._setup.compiled_step())
+        self._compiled = _resident()
+        limit = (self._devices[0].memory_stats() or {}).get("bytes_limit")
         return (
-            f"memory: predicted {mebibytes(whole)} on each device (state {mebibytes(state)})"
-            f"{f', of its {mebibytes(limit)}' if limit else ''}"
+            f"memory: predicted {mebibytes(whole)} on each device (state "
+            f"{mebibytes(self._state)}){f', of its {mebibytes(limit)}' if limit else ''}"
         )
 
     def measured(self) -> str | None:
-        """The largest size so far; None where it was said before."""
-        if self._measured:
+        """The largest size so far; None before there was a prediction, and where it was said.
+
+        A CPU counts the whole process. What is comparable is the state and what came since the step
+        was compiled: compiling takes more than a small model does.
+        """
+        if self._compiled is None:
             return None
-        self._measured = True
-        stats = [device.memory_stats() or {} for device in self._setup.mesh.local_devices]
+        before, self._compiled = self._compiled, None
+        stats = [device.memory_stats() or {} for device in self._devices]
         peak = max(stat.get("peak_bytes_in_use", 0) for stat in stats)
         if peak:
             return f"memory: measured peak {mebibytes(peak)} on the fullest device"
-        whole = _peak_resident()
-        grown = max(0, whole - self._before)
+        whole, devices = _peak_resident(), len(self._devices)
+        own = max(0, whole - before) + self._state * devices
         return (
-            f"memory: measured peak {mebibytes(whole)} of the whole process, compiling included; "
-            f"it grew by {mebibytes(grown)} since before its state was made"
+            f"memory: measured peak {mebibytes(whole)} of the whole process; {mebibytes(own)} of "
+            "it are the state and what came after compiling"
+            f"{f', for {devices} devices' if devices > 1 else ''}"
         )
 
 
