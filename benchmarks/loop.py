@@ -87,8 +87,9 @@ def against_bare_steps(config: Config, folder: Path, steps: int) -> dict[str, ti
     }
 
 
-def saves(config: Config, folder: Path, rounds: int) -> dict[str, timing.Times]:
-    """Seconds inside `save`, until the checkpoint is whole, and of a step before and meanwhile."""
+def saves(config: Config, folder: Path, rounds: int) -> tuple[dict[str, timing.Times], int]:
+    """Seconds inside `save`, until the checkpoint is whole, and of a step before and meanwhile;
+    and the bytes of the state."""
     setup = setups.make(config, setups.open_corpus(config, folder / "corpus"))
     state, batch = setup.create(), setup.place(setup.stream.batch(0, 0))
     names = "inside save", "until it is whole", "a step while it is written", "a step before"
@@ -119,7 +120,8 @@ def saves(config: Config, folder: Path, rounds: int) -> dict[str, timing.Times]:
                     seconds[name].append(value)
     finally:
         checkpoints.close()
-    return {name: timing.Times(values) for name, values in seconds.items()}
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state._replace(key=None)))
+    return {name: timing.Times(values) for name, values in seconds.items()}, size
 
 
 def read_flags():
@@ -155,8 +157,10 @@ def main():
         tree = to_dict(config)
         tree["data"] |= {"source": str(folder / "text"), "folder": str(folder / "prepared")}
         config = from_config_dict(tree)
+        saved = ""
         if given.save:
-            times = saves(config, folder, given.rounds)
+            times, size = saves(config, folder, given.rounds)
+            saved = f", a state of {size / 1e6:.0f} MB"
         else:
             times = against_bare_steps(config, folder, given.steps)
     first, *_, last = times.values()
@@ -166,7 +170,7 @@ def main():
     ]
     model = config.model.hidden, config.data.batch, config.data.window
     print(
-        f"H {model[0]}, B {model[1]}, T {model[2]}; {len(first.seconds)} rounds on "
+        f"H {model[0]}, B {model[1]}, T {model[2]}{saved}; {len(first.seconds)} rounds on "
         f"{timing.described(machine)}"
     )
     print(timing.table(COLUMNS, rows))
