@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -56,11 +57,8 @@ class Held:
             self._batches.append(place(setup, batch))
             return self._batches[-1]
 
-        Setup.place = placed
-        try:
+        with mock.patch.object(Setup, "place", placed):
             yield
-        finally:
-            Setup.place = place
 
     def _round(self, setup: Setup) -> None:
         jax.block_until_ready([x for x in jax.live_arrays() if not x.is_deleted()])
