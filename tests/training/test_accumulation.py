@@ -77,12 +77,18 @@ def whole(corpus):
         return run(make(corpus, 1, jnp.float64))
 
 
+OTHER_WAY = {"model.keep": "states", "model.layout": "columns", "model.chunk": 3}
+
+
 @pytest.mark.parametrize(
-    ("accumulate", "mesh"), [(2, (1, 1)), (32, (1, 1)), (4, (8, 1)), (2, (4, 2))]
+    ("accumulate", "mesh", "way"),
+    [(2, (1, 1), {}), (32, (1, 1), {}), (4, (8, 1), {}), (2, (4, 2), {}), (8, (4, 2), OTHER_WAY)],
 )
-def test_steps_in_parts_are_the_steps_of_whole_batches_in_float64(corpus, whole, accumulate, mesh):
+def test_steps_in_parts_are_the_steps_of_whole_batches_in_float64(
+    corpus, whole, accumulate, mesh, way
+):
     with jax.enable_x64(True):
-        placed = {"mesh.data": mesh[0], "mesh.model": mesh[1]}
+        placed = {"mesh.data": mesh[0], "mesh.model": mesh[1], **way}
         found = run(make(corpus, accumulate, jnp.float64, **placed))
         check_equal(found, whole, 1e-10)
 
