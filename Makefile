@@ -44,6 +44,8 @@ bench: $(VENV)/.dev  ## speed beside peers; wants a quiet machine
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/sample.py
 	$(BIN)/python benchmarks/population.py
+	$(BIN)/python benchmarks/loop.py
+	$(BIN)/python benchmarks/accumulate.py
 	$(BIN)/python benchmarks/growth.py
 
 # Asked by running it: a name on the PATH may be a version manager's, with nothing behind it.

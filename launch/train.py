@@ -41,6 +41,9 @@ START_TIMEOUT = flags.DEFINE_integer(
     "start_timeout", 300, "seconds in which all processes have to join", lower_bound=1
 )
 ATTEMPT = flags.DEFINE_string("attempt", "", "what launch.node names one start of all by")
+PROFILE = flags.DEFINE_string(
+    "profile_steps", "", "FIRST:LAST, steps of which a trace is written to WORKDIR/profile"
+)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "compile, say what the run would cost, train nothing")
 
 NOT_SAVED, NOT_FINITE = 1, 3
@@ -57,9 +60,10 @@ def main(_: list[str]) -> int:
         return dry_run(config)
 
     from mlstm import job
-    from mlstm.training import interrupts, loop
+    from mlstm.training import interrupts, loop, profiling
 
-    result = loop.run(config, WORKDIR.value, init_from=INIT_FROM.value or None)
+    steps = profiling.read_steps(PROFILE.value) if PROFILE.value else None
+    result = loop.run(config, WORKDIR.value, init_from=INIT_FROM.value or None, profile_steps=steps)
     if job.is_first():
         _tell(str(result))
     if result.ended == "not finite":

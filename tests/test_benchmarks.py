@@ -165,6 +165,8 @@ def test_generation_is_timed_with_a_row_for_each_way_of_ours(cache):
         ("train_step.py", "--chunk=few", '"few" is no whole number'),
         ("growth.py", "--batch=4,2,1", '"4,2,1" must be three or more numbers, rising'),
         ("sample.py", "--token=many", '"many" is not a whole number'),
+        ("loop.py", "--steps=0", '"0" is not a whole number above 0'),
+        ("accumulate.py", "--accumulate=5", "accumulate=5 does not divide config.data.batch=64"),
     ],
 )
 def test_a_bad_flag_is_named_in_one_line(cache, name, flag, said):
@@ -234,3 +236,36 @@ def test_both_ways_of_a_population_are_timed_beside_its_models_one_by_one(cache)
     done = run(cache, "population.py", "--hidden=16,x")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == 'population.py: "x" is not a whole number above 0\n'
+
+
+def test_the_loop_is_timed_beside_its_compiled_steps(cache):
+    flags = ("--hidden=8", "--batch=4", "--window=8", "--steps=60", "--rounds=2")
+    done = run(cache, "loop.py", *flags)
+    assert done.returncode == 0, done.stderr
+    heading, _, loop, alone = done.stdout.splitlines()
+    assert heading.startswith("H 8, B 4, T 8; 2 rounds on ")
+    assert loop.startswith("the loop ")
+    assert alone.startswith("compiled steps alone ")
+    assert float(loop.split()[-1]) > 0
+    assert alone.endswith(" 1.000")
+
+
+def test_a_save_is_timed_with_the_steps_made_while_it_is_written(cache):
+    flags = ("--save", "--save_hidden=8", "--batch=4", "--window=8", "--rounds=2")
+    done = run(cache, "loop.py", *flags)
+    assert done.returncode == 0, done.stderr
+    heading, _, *rows = done.stdout.splitlines()
+    assert heading.startswith("H 8, B 4, T 8, a state of 0 MB; 2 rounds on ")
+    names = "inside save", "until it is whole", "a step while it is written", "a step before"
+    for row, name in zip(rows, names, strict=True):
+        assert row.startswith(f"{name} ")
+
+
+def test_a_batch_in_parts_is_timed_beside_the_whole_with_less_memory(cache):
+    flags = ("--accumulate=1,4", "--hidden=8", "--batch=8", "--window=64", "--rounds=2")
+    done = run(cache, "accumulate.py", *flags)
+    assert done.returncode == 0, done.stderr
+    _, _, whole, parts = done.stdout.splitlines()
+    assert whole.startswith("accumulate 1 ")
+    assert parts.startswith("accumulate 4 ")
+    assert float(parts.split()[-1]) < float(whole.split()[-1])

@@ -32,7 +32,8 @@ def setting(
 
 _SAME_TEXT = "the text may move: its digest says whether it is the same"
 _LAST_SEED = 2**31 - 1
-_ROUNDING = "another mesh sums in another order: equal but for rounding"
+_ROUNDING = "another order of sums: equal but for rounding, and, in parts, the masks of dropout"
+_PARTS = "the same sum in another order; with dropout other masks of the same kind"
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class TrainConfig:
 
     steps: int = setting(0, low=0, resume="more steps are what a second run is for")
     epochs: float = setting(0.0, low=0, resume="more epochs are what a second run is for")
+    # parts of a batch that are computed one after another, for one update: memory for one of them
+    accumulate: int = setting(1, low=1, resume=_PARTS)
     validate_every: int = setting(0, low=0)  # steps; 0 is after the last one alone
     validation_batch: int = setting(0, low=0)  # streams of held-out text; 0 is data.batch
     validation_window: int = setting(256, low=1)
@@ -180,6 +183,7 @@ class Config:
                 f"config.mesh.data={self.mesh.data} does not divide config.{split}={count}: "
                 f"{_divisors(count)} do"
             )
+        self._check_accumulate()
         if self.model.hidden % self.mesh.model:
             raise InputError(
                 f"config.mesh.model={self.mesh.model} does not divide config.model.hidden="
@@ -192,6 +196,16 @@ class Config:
             )
         if self.train.steps:
             self.check_warmup(self.train.steps)
+
+    def _check_accumulate(self) -> None:
+        batch, parts = self.data.batch, self.train.accumulate
+        groups = self.mesh.data if self.seeds == 1 else 1
+        if batch % (parts * groups):
+            shared = f" x config.mesh.data={groups}" if groups > 1 else ""
+            raise InputError(
+                f"config.train.accumulate={parts}{shared} does not divide config.data.batch="
+                f"{batch}: with accumulate {_divisors(batch // groups)} it does"
+            )
 
     def check_warmup(self, steps: int) -> None:
         """Raises InputError where the warm-up is longer than a run of so many steps."""

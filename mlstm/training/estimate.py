@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from mlstm.model import language_model
 from mlstm.model.cells import CELLS
 from mlstm.model.language_model import ModelConfig
+from mlstm.training.memory import mebibytes, of_compiled
 from mlstm.training.setup import Setup
 from mlstm.training.state import side_by_side
 
@@ -51,8 +52,8 @@ class Estimate:
                 f"a step       {self.step_flops / 1e9:,.2f} GFLOP in its products "
                 f"({self.counted_flops / 1e9:,.2f} at six for each weight and byte, as papers "
                 "count; the first layer reads its input from a table)",
-                f"state        {_mebibytes(self.state_bytes)} (parameters, optimizer, carry)",
-                f"memory       {_mebibytes(self.memory_bytes)} on each device, for the step",
+                f"state        {mebibytes(self.state_bytes)} (parameters, optimizer, carry)",
+                f"memory       {mebibytes(self.memory_bytes)} on each device, for the step",
                 f"compiling    {self.compile_seconds:.1f} s",
                 f"predicted    {length}, from the FLOPs above at "
                 f"{self.flops_per_second / 1e9:,.0f} GFLOP/s, measured just now in products of "
@@ -62,12 +63,10 @@ class Estimate:
 
 
 def estimate(setup: Setup) -> Estimate:
-    """Compile the step of `setup` and measure one product; no state is allocated, one batch is."""
-    state, batch = setup.abstract(), setup.place(setup.stream.batch(0, 0, setup.rows))
+    """Compile the step of `setup` and measure one product; neither state nor batch is allocated."""
     began = time.monotonic()
-    compiled = setup.train_step.lower(state, batch).compile()
+    compiled = setup.compiled_step()
     seconds = time.monotonic() - began
-    memory = compiled.memory_analysis()
     step_bytes, models = setup.stream.window_bytes, setup.config.seeds
     return Estimate(
         parameters=language_model.parameter_count(setup.config.model),
@@ -78,13 +77,10 @@ def estimate(setup: Setup) -> Estimate:
         counted_flops=models * language_model.flops_per_byte(setup.config.model) * step_bytes,
         state_bytes=sum(
             leaf.size * leaf.dtype.itemsize
-            for leaf in jax.tree.leaves(state)
+            for leaf in jax.tree.leaves(setup.abstract())
             if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         ),
-        memory_bytes=memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes,
+        memory_bytes=of_compiled(compiled),
         compile_seconds=seconds,
         flops_per_second=_product_rate(setup) * _computers(setup),
     )
@@ -120,7 +116,8 @@ def _product_shape(setup: Setup) -> tuple[int, int, int, int]:
     config, mesh = setup.config, setup.mesh.shape
     models = config.seeds // mesh.get("seeds", 1) if side_by_side(config) else 1
     hidden = config.model.hidden
-    return models, config.data.batch // mesh["data"], hidden, 4 * hidden // mesh["model"]
+    streams = config.data.batch // mesh["data"] // config.train.accumulate
+    return models, streams, hidden, 4 * hidden // mesh["model"]
 
 
 def _product_rate(setup: Setup) -> float:
@@ -149,7 +146,3 @@ def _product_rate(setup: Setup) -> float:
         count += 1
     flops = 2 * models * rows * hidden * weight.shape[-1] * repeats * count
     return flops / (time.monotonic() - began)
-
-
-def _mebibytes(count: int) -> str:
-    return f"{count / 2**20:,.1f} MiB"

@@ -22,7 +22,9 @@ from mlstm.model import sampling
 from mlstm.training import start
 from mlstm.training.config import Config
 from mlstm.training.interrupts import Interrupts
+from mlstm.training.memory import Memory
 from mlstm.training.metrics import Metrics, Quiet
+from mlstm.training.profiling import Profile, Steps
 from mlstm.training.start import Begun, Progress
 from mlstm.training.state import each_model
 from mlstm.training.step import make_gate_saturation
@@ -60,18 +62,28 @@ class Result:
         return f"{self.workdir}: {ends[self.ended]} at step {self.step} of {self.steps}{score}"
 
 
-def run(config: Config, workdir: str | Path, *, init_from: str | None = None) -> Result:
+def run(
+    config: Config,
+    workdir: str | Path,
+    *,
+    init_from: str | None = None,
+    profile_steps: Steps | None = None,
+) -> Result:
     """Train in `workdir` until it is done; begun again, go on from the newest checkpoint.
 
     In a job of several processes (see `mlstm.job`) all of them call it, with the same arguments.
 
     `init_from`: another run, whose parameters (the best by validation) a new run begins with. A
     population begins with those of another of as many seeds, model by model.
+    `profile_steps`: the first and the last of the steps of which a trace is written.
     Raises InputError for whatever is wrong with what was given.
     """
     init_from = str(user_path(init_from)) if init_from else None
-    with Interrupts() as interrupts, start.begin(config, workdir, init_from) as begun:
-        running = _Run(begun, interrupts)
+    with (
+        Interrupts() as interrupts,
+        start.begin(config, workdir, init_from, profile_steps) as begun,
+    ):
+        running = _Run(begun, interrupts, profile_steps)
         try:
             result = running.train()
         finally:
@@ -83,7 +95,7 @@ def run(config: Config, workdir: str | Path, *, init_from: str | None = None) ->
 class _Run:
     """The state of the loop, and what it does between steps."""
 
-    def __init__(self, begun: Begun, interrupts: Interrupts) -> None:
+    def __init__(self, begun: Begun, interrupts: Interrupts, profile_steps: Steps | None) -> None:
         self.setup, self.config, self.home = begun.setup, begun.setup.config, begun.home
         self.state, self.progress = begun.state, begun.progress
         self.validation, self.checkpoints = begun.validation, begun.checkpoints
@@ -95,16 +107,23 @@ class _Run:
                 self.home, self.step, self.setup.steps, validated=self.progress.last_step
             )
         self.watchdog = Watchdog(self.config.train.stall)
+        self.memory = Memory(self.setup)
+        self.profile = Profile(profile_steps, self.home / "profile", self.metrics.say)
         self.pending: tuple | None = None
         self.first_bad: dict[int | None, int] = {}  # seed (None: there is one) -> step
         self.saved = self.step if self.step else -1
         self.mark: tuple[int, float] | None = None
         self.saturation = jax.jit(
-            each_model(self.config, make_gate_saturation(self.config.model), (0, 0, None, None))
+            each_model(
+                self.config,
+                make_gate_saturation(self.config.model, self.config.train.accumulate),
+                (0, 0, None, None),
+            )
         )
 
     def close(self) -> None:
         self.watchdog.close()
+        self.profile.close(self.step)
         self.metrics.close()
 
     def train(self) -> Result:
@@ -127,13 +146,16 @@ class _Run:
             if stop:
                 return self._result(stop)
             self.mark = None  # the step is still to be compiled
+        say(self.memory.predicted())
         epoch, window = (int(i) for i in self.state.position)
         depth = self.config.data.prefetch
         rows = self.setup.rows
         with prefetch(self.setup.stream, epoch, window, rows=rows, depth=depth) as batches:
             for _, batch in batches:
                 self.watchdog.alive()
+                self.profile.begin(self.step + 1, self.state)
                 self._one(self.setup.place(batch))
+                self.profile.end(self.step, self.state)
                 stop = self._between()
                 if stop:
                     return self._result(stop)
@@ -234,6 +256,8 @@ class _Run:
             pace * (self.setup.steps - step),
             self._of_seeds(bits),
         )
+        if line := self.memory.measured():
+            self.metrics.say(line)
         self.checkpoints.poll()
 
     def _validate(self) -> bool | None:

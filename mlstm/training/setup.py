@@ -79,6 +79,16 @@ class Setup:
         """Shapes, types and shardings of the state."""
         return states.abstract(self.config, self.optimizer, self.mesh, self.dtype)
 
+    def compiled_step(self) -> Any:
+        """`train_step`, compiled; nothing is allocated."""
+        shape, place = (self.config.data.window, self.config.data.batch), self.mesh
+        ids, targets, weights, resets = (
+            jax.ShapeDtypeStruct(shape, dtype, sharding=devices.batch_sharding(place))
+            for dtype in (jnp.int32, jnp.int32, jnp.float32, jnp.bool)
+        )
+        batch = Batch(ids, targets, weights, resets if self.resets_inside else None)  # pyright: ignore[reportArgumentType]
+        return self.train_step.lower(self.abstract(), batch).compile()
+
     def place(self, batch: Batch) -> Batch:
         """A batch (T, those of `rows`) as one (T, B) on the devices of all processes, its resets
         None where the step does not read them."""
@@ -140,6 +150,8 @@ def make(
         windows=stream.windows,
         log_every=config.log.every,
         stop_on_nonfinite=config.train.on_nonfinite == "stop",
+        accumulate=config.train.accumulate,
+        mesh=mesh,
     )
     return Setup(
         config=config,

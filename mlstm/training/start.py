@@ -22,9 +22,11 @@ from mlstm.corpus.reading import Corpus
 from mlstm.errors import InputError
 from mlstm.loading import read_config, seeds_of
 from mlstm.training import config as configs
+from mlstm.training import profiling
 from mlstm.training import setup as setups
 from mlstm.training import workdir as workdirs
 from mlstm.training.config import Config
+from mlstm.training.profiling import Steps
 from mlstm.training.setup import Setup
 from mlstm.training.state import TrainState
 from mlstm.training.validation import Validation
@@ -57,7 +59,9 @@ class Begun:
 
 
 @contextlib.contextmanager
-def begin(config: Config, workdir: str | Path, init_from: str | None) -> Iterator[Begun]:
+def begin(
+    config: Config, workdir: str | Path, init_from: str | None, profile_steps: Steps | None
+) -> Iterator[Begun]:
     """Hold the lock of `workdir`, and what a run in it needs. See `loop.run`."""
     with _locked(workdir) as home:
         resumed = job.from_first(lambda: checkpoint.begun(home / "checkpoints"), "checkpoints")
@@ -72,6 +76,7 @@ def begin(config: Config, workdir: str | Path, init_from: str | None) -> Iterato
         init_from = job.from_first(check, "the config of the run")
         status = job.from_first(lambda: _check_contents(corpus, home), "the text", seconds=_DAY)
         setup = job.together(lambda: setups.make(config, corpus), "the set-up")
+        profiling.check(profile_steps, setup.steps)
         validation = None
         if "validation" in corpus.splits:
             validation = Validation(config, corpus.split("validation"), setup.mesh)

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from mlstm.model import language_model
 from mlstm.model.cells import CELLS
 from mlstm.model.language_model import ModelConfig
+from mlstm.training.accumulation import first_part, make_gradient
 from mlstm.training.state import Average, Position, TrainState
 
 
@@ -38,6 +40,8 @@ def make_train_step(
     windows: int,
     log_every: int,
     stop_on_nonfinite: bool,
+    accumulate: int = 1,
+    mesh: Mesh | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """The function (state, batch) -> (state, metrics); compile it with state donated.
 
@@ -46,7 +50,10 @@ def make_train_step(
 
     A loss, gradient or update that is not finite changes neither parameters, optimizer nor carry;
     the state remembers the first such step, and with `stop_on_nonfinite` changes no more after it.
+
+    The batch is computed in `accumulate` parts, on the `mesh` that it lies on: see `accumulation`.
     """
+    summed = make_gradient(model, accumulate, mesh)
 
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         carry = _entering(state.carry, state.position.window)
@@ -54,25 +61,14 @@ def make_train_step(
         if model.dropout or model.output_dropout:
             key = jax.random.fold_in(state.key, state.step)
 
-        def loss(parameters: Any) -> tuple[jax.Array, tuple]:
-            output = language_model.forward(
-                model, parameters, batch.ids, carry, resets=batch.resets, dropout_key=key
-            )
-            nats_TB = language_model.negative_log_likelihood(
-                model, parameters, output.hidden, batch.targets
-            )
-            nats, targets = jnp.sum(nats_TB * batch.weights), jnp.sum(batch.weights)
-            return nats / jnp.maximum(targets, 1), (nats, targets, output.state)
-
-        (mean, (nats, targets, carried)), gradient = jax.value_and_grad(loss, has_aux=True)(
-            state.parameters
-        )
+        (nats, targets, total), carried = summed(state.parameters, carry, batch, key)
+        gradient = jax.tree.map(lambda g: g / jnp.maximum(targets, 1), total)
         updates, moments = optimizer.update(gradient, state.optimizer, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
         gradient_norm = optax.tree.norm(gradient)
         update_norm = optax.tree.norm(updates)
         good = (
-            jnp.isfinite(mean)
+            jnp.isfinite(nats)
             & jnp.isfinite(gradient_norm)
             & jnp.isfinite(update_norm)
             & _all_finite(carried)
@@ -114,23 +110,22 @@ def make_train_step(
 
 
 def make_gate_saturation(
-    model: ModelConfig,
+    model: ModelConfig, accumulate: int = 1
 ) -> Callable[[Any, Any, jax.Array, Any], dict[str, jax.Array]]:
     """The function (parameters, carry, window, batch) -> for each site of a gate (i, f and o,
-    where the cell has them) the shares of its values below 0.1 and above 0.9, as a (2,) array."""
+    where the cell has them) the shares of its values below 0.1 and above 0.9, as a (2,) array.
+
+    Of a batch that is computed in parts it looks at the first one: it would take as much memory for
+    the whole as the step no longer does."""
     names = [name for name in CELLS[model.cell].site_names if name in ("i", "f", "o")]
     gates = tuple(f"{layer}.{name}" for layer in range(model.layers) for name in names)
 
     def saturation(
         parameters: Any, carry: Any, window: jax.Array, batch: Any
     ) -> dict[str, jax.Array]:
+        carry, batch = first_part(_entering(carry, window), batch, accumulate)
         emitted = language_model.forward(
-            model,
-            parameters,
-            batch.ids,
-            _entering(carry, window),
-            resets=batch.resets,
-            emit=gates,
+            model, parameters, batch.ids, carry, resets=batch.resets, emit=gates
         ).emitted
         return {
             site: jnp.stack([jnp.mean(values < 0.1), jnp.mean(values > 0.9)])

@@ -5,6 +5,7 @@ WORKDIR/checkpoints/     the whole state, by step
 WORKDIR/metrics.jsonl    what was measured, one line each
 WORKDIR/tensorboard/     the same for TensorBoard
 WORKDIR/samples/         text that the model wrote on the way
+WORKDIR/profile/         the trace of a few steps, where one was asked for
 WORKDIR/corpus/          the prepared text, where the source was raw
 """
 
@@ -26,8 +27,8 @@ from mlstm.training.config import Config
 
 # The hidden ones are what a killed process was writing: files, and a text being prepared.
 _OURS = (
-    ".lock", "config.json", "checkpoints", "metrics.jsonl", "tensorboard", "samples", "corpus",
-    ".*.part", ".corpus.*.partial",
+    ".lock", "config.json", "checkpoints", "metrics.jsonl", "tensorboard", "samples", "profile",
+    "corpus", ".*.part", ".corpus.*.partial",
 )  # fmt: skip
 
 

@@ -34,6 +34,8 @@ def train(*flags):
         (["--config.data.source={folder}/short.txt"], "the train split has 21 ids"),
         (["--config.data.source={folder}/empty.txt"], "empty"),
         (["--config.data.source={folder}/corpus"], "manifest.json"),
+        (["--config.train.accumulate=3"], "config.train.accumulate=3 does not divide"),
+        (["--profile_steps=9:2"], "as in --profile_steps=10:15"),
         (["--workdir={folder}/empty.txt"], "cannot be written"),
     ],
 )
