@@ -6,6 +6,8 @@ WORKDIR/metrics.jsonl    what was measured, one line each
 WORKDIR/tensorboard/     the same for TensorBoard
 WORKDIR/samples/         text that the model wrote on the way
 WORKDIR/corpus/          the prepared text, where the source was raw
+WORKDIR/logs/            what each process said, under launch.node
+WORKDIR/.gang/           what the hosts of a job tell each other
 """
 
 import contextlib
@@ -27,7 +29,7 @@ from mlstm.training.config import Config
 # The hidden ones are what a killed process was writing: files, and a text being prepared.
 _OURS = (
     ".lock", "config.json", "checkpoints", "metrics.jsonl", "tensorboard", "samples", "corpus",
-    ".*.part", ".corpus.*.partial",
+    "logs", ".gang", ".*.part", ".corpus.*.partial",
 )  # fmt: skip
 
 

@@ -1,0 +1,68 @@
+"""Exit codes of ranks: which end the job, and what several of them mean together."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from launch.program import BAD_INPUT, NOT_FINITE
+from mlstm.training.interrupts import SAVED_AND_STOPPED
+
+DONE, CRASH = 0, 1
+# The one that stands before another decides where ranks ended in both ways.
+FINAL = (BAD_INPUT, NOT_FINITE, SAVED_AND_STOPPED, DONE)
+HOPELESS = (BAD_INPUT, NOT_FINITE)  # the same would come again
+
+
+class Ended(Exception):
+    """The job is over for this supervisor: its exit code, and why in one line."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code, self.why = code, why
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an attempt ended: a final code or CRASH; `stopped`: it had been told to stop."""
+
+    code: int
+    why: str
+    stopped: bool = False
+
+
+def judge(returned: Iterable[int], told: bool = False) -> int | None:
+    """The code that these make together, in the order in which they came; None for none.
+
+    Any crash among them is a CRASH, but one that follows a 2 or 3 is its consequence: the others
+    lose a peer. `told`: they were sent SIGTERM, and one that it ended had nothing to save yet.
+    """
+    seen: list[int] = []
+    for code in returned:
+        code = SAVED_AND_STOPPED if told and code == -signal.SIGTERM else code
+        if code not in FINAL:
+            if not set(seen) & set(HOPELESS):
+                return CRASH
+            continue
+        seen.append(code)
+    return together(seen)
+
+
+def together(codes: Iterable[int]) -> int | None:
+    """What final codes, and CRASH, make together, whatever their order; None for none."""
+    codes = set(codes)
+    for code in (*HOPELESS, CRASH, *FINAL):
+        if code in codes:
+            return code
+    return None
+
+
+def described(code: int) -> str:
+    """An exit code of subprocess in words: "exit code 1", "SIGKILL"."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
