@@ -17,7 +17,7 @@ from mlstm.output import write_whole
 
 BEAT, LOOK = 2.0, 0.3  # seconds from one beat to the next, and from one look to the next
 # A reader that did not look for so long was stopped itself: it cannot say that another was.
-_ABSENT = 10.0
+_ABSENT = 5.0
 
 
 class Note:

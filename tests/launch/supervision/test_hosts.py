@@ -25,7 +25,7 @@ def hosts(job):
 
         def node(rank, *flags, **settings):
             place = [f"--nodes={number}", f"--node_rank={rank}", f"--coordinator=127.0.0.1:{port}"]
-            bounds = ["--processes=2", "--node_timeout=4", "--start_timeout=30"]
+            bounds = ["--processes=2", "--node_timeout=30", "--start_timeout=30"]
             return run.start(*place, *bounds, *flags, **settings)
 
         return run, node
@@ -98,7 +98,7 @@ def test_a_host_that_is_told_to_stop_stops_all_and_each_ends_with_42(hosts, told
 @pytest.mark.parametrize("dies", [0, 1])
 def test_a_supervisor_that_is_killed_ends_the_others_within_the_bound(hosts, dies):
     run, node = hosts({"*": [["ignore", "sleep 600"]]})
-    nodes = [node(0), node(1)]
+    nodes = [node(rank, "--node_timeout=4") for rank in (0, 1)]
     started = run.started(4)
     nodes[dies].kill()
     said = run.finish(nodes[1 - dies])
@@ -221,12 +221,12 @@ def test_hosts_with_other_numbers_of_processes_are_refused(hosts):
 def test_a_host_that_was_frozen_for_longer_than_the_bound_is_not_taken_for_gone_by_itself(hosts):
     """All of a job may be suspended at once; those that go on must not blame each other."""
     run, node = hosts({"*": [["wait"]]})
-    nodes = [node(rank, "--node_timeout=11") for rank in (0, 1)]
+    nodes = [node(rank, "--node_timeout=6") for rank in (0, 1)]
     started = run.started(4)
     everybody = [each.pid for each in nodes] + [e["pid"] for e in started]
     for pid in everybody:
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(12)
+    time.sleep(7)
     for pid in reversed(everybody):
         os.kill(pid, signal.SIGCONT)
     time.sleep(1)
