@@ -1,4 +1,4 @@
-"""launch/kubernetes: the manifest agrees with itself, with launch.node, and with JobSet's schema."""
+"""launch/kubernetes: the manifest agrees with itself, with launch.node and with JobSet's schema."""
 
 import os
 import re
@@ -75,7 +75,7 @@ def test_what_is_hopeless_fails_the_job_and_what_was_saved_does_not(jobset, job)
 
     def action(code):
         """Of the first rule that matches what the Job controller says of a pod with this code."""
-        message = f"Container train for pod default/reviews-node-0-1-abcde failed with exit code "
+        message = "Container train for pod default/reviews-node-0-1-abcde failed with exit code "
         message += f"{code} matching FailJob rule at index 0"
         for rule in jobset["spec"]["failurePolicy"]["rules"]:
             assert rule["onJobFailureReasons"] == ["PodFailurePolicy"]
