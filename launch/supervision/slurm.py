@@ -28,14 +28,16 @@ def place(environment: Mapping[str, str]) -> Place | None:
     rank = _number(environment, "SLURM_NODEID")
     names = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST")
     job = _number(environment, "SLURM_JOB_ID")
-    if nodes is None or nodes < 2 or rank is None or not names or job is None:
+    tasks = _number(environment, "SLURM_STEP_NUM_TASKS")
+    if nodes is None or rank is None or not names or job is None:
         return None
-    tasks = _number(environment, "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
     if tasks is not None and tasks != nodes:
         raise InputError(
             f"srun started {tasks} tasks on {nodes} nodes: one launch.node on each is needed "
             "(srun --ntasks-per-node=1)"
         )
+    if nodes == 1:
+        return None
     return Place(nodes, rank, f"{hosts(names)[0]}:{12000 + job % 1200 * 16}")
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from launch.supervision import codes
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -323,6 +325,14 @@ def test_the_supervisor_imports_neither_jax_nor_numpy():
     code = "import sys, launch.node, launch.supervision.job, launch.supervision.slurm;"
     code += "print([m for m in ('jax', 'numpy', 'ml_collections') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+def test_the_supervisor_means_by_each_final_code_what_training_means():
+    from launch import train
+    from mlstm.training import interrupts
+
+    assert codes.SAVED_AND_STOPPED == interrupts.SAVED_AND_STOPPED
+    assert codes.NOT_FINITE == train.NOT_FINITE
 
 
 @pytest.fixture

@@ -62,6 +62,8 @@ def test_one_node_is_no_job_of_several():
 def test_several_tasks_on_a_node_are_refused():
     with pytest.raises(InputError, match="--ntasks-per-node=1"):
         slurm.place(STEP | {"SLURM_STEP_NUM_TASKS": "6"})
+    with pytest.raises(InputError, match="8 tasks on 1 nodes"):
+        slurm.place(STEP | {"SLURM_STEP_NUM_NODES": "1", "SLURM_STEP_NUM_TASKS": "8"})
 
 
 def test_shellcheck_has_nothing_to_say_of_the_script():
