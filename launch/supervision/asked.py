@@ -21,6 +21,8 @@ class Asked(contextlib.AbstractContextManager):
         self._again: int | None = None
 
     def __enter__(self) -> Asked:
+        # Where it is ignored, as some daemons hand it on, nobody learns how a child has ended.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:

@@ -37,10 +37,13 @@ class Follower:
         """Wait for the next attempt. Raises Ended when there will be none."""
         while True:
             self._asked.raise_second()
-            if self._asked.stop and not self._stopped:
-                raise Ended(SAVED_AND_STOPPED, f"{self._asked.stop} while nothing ran here")
             said = self._hear()
-            if said.get("state") == "running" and said.get("token") != self._token:
+            running = said.get("state") == "running"
+            if self._asked.stop and running and said["token"] == self._token:
+                self._note.keep(stop=self._asked.stop)  # the other hosts have not ended yet
+            elif self._asked.stop and not self._stopped:
+                raise Ended(SAVED_AND_STOPPED, f"{self._asked.stop} while nothing ran here")
+            elif running and said["token"] != self._token:
                 self._token = said["token"]
                 self._note.keep(state="up", token=self._token, code=None, why="", stop=None)
                 return Attempt(said["attempt"], said["token"], said["coordinator"])

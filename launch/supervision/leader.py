@@ -45,6 +45,7 @@ class Leader:
         }
         self._members: list[str | None] = [None] * settings.nodes
         self._attempt: Attempt | None = None
+        self._stop: str | None = None  # why all are to stop in this attempt
         self._job = secrets.token_hex(8)
         self._note.keep(
             job=self._job, members=self._members[:], state="waiting", attempt=self._number
@@ -52,7 +53,7 @@ class Leader:
 
     def gather(self) -> None:
         """Wait until the supervisors of all nodes are there. Raises Ended."""
-        self._terminal.say(f"waiting for the other {self._settings.nodes - 1} nodes")
+        self._terminal.say(f"waiting for the other nodes, {self._settings.nodes} in all")
 
         def missing() -> list[int]:
             return [rank for rank in self._nodes if self._members[rank] is None]
@@ -77,6 +78,7 @@ class Leader:
         """A new attempt, for all."""
         self._number += 1
         self._attempt = attempt = new_attempt(self._settings, self._number)
+        self._stop = None
         self._note.keep(
             state="running",
             attempt=attempt.number,
@@ -91,7 +93,8 @@ class Leader:
     def tick(self, code: int | None, why: str, stop: str | None) -> Sign:
         sign = self._hear()
         known = [each for each in (code, sign.code) if each is not None]
-        self._note.keep(code=together(known), why=why or sign.why, stop=stop or sign.stop)
+        self._stop = self._stop or stop or sign.stop
+        self._note.keep(code=together(known), why=why or sign.why, stop=self._stop)
         return sign
 
     def settle(self, verdict: Verdict) -> Verdict:
@@ -103,13 +106,13 @@ class Leader:
             down = self._wait(lambda: self._all_down() or self._hear().code == CRASH, bound)
             sign = self._hear()
             code = together([verdict.code] if sign.code is None else [verdict.code, sign.code])
-            stopped = verdict.stopped or sign.stop is not None
+            stopped = verdict.stopped or self._stop is not None
             if code in HOPELESS or (down and code is not None and code != CRASH):
                 return Verdict(code, sign.why if code == sign.code else verdict.why, stopped)
             verdict = Verdict(CRASH, sign.why if down else "a node did not end in time", stopped)
         self._note.keep(state="waiting", code=CRASH, why=verdict.why)
         self._wait(self._all_down, 3 * settings.heartbeat)
-        return Verdict(CRASH, verdict.why, verdict.stopped or self._hear().stop is not None)
+        return Verdict(CRASH, verdict.why, verdict.stopped or self._stop is not None)
 
     def idle(self) -> None:
         """A turn of the wait for the next attempt. Raises Ended where a node has gone."""
@@ -173,8 +176,8 @@ class Leader:
             self._asked.raise_second()
             if self._asked.stop and self._attempt is None:
                 raise Ended(SAVED_AND_STOPPED, f"{self._asked.stop} before anything ran")
-            self._hear()
-            self._note.keep(stop=self._asked.stop)
+            self._stop = self._stop or self._asked.stop or self._hear().stop
+            self._note.keep(stop=self._stop)
             if happens():
                 return True
             if time.monotonic() >= deadline:

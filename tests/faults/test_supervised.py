@@ -13,7 +13,6 @@ import pytest
 
 from mlstm.training.interrupts import Interrupts
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 FLAGS = [
     "--processes=node",
     "--config=quickstart:tiny",
@@ -30,6 +29,11 @@ def start(tmp_path):
     """start() -> a supervisor of a long training in WORKDIR=tmp_path/run."""
     text = np.random.default_rng(0).integers(97, 105, 2250).astype(np.uint8)
     (tmp_path / "text.txt").write_bytes(text.tobytes())
+    # Strangers of the same names as ours, where the supervisor and its ranks are started.
+    for package in ("configs", "launch"):
+        (tmp_path / package).mkdir()
+        for module in ("__init__", "train", "node", "quickstart"):
+            (tmp_path / package / f"{module}.py").write_text("raise RuntimeError('a stranger')\n")
     nodes = []
 
     def make():
@@ -39,11 +43,11 @@ def start(tmp_path):
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
             "XLA_FLAGS": "--xla_backend_optimization_level=0",
         }
-        flags = [f"--config.data.source={tmp_path / 'text.txt'}", f"--workdir={tmp_path / 'run'}"]
+        flags = ["--config.data.source=text.txt", "--workdir=run"]
         nodes.append(
             subprocess.Popen(
-                [sys.executable, "-m", "launch.node", *FLAGS, *flags],
-                cwd=REPOSITORY,
+                [sys.executable, "-P", "-m", "launch.node", *FLAGS, *flags],
+                cwd=tmp_path,
                 env=os.environ | cache,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

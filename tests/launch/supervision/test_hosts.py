@@ -50,7 +50,7 @@ def test_all_hosts_run_the_same_attempt_to_its_end(hosts):
     assert sorted(p.name for p in (run.workdir / "logs").iterdir())[5] == "rank-5.log"
 
 
-@pytest.mark.parametrize("killed", [0, 1, 2, 3])
+@pytest.mark.parametrize("killed", [0, 3])
 def test_a_rank_killed_on_either_host_starts_both_again_in_one_new_attempt(hosts, killed):
     run, node = hosts({"*": WAITS, "1": [["wait"], ["exit 0"]], "2": [["wait"], ["exit 0"]],
                        "3": [["wait"], ["exit 0"]]})  # fmt: skip
@@ -174,6 +174,30 @@ def test_files_of_an_earlier_job_are_ignored_but_for_the_number_of_its_attempts(
         assert len(started) == 4
         assert tokens(started) & {"old"} == set()
         assert "attempt 7 " in run.log(3)
+
+
+def test_a_supervisor_that_still_waits_for_an_earlier_job_does_not_disturb_the_next(hosts):
+    run, node = hosts({"*": [["ignore", "sleep 600"], ["exit 0"]]})
+    earlier = [node(0), node(1)]
+    run.started(4)
+    earlier[0].kill()
+    later = [node(0), node(1)]
+    said = [run.finish(each) for each in (*later, earlier[1])]
+    assert [each.returncode for each in later] == [0, 0], said
+    assert earlier[1].returncode == 1
+    assert "another job has begun" in said[2]
+
+
+def test_a_host_told_to_stop_when_its_own_ranks_are_done_lets_the_others_end(hosts):
+    run, node = hosts({"*": [["wait"]], "2": [["exit 0"]], "3": [["exit 0"]]})
+    nodes = [node(0), node(1)]
+    run.started(4)
+    note = run.workdir / ".gang" / "node-1.json"
+    run.until(lambda: json.loads(note.read_text())["state"] == "down")
+    nodes[1].send_signal(signal.SIGTERM)
+    said = [run.finish(each) for each in nodes]
+    assert [each.returncode for each in nodes] == [42, 42], said
+    assert len(run.events("exit 42")) == 2
 
 
 def test_half_written_or_foreign_files_are_ignored(hosts):

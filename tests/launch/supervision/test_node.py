@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.supervision import codes
+from launch.supervision import alone, codes, gpus, settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -335,38 +335,73 @@ def test_the_supervisor_means_by_each_final_code_what_training_means():
     assert codes.NOT_FINITE == train.NOT_FINITE
 
 
-@pytest.fixture
-def foreign(tmp_path):
-    """A folder with packages `launch` and `configs` that are not ours, and a text."""
+def test_a_supervisor_whose_children_are_nobodys_business_learns_how_they_end(job):
+    """SIGCHLD ignored, as some daemons hand it on to what they start."""
+    run = job({"*": [["exit 3"]]})
+    ignore = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        node = run.start("--processes=1")
+    finally:
+        signal.signal(signal.SIGCHLD, ignore)
+    run.finish(node)
+    assert node.returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("environment", "number"),
+    [
+        ({}, 3),
+        ({"CUDA_VISIBLE_DEVICES": "0,2"}, 2),
+        ({"CUDA_VISIBLE_DEVICES": "1,-1,2"}, 1),
+        ({"CUDA_VISIBLE_DEVICES": ""}, 0),
+        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, 0),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-8932f937,MIG-5a3c"}, 2),
+        ({"JAX_PLATFORMS": "cpu"}, 0),
+        ({"JAX_PLATFORMS": "cuda,cpu"}, 3),
+    ],
+)
+def test_gpus_are_counted_as_cuda_counts_them(tmp_path, monkeypatch, environment, number):
+    for name in ("nvidia0", "nvidia1", "nvidia11", "nvidiactl", "nvidia-uvm", "null"):
+        (tmp_path / name).touch()
+    plugins = {"jax_cuda13_plugin"}
+    monkeypatch.setattr(gpus.importlib.util, "find_spec", lambda name: name in plugins or None)
+    assert gpus.count(environment, tmp_path) == number
+    plugins.clear()
+    assert gpus.count(environment, tmp_path) == 0
+
+
+def test_with_gpus_each_process_has_one_by_its_number_on_this_host(tmp_path):
+    given = settings.Settings(
+        workdir=tmp_path, logs=tmp_path, program=["train"], processes=2, by_gpu=True, nodes=2,
+        node_rank=1, host="host0", port=8476, max_restarts=1, fruitless=1, heartbeat=1,
+        start_timeout=1, grace=1, node_timeout=1,
+    )  # fmt: skip
+    attempt = alone.new_attempt(given, 17)
+    line = settings.command(given, attempt, 1)
+    assert {"--process_id=3", "--num_processes=4", "--local_devices=1"} <= set(line)
+    assert "--coordinator=host0:8477" in line  # the next port of 16 for each attempt
+
+
+def test_launch_train_is_ours_in_a_folder_with_strangers_of_the_same_names(tmp_path):
     for package in ("configs", "launch"):
         (tmp_path / package).mkdir()
         for module in ("__init__", "train", "program", "node", "quickstart"):
             (tmp_path / package / f"{module}.py").write_text("raise RuntimeError('a stranger')\n")
-    (tmp_path / "text.txt").write_bytes(bytes(range(97, 105)) * 1000)
-    return tmp_path
-
-
-def test_real_training_runs_and_answers_beside_strangers_of_the_same_names(foreign):
-    def node(*flags):
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "launch.node", "--processes=node", *flags],
-            cwd=foreign,
-            env=os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-
-    short = ["--config.train.steps=2", "--config.optimizer.warmup=0", "--config.log.samples=0"]
-    run = ["--config=quickstart:tiny", "--config.data.source=text.txt", "--workdir=run", *short]
-    result = node(*run)
-    assert result.returncode == 0, result.stderr
-    assert "finished at step 2" in result.stdout
-    assert (foreign / "run" / "checkpoints" / "2").is_dir()
-    result = node(*run, "--foo")
-    assert (result.returncode, result.stdout) == (
-        2,
-        "train: error: Unknown command line flag 'foo'\n",
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "launch.node",
+            "--config=quickstart",
+            "--workdir=run",
+            "--foo",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
-    assert result.stderr == ""
+    assert result.stdout == "train: error: Unknown command line flag 'foo'\n"
+    assert (result.returncode, result.stderr) == (2, "")
