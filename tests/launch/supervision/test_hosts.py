@@ -9,6 +9,12 @@ import time
 
 import pytest
 
+from launch.supervision.asked import Asked
+from launch.supervision.codes import Ended
+from launch.supervision.leader import Leader
+from launch.supervision.settings import Settings
+from launch.supervision.terminal import Terminal
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 WAITS = [["checkpoint 1", "wait"], ["exit 0"]]
 
@@ -68,10 +74,11 @@ def test_a_rank_killed_on_either_host_starts_both_again_in_one_new_attempt(hosts
     assert len({e["flags"]["coordinator"] for e in again} | {first[0]["flags"]["coordinator"]}) == 2
 
 
-def test_no_rank_of_an_attempt_is_alive_once_the_next_has_begun(hosts):
+@pytest.mark.parametrize("crashes", ["0", "3"])
+def test_no_rank_of_an_attempt_is_alive_once_the_next_has_begun(hosts, crashes):
     deaf = ["ignore", "sleep 600"]
     run, node = hosts(
-        {"*": [deaf, deaf, ["exit 0"]], "3": [["sleep 1", "kill 9"]] * 2 + [["exit 0"]]}
+        {"*": [deaf, deaf, ["exit 0"]], crashes: [["sleep 1", "kill 9"]] * 2 + [["exit 0"]]}
     )
     nodes = [node(0), node(1)]
     for attempt in (1, 2):
@@ -198,6 +205,50 @@ def test_a_host_told_to_stop_when_its_own_ranks_are_done_lets_the_others_end(hos
     said = [run.finish(each) for each in nodes]
     assert [each.returncode for each in nodes] == [42, 42], said
     assert len(run.events("exit 42")) == 2
+
+
+@pytest.fixture
+def leader(tmp_path):
+    """leader(note) -> node 0 of two, where `note` was in WORKDIR/.gang/node-1.json before."""
+    given = Settings(
+        workdir=tmp_path, logs=tmp_path, program=[], processes=1, by_gpu=False, nodes=2,
+        node_rank=0, host="a", port=1, max_restarts=0, fruitless=1, heartbeat=1,
+        start_timeout=1, grace=1, node_timeout=9,
+    )  # fmt: skip
+    (tmp_path / ".gang").mkdir()
+
+    def make(note=None):
+        if note:
+            write(note)
+        return Leader(given, Asked(), terminal), write
+
+    def write(note):
+        (tmp_path / ".gang" / "node-1.json").write_text(json.dumps(note))
+
+    with Terminal("node") as terminal:
+        yield make
+
+
+NEW = {"id": "x", "job": None, "state": "up", "processes": 1, "beat": 1}
+
+
+def test_a_node_is_taken_in_when_it_says_something_new(leader):
+    node_0, write = leader(NEW)
+    write(NEW | {"beat": 2})
+    node_0.gather()
+
+
+def test_a_node_that_was_killed_before_it_was_taken_in_is_not_taken_for_alive(leader):
+    node_0, _ = leader(NEW)
+    with pytest.raises(Ended, match="node 1 did not appear"):
+        node_0.gather()
+
+
+def test_a_node_of_another_job_is_not_taken_in(leader):
+    node_0, write = leader()
+    write(NEW | {"job": "another"})
+    with pytest.raises(Ended, match="node 1 did not appear"):
+        node_0.gather()
 
 
 def test_half_written_or_foreign_files_are_ignored(hosts):
