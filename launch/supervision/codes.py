@@ -36,17 +36,18 @@ def judge(returned: Iterable[int], told: bool = False) -> int | None:
     """The code that these make together, in the order in which they came; None for none.
 
     Any crash among them is a CRASH, but one that follows a 2 or 3 is its consequence: the others
-    lose a peer. `told`: they were sent SIGTERM, and one that it ended had nothing to save yet.
+    lose a peer. `told`: they were sent SIGTERM; one that it ended had nothing to save yet, nor had
+    those that lost a peer by it.
     """
     seen: list[int] = []
+    excuses = {*HOPELESS, -signal.SIGTERM} if told else {*HOPELESS}
     for code in returned:
-        code = SAVED_AND_STOPPED if told and code == -signal.SIGTERM else code
-        if code not in FINAL:
-            if not set(seen) & set(HOPELESS):
+        if code not in FINAL and code not in excuses:
+            if not excuses & set(seen):
                 return CRASH
             continue
         seen.append(code)
-    return together(seen)
+    return together(SAVED_AND_STOPPED if code == -signal.SIGTERM else code for code in seen)
 
 
 def together(codes: Iterable[int]) -> int | None:

@@ -36,8 +36,9 @@ class Leader:
     def __init__(self, settings: Settings, asked: Asked, terminal: Terminal) -> None:
         self._settings, self._asked, self._terminal = settings, asked, terminal
         folder = settings.workdir / ".gang"
+        self._word = Watched(folder / "gang.json")  # ours, unless another job writes there
         # Attempts go on counting from those of an earlier job: a port is not used twice in a row.
-        earlier = Watched(folder / "gang.json").before.get("attempt")
+        earlier = self._word.before.get("attempt")
         self._number = earlier if isinstance(earlier, int) else 0
         self._note = Note(folder / "gang.json")
         self._nodes = {
@@ -120,11 +121,18 @@ class Leader:
         self._note.keep()
 
     def end(self, code: int, why: str) -> None:
-        """The last word."""
-        self._note.keep(state="ended", code=code, why=why)
+        """The last word, where it is still ours to say."""
+        if self._is_ours():
+            self._note.keep(state="ended", code=code, why=why)
+
+    def _is_ours(self) -> bool:
+        return self._word.look().get("job") in (None, self._job)
 
     def _hear(self) -> Sign:
-        """What the nodes say of the attempt that is open. Raises Ended where one has gone."""
+        """What the nodes say of the attempt that is open. Raises Ended where one has gone, or where
+        another job has begun in the same folder."""
+        if not self._is_ours():
+            raise Ended(CRASH, f"another job has begun in {self._settings.workdir}")
         token = self._attempt.token if self._attempt else None
         code: int | None = None
         why, stop = "", None

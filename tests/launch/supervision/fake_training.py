@@ -2,9 +2,10 @@
 
 The scenario has for each rank ("0", "1", or "*" for any) a list: what to do at the first start, at
 the second, ...; the last is repeated. What to do is a list of words: "checkpoint 10", "exit 1",
-"kill 9" (itself), "sleep 0.5", "say words", "ignore" (SIGTERM), "grandchild", "wait" (until told
-to stop, then exit 42). As with JAX, a SIGTERM to one rank is seen by all of the same attempt.
-Each start and each end by "exit" is a line in WORKDIR/events.jsonl.
+"kill 9" (itself), "sleep 0.5", "meet 4" (wait until so many starts are on record), "say words",
+"ignore" (SIGTERM), "grandchild", "wait" (until told to stop, then exit 42). As with JAX, a SIGTERM
+to one rank is seen by all of the same attempt. Each start and each end by "exit" is a line in
+WORKDIR/events.jsonl.
 """
 
 import json
@@ -48,6 +49,9 @@ def do(word: str, value: str) -> None:
         os.kill(os.getpid(), int(value))
     elif word == "sleep":
         time.sleep(float(value))
+    elif word == "meet":
+        while events.read_text().count('"what": "start"') < int(value):
+            time.sleep(0.02)
     elif word == "say":
         print(value)
     elif word == "ignore":

@@ -100,7 +100,7 @@ def test_of_several_final_codes_the_worst_counts(job, codes, together):
 
 
 def test_a_crash_beside_a_final_code_starts_all_again(job):
-    run = job({"0": [["exit 0"]], "1": [["kill 6"], ["exit 0"]]})
+    run = job({"0": [["exit 0"]], "1": [["meet 2", "kill 6"], ["exit 0"]]})
     code, said = run.run("--processes=2")
     assert code == 0, said
     assert len(run.events("start")) == 4
@@ -124,6 +124,8 @@ def test_a_crash_that_follows_bad_input_of_another_rank_is_its_consequence(job):
         ([1], False, codes.CRASH),
         ([-15, 42], False, codes.CRASH),
         ([-15, 42], True, 42),
+        ([-15, -6], True, 42),  # told before all had joined
+        ([-9, 42], True, codes.CRASH),
         ([-6, 2], False, codes.CRASH),  # it noticed a peer that has gone
         ([2, -6], False, 2),
         ([3, 0, 134], False, 3),
@@ -249,7 +251,7 @@ def test_what_a_rank_has_started_ends_with_it(job):
 
 def test_each_rank_has_a_log_with_a_header_for_each_attempt_and_rank_0_is_seen(job):
     run = job({"0": [["say from zero", "wait"], ["say again", "exit 0"]], "1": [
-        ["say from one", "sleep 0.5", "exit 7"], ["exit 0"]]})  # fmt: skip
+        ["say from one", "meet 2", "sleep 0.5", "exit 7"], ["exit 0"]]})  # fmt: skip
     code, said = run.run("--processes=2")
     assert code == 0, said
     assert "from zero\n" in said

@@ -136,7 +136,7 @@ def _command_line(pid):
 
 
 def test_a_job_of_two_nodes_runs_to_its_end_over_a_crash(submit, tmp_path):
-    run, batch = submit({"*": [["wait"], ["exit 0"]], "3": [["sleep 0.5", "kill 9"], ["exit 0"]]})
+    run, batch = submit({"*": [["wait"], ["exit 0"]], "3": [["meet 4", "kill 9"], ["exit 0"]]})
     said = run.finish(batch)
     assert batch.returncode == 0, said
     started = run.events("start")
