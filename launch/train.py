@@ -18,7 +18,7 @@ import sys
 
 from absl import flags
 
-from launch import program
+from launch import program, supervised
 from mlstm.errors import InputError
 
 CONFIG = program.config_flag()
@@ -50,6 +50,7 @@ NOT_SAVED, NOT_FINITE = 1, 3
 
 
 def main(_: list[str]) -> int:
+    supervised.die_with_parent()
     from mlstm.training import config as configs
 
     if not WORKDIR.value and not DRY_RUN.value:

@@ -82,6 +82,8 @@ def test_the_wheel_has_our_packages_and_nothing_else(wheel):
     roots = {name.partition("/")[0] for name in names if ".dist-info" not in name}
     assert roots == {"mlstm", "probing", "launch", "configs"}
     assert {"configs/quickstart.py", "probing/views/report.css"} <= set(names)
+    examples = {"slurm/train.sbatch", "kubernetes/jobset.yaml", "kubernetes/Dockerfile"}
+    assert {f"launch/{example}" for example in examples} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

@@ -58,6 +58,9 @@ class Interrupts(contextlib.AbstractContextManager):
             return
         if not self.saving and number == signal.SIGTERM:
             raise SystemExit(SAVED_AND_STOPPED)
+        if self.requested and number == signal.SIGTERM and "MLSTM_SUPERVISOR" in os.environ:
+            # launch.node passes SIGTERM on, to a process that a cluster may have told as well.
+            return
         if not self.saving or self.requested:
             raise KeyboardInterrupt
         self._request(name)

@@ -7,6 +7,8 @@ WORKDIR/tensorboard/     the same for TensorBoard
 WORKDIR/samples/         text that the model wrote on the way
 WORKDIR/profile/         the trace of a few steps, where one was asked for
 WORKDIR/corpus/          the prepared text, where the source was raw
+WORKDIR/logs/            what each process said, under launch.node
+WORKDIR/.gang/           what the hosts of a job tell each other
 """
 
 import contextlib
@@ -28,7 +30,7 @@ from mlstm.training.config import Config
 # The hidden ones are what a killed process was writing: files, and a text being prepared.
 _OURS = (
     ".lock", "config.json", "checkpoints", "metrics.jsonl", "tensorboard", "samples", "profile",
-    "corpus", ".*.part", ".corpus.*.partial",
+    "corpus", "logs", ".gang", ".*.part", ".corpus.*.partial",
 )  # fmt: skip
 
 
