@@ -6,6 +6,10 @@ It ends with exit code 0 when the run is done, 42 when it was told to stop (Ctrl
 has saved its state, 3 when the loss or its gradient is not finite, 2 when what it was given is
 wrong. What it says may be lost (a pipe whose reader has gone, a full disk behind `> log`): it
 trains on and ends with the code that it would have had.
+
+Several processes train one model together where SLURM, Open MPI, Kubernetes or a TPU starts them,
+or each is told its place with --coordinator, --num_processes and --process_id. launch.node does
+this for all GPUs of a host, or of several, and starts them again when one fails.
 """
 
 import contextlib
@@ -22,6 +26,21 @@ WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; made when it is
 INIT_FROM = flags.DEFINE_string(
     "init_from", "", "another run, of as many seeds, whose parameters to begin with"
 )
+COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0 of a job")
+NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "processes of the job; 1 trains alone, whatever started this one"
+)
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "which of them this is, from 0")
+LOCAL_DEVICES = flags.DEFINE_list(
+    "local_devices", None, "the GPUs of this host that this process has, as in 0,1 (default: all)"
+)
+HEARTBEAT = flags.DEFINE_integer(
+    "heartbeat", 10, "seconds after which a silent process is taken for gone", lower_bound=1
+)
+START_TIMEOUT = flags.DEFINE_integer(
+    "start_timeout", 300, "seconds in which all processes have to join", lower_bound=1
+)
+ATTEMPT = flags.DEFINE_string("attempt", "", "what launch.node names one start of all by")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "compile, say what the run would cost, train nothing")
 
 NOT_SAVED, NOT_FINITE = 1, 3
@@ -33,13 +52,16 @@ def main(_: list[str]) -> int:
     if not WORKDIR.value and not DRY_RUN.value:
         raise InputError("--workdir is needed: the folder of the run, as in --workdir=runs/first")
     config = configs.from_config_dict(CONFIG.value)
+    join()
     if DRY_RUN.value:
         return dry_run(config)
 
+    from mlstm import job
     from mlstm.training import interrupts, loop
 
     result = loop.run(config, WORKDIR.value, init_from=INIT_FROM.value or None)
-    _tell(str(result))
+    if job.is_first():
+        _tell(str(result))
     if result.ended == "not finite":
         return NOT_FINITE
     if not result.saved:
@@ -49,13 +71,37 @@ def main(_: list[str]) -> int:
     return interrupts.SAVED_AND_STOPPED if result.ended == "interrupted" else 0
 
 
+def join() -> None:
+    """Take the place in a job that the flags or the cluster give; say which it is."""
+    from mlstm import job
+
+    listed = LOCAL_DEVICES.value or []
+    if not all(device.isdecimal() for device in listed):
+        raise InputError(f"--local_devices={','.join(listed)}: they are numbers, as in 0,1")
+    job.join(
+        coordinator=COORDINATOR.value,
+        processes=NUM_PROCESSES.value,
+        process=PROCESS_ID.value,
+        local_devices=[int(device) for device in listed] or None,
+        heartbeat=HEARTBEAT.value,
+        start_timeout=START_TIMEOUT.value,
+        attempt=ATTEMPT.value,
+    )
+    if job.count() > 1:
+        with contextlib.suppress(OSError):
+            print(job.describe(), file=sys.stderr, flush=True)
+
+
 def dry_run(config) -> int:
+    from mlstm import job
     from mlstm.corpus.files import user_path
     from mlstm.training import estimate, setup
 
     workdir = user_path(WORKDIR.value) if WORKDIR.value else None
     corpus = setup.open_corpus(config, workdir, keep=False)
-    print(estimate.estimate(setup.make(config, corpus)))
+    found = estimate.estimate(setup.make(config, corpus))
+    if job.is_first():
+        print(found)
     return 0
 
 

@@ -8,6 +8,7 @@ The mesh of a population has an axis `seeds` before them. Whatever belongs to a 
 axis of seeds there, which this one splits; models exchange nothing.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from mlstm import job
 from mlstm.errors import InputError
 
 # The last axis of these is the hidden units that they make.
@@ -27,7 +29,8 @@ def mesh(data: int = 1, model: int = 1, *, population: bool = False) -> Mesh:
 
     With `population` the `data` groups of devices split the seeds: a ('seeds', 'data', 'model')
     mesh of data x 1 x model. The axes are Auto: the compiler places what is computed in between.
-    Raises InputError where there are fewer devices than that.
+    In a job of several processes the mesh has all devices of all, in the order of the processes.
+    Raises InputError where there are fewer devices than that, or where a process would have none.
     """
     devices = jax.devices()
     if data * model > len(devices):
@@ -39,10 +42,29 @@ def mesh(data: int = 1, model: int = 1, *, population: bool = False) -> Mesh:
             f"{'is' if len(devices) == 1 else 'are'} {len(devices)} ({devices[0].platform})"
             f"{advice}"
         )
+    if job.count() > 1:
+        _check_processes(data, model)
     axes = {"seeds": data, "data": 1} if population else {"data": data}
     axes["model"] = model
     grid = np.array(devices[: data * model]).reshape(*axes.values())
     return Mesh(grid, tuple(axes), axis_types=(AxisType.Auto,) * len(axes))
+
+
+def _check_processes(data: int, model: int) -> None:
+    """Raises InputError where not all devices of the job are taken, or hosts differ in theirs."""
+    every, processes = jax.devices(), range(job.count())
+    local = [sum(device.process_index == process for device in every) for process in processes]
+    if len(set(local)) > 1:
+        odd = next(process for process in processes if local[process] != local[0])
+        raise InputError(
+            f"process {odd} has {local[odd]} devices and process 0 has {local[0]}: each process "
+            "of a job needs as many"
+        )
+    if data * model != len(every):
+        raise InputError(
+            f"config.mesh {data} x {model} takes {data * model} of the {len(every)} devices of "
+            f"{job.count()} processes: data x model has to be {len(every)}"
+        )
 
 
 def parameter_shardings(mesh: Mesh, parameters: Any) -> Any:
@@ -107,6 +129,73 @@ def carry_sharding(mesh: Mesh) -> NamedSharding:
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """(time, batch), which all models share: streams over `data`."""
     return NamedSharding(mesh, P(None, "data"))
+
+
+def local_rows(mesh: Mesh, streams: int) -> slice:
+    """The streams of a batch that the devices of this process hold; of a mesh whose order is not
+    that of the processes, perhaps some between them too."""
+    spans = batch_sharding(mesh).addressable_devices_indices_map((1, streams)).values()
+    bounds = [index[1].indices(streams) for index in spans if index is not None]
+    return slice(min(start for start, _, _ in bounds), max(stop for _, stop, _ in bounds))
+
+
+def place_batch(mesh: Mesh, batch: Any, streams: int, rows: slice) -> Any:
+    """Arrays (time, those of `rows`) of this process, as (time, streams) over all devices."""
+    sharding = batch_sharding(mesh)
+    if sharding.is_fully_addressable:
+        return jax.device_put(batch, sharding)
+
+    def whole(part: np.ndarray) -> jax.Array:
+        def block(index: Any) -> np.ndarray:
+            start, stop, _ = index[1].indices(streams)
+            return part[:, start - rows.start : stop - rows.start]
+
+        return jax.make_array_from_callback((len(part), streams), sharding, block)
+
+    return jax.tree.map(whole, batch)
+
+
+def spread(tree: Any, shardings: Any) -> Any:
+    """Arrays that every process has whole, as arrays on the mesh: one sharding for all, or a tree
+    of them."""
+
+    def place(x: Any, sharding: NamedSharding) -> jax.Array:
+        if sharding.is_fully_addressable:
+            return jax.device_put(x, sharding)
+        host = jax.device_get(x)
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: host[index])
+
+    if isinstance(shardings, NamedSharding):
+        return jax.tree.map(lambda x: place(x, shardings), tree)
+    return jax.tree.map(place, tree, shardings)
+
+
+def fetch(tree: Any) -> Any:
+    """The values of arrays on the host, in every process, wherever on the mesh they are.
+
+    With several processes all of them have to call it: what is not on their own devices is sent.
+    """
+    return jax.device_get(jax.tree.map(_here, tree))
+
+
+def on_one_device(tree: Any) -> Any:
+    """Arrays on the mesh as arrays on the first device of each process. All have to call it."""
+    first = jax.local_devices()[0]
+    return jax.device_put(jax.tree.map(_here, tree), first)
+
+
+def _here(x: jax.Array) -> jax.Array:
+    """The same array, or one whose whole value this process has."""
+    if x.is_fully_addressable:
+        return x
+    if not x.is_fully_replicated:
+        x = _everywhere(x.sharding.mesh)(x)  # pyright: ignore[reportAttributeAccessIssue]
+    return x.addressable_data(0)
+
+
+@functools.cache
+def _everywhere(mesh: Mesh) -> Any:
+    return jax.jit(lambda x: x, out_shardings=replicated(mesh))
 
 
 def _of_models(mesh: Mesh, *spec: str | None) -> NamedSharding:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,14 @@ def describe(
             "version": platform.python_version(),
         }
     path = Path(os.path.realpath(user_path(source)))
-    status = _status(files)  # before the reading: a change while it lasts is seen the next time
+    before = _status_of(files)  # the reading: a change while it lasts is seen the next time
     return {
         "kind": "folder" if path.is_dir() else "file",
         "name": path.name,
         "files": len(files),
         "size": sum(file.size for file in files),
         "sha256": _contents(files, progress),
-        "status": status,
+        "status": before,
     }
 
 
@@ -55,7 +55,7 @@ def is_same(source: str | os.PathLike, described: dict[str, Any]) -> bool:
     if PYTHON_STDLIB in (str(source), kind):
         return str(source) == kind
     files = list(documents(source))
-    if _status(files) == described.get("status"):
+    if _status_of(files) == described.get("status"):
         return True
     return _contents(files, None) == described.get("sha256")
 
@@ -77,18 +77,23 @@ def words(described: dict[str, Any]) -> str:
     return f"{described.get('kind')} {described.get('name')} ({described['size']:,} bytes)"
 
 
-def _status(files: Sequence[TextFile]) -> str:
-    """A digest of what changes with any change of a file, without reading it."""
+def status(files: Iterable[tuple[str, Path]]) -> str:
+    """A digest of what changes with any change of a file, without reading it. Files come with the
+    names that they have in their text."""
     found = []
-    for file in files:
+    for name, path in files:
         try:
-            status = file.path.stat()
+            of_file = path.stat()
         except OSError:
-            found.append([file.name, None])
+            found.append([name, None])
         else:
-            times = [status.st_mtime_ns, status.st_ctime_ns]
-            found.append([file.name, file.path.name, status.st_ino, status.st_size, *times])
+            times = [of_file.st_mtime_ns, of_file.st_ctime_ns]
+            found.append([name, path.name, of_file.st_ino, of_file.st_size, *times])
     return _digest(found)
+
+
+def _status_of(files: Sequence[TextFile]) -> str:
+    return status((file.name, file.path) for file in files)
 
 
 def _contents(files: Sequence[TextFile], progress: Callable[[int], None] | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mlstm.corpus import identity
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.files import user_path
 from mlstm.corpus.manifest import shard_files
@@ -63,6 +64,13 @@ class Corpus:
                 f"{self.folder} has no text in a split {name!r}; it has {', '.join(self.splits)}"
             )
         return Split(self, name)
+
+    def status(self) -> str:
+        """A digest of what the file system says of the files, which changes whenever one of them
+        is written: where it is as it was, their contents are."""
+        return identity.status(
+            (name, self.folder / name) for name in manifests.files(self.manifest)
+        )
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Compares the sha256 of every file; InputError names the first that differs.

@@ -96,6 +96,8 @@ class TrainConfig:
     validation_batch: int = setting(0, low=0)  # streams of held-out text; 0 is data.batch
     validation_window: int = setting(256, low=1)
     patience: int = setting(0, low=0, resume="looks only at validations still to come")
+    # seconds without a step after which the process shows where it stands and ends; 0 is never
+    stall: int = setting(1800, low=0, resume="ends only what stands still")
     on_nonfinite: str = setting(
         "stop", choices=("stop", "skip"), resume="the way on after a stop is to skip"
     )

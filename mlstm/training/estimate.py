@@ -63,7 +63,7 @@ class Estimate:
 
 def estimate(setup: Setup) -> Estimate:
     """Compile the step of `setup` and measure one product; no state is allocated, one batch is."""
-    state, batch = setup.abstract(), setup.place(setup.stream.batch(0, 0))
+    state, batch = setup.abstract(), setup.place(setup.stream.batch(0, 0, setup.rows))
     began = time.monotonic()
     compiled = setup.train_step.lower(state, batch).compile()
     seconds = time.monotonic() - began

@@ -12,26 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from mlstm import checkpoint
-from mlstm.checkpoint import Checkpoints, read_parameters
+from mlstm import devices, job
 from mlstm.corpus.files import user_path
 from mlstm.corpus.stream import prefetch
-from mlstm.errors import InputError
-from mlstm.loading import Model, member, read_config, seeds_of
+from mlstm.loading import Model, member
 from mlstm.model import sampling
-from mlstm.training import config as configs
-from mlstm.training import setup as setups
-from mlstm.training import workdir as workdirs
+from mlstm.training import start
 from mlstm.training.config import Config
 from mlstm.training.interrupts import Interrupts
-from mlstm.training.metrics import Metrics
-from mlstm.training.setup import Setup
-from mlstm.training.state import TrainState, each_model
+from mlstm.training.metrics import Metrics, Quiet
+from mlstm.training.start import Begun, Progress
+from mlstm.training.state import each_model
 from mlstm.training.step import make_gate_saturation
-from mlstm.training.validation import Validation
+from mlstm.training.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
@@ -65,83 +60,41 @@ class Result:
         return f"{self.workdir}: {ends[self.ended]} at step {self.step} of {self.steps}{score}"
 
 
-@dataclass
-class Progress:
-    """What is known of the validations so far; saved with every checkpoint. Scores are finite."""
-
-    best: float | None = None
-    since_best: int = 0
-    last: float | None = None
-    last_step: int = -1
-
-
 def run(config: Config, workdir: str | Path, *, init_from: str | None = None) -> Result:
     """Train in `workdir` until it is done; begun again, go on from the newest checkpoint.
+
+    In a job of several processes (see `mlstm.job`) all of them call it, with the same arguments.
 
     `init_from`: another run, whose parameters (the best by validation) a new run begins with. A
     population begins with those of another of as many seeds, model by model.
     Raises InputError for whatever is wrong with what was given.
     """
     init_from = str(user_path(init_from)) if init_from else None
-    with Interrupts() as interrupts, workdirs.locked(workdir) as home:
-        resumed = checkpoint.begun(home / "checkpoints")
-        corpus = setups.open_corpus(config, home)
-        if resumed:
-            workdirs.check_resumable(home, config, corpus.digest, init_from)
-            init_from = read_config(home).get("init_from")
-        setup = setups.make(config, corpus)
-        validation = None
-        if "validation" in corpus.splits:
-            validation = Validation(config, corpus.split("validation"), setup.mesh)
-        start = None if resumed or not init_from else _parameters_of(init_from, config)
-        kept = config.checkpoint
-        checkpoints = Checkpoints(
-            home / "checkpoints", newest=kept.newest, best=kept.best, log_spaced=kept.log_spaced
-        )
+    with Interrupts() as interrupts, start.begin(config, workdir, init_from) as begun:
+        running = _Run(begun, interrupts)
         try:
-            restored = checkpoints.restore(setup.abstract()._asdict())
-            if restored is None:
-                state, progress = setup.create(start), Progress()
-            else:
-                state = _ready(TrainState(**restored.state), config)
-                progress = Progress(**restored.metadata["progress"])
-            # Not before the state is there: a run that cannot go on keeps the config it had.
-            workdirs.write(
-                home,
-                config,
-                vocabulary=corpus.vocabulary.to_json(),
-                digest=corpus.digest,
-                corpus=Path(corpus.folder).absolute(),
-                cleaning=corpus.cleaning,
-                init_from=init_from,
-            )
-            running = _Run(setup, home, state, progress, validation, checkpoints, interrupts)
-            try:
-                return running.train()
-            finally:
-                running.metrics.close()
+            result = running.train()
         finally:
-            checkpoints.close()
+            running.close()
+        job.barrier("the end of the run")
+        return result
 
 
 class _Run:
     """The state of the loop, and what it does between steps."""
 
-    def __init__(
-        self,
-        setup: Setup,
-        home: Path,
-        state: TrainState,
-        progress: Progress,
-        validation: Validation | None,
-        checkpoints: Checkpoints,
-        interrupts: Interrupts,
-    ) -> None:
-        self.setup, self.config, self.home = setup, setup.config, home
-        self.state, self.progress = state, progress
-        self.validation, self.checkpoints, self.interrupts = validation, checkpoints, interrupts
-        self.step = int(state.step)
-        self.metrics = Metrics(home, self.step, setup.steps, validated=progress.last_step)
+    def __init__(self, begun: Begun, interrupts: Interrupts) -> None:
+        self.setup, self.config, self.home = begun.setup, begun.setup.config, begun.home
+        self.state, self.progress = begun.state, begun.progress
+        self.validation, self.checkpoints = begun.validation, begun.checkpoints
+        self.interrupts = interrupts
+        self.step = int(self.state.step)
+        self.metrics = Quiet()
+        if job.is_first():
+            self.metrics = Metrics(
+                self.home, self.step, self.setup.steps, validated=self.progress.last_step
+            )
+        self.watchdog = Watchdog(self.config.train.stall)
         self.pending: tuple | None = None
         self.first_bad: dict[int | None, int] = {}  # seed (None: there is one) -> step
         self.saved = self.step if self.step else -1
@@ -149,6 +102,10 @@ class _Run:
         self.saturation = jax.jit(
             each_model(self.config, make_gate_saturation(self.config.model), (0, 0, None, None))
         )
+
+    def close(self) -> None:
+        self.watchdog.close()
+        self.metrics.close()
 
     def train(self) -> Result:
         say = self.metrics.say
@@ -172,8 +129,10 @@ class _Run:
             self.mark = None  # the step is still to be compiled
         epoch, window = (int(i) for i in self.state.position)
         depth = self.config.data.prefetch
-        with prefetch(self.setup.stream, epoch, window, depth=depth) as batches:
+        rows = self.setup.rows
+        with prefetch(self.setup.stream, epoch, window, rows=rows, depth=depth) as batches:
             for _, batch in batches:
+                self.watchdog.alive()
                 self._one(self.setup.place(batch))
                 stop = self._between()
                 if stop:
@@ -239,7 +198,8 @@ class _Run:
         return "early" if self._out_of_patience() else None
 
     def _asked(self) -> bool:
-        return self.interrupts.requested is not None
+        self.watchdog.alive()
+        return self.interrupts.stop()
 
     def _report(self) -> None:
         """Read and write down the log that is pending; the only wait of the training loop."""
@@ -247,7 +207,7 @@ class _Run:
             return
         step, measured, gates = self.pending
         self.pending = None
-        measured, gates = jax.device_get((measured, gates))
+        measured, gates = devices.fetch((measured, gates))
         self._note_bad(measured.first_bad_step)
         if self._bad():
             return
@@ -284,6 +244,8 @@ class _Run:
         scores = self.validation.bits_per_byte(self.state.parameters, self._asked)
         if scores is None:
             return None
+        # Decided on by all processes alike, whatever their last bits are.
+        scores = np.array(job.from_first(scores.tolist, "validation"))
         score = _mean(scores)
         progress, finite = self.progress, math.isfinite(score)
         best = finite and (progress.best is None or score < progress.best)
@@ -300,11 +262,10 @@ class _Run:
 
     def _sample(self) -> None:
         """Let the model write, of a population the first; what it draws touches nothing that is
-        trained."""
+        trained. The processes of a job all do, so that none waits for another."""
         log, seeds = self.config.log, self.config.members
-        parameters = jax.device_put(
-            member(self.state.parameters, seeds, seeds[0]), jax.devices()[0]
-        )
+        first = jax.jit(lambda of_all: member(of_all, seeds, seeds[0]))
+        parameters = devices.on_one_device(first(self.state.parameters))
         model = Model(
             config=self.config.model,
             parameters=parameters,
@@ -349,7 +310,7 @@ class _Run:
 
     def _met_nonfinite(self) -> bool:
         """Asked before anything is saved or scored: a state that met its end is neither."""
-        self._note_bad(jax.device_get(self.state.first_bad_step))
+        self._note_bad(devices.fetch(self.state.first_bad_step))
         return self._bad()
 
     def _note_bad(self, steps: np.ndarray) -> None:
@@ -391,15 +352,6 @@ class _Run:
         )
 
 
-def _ready(state: TrainState, config: Config) -> TrainState:
-    """A restored state, to go on from: a step that was skipped long ago is not one to stop at."""
-    if config.train.on_nonfinite == "skip":
-        return state
-    bad = state.first_bad_step
-    none = jax.device_put(jnp.full(bad.shape, -1, jnp.int32), bad.sharding)
-    return state._replace(first_bad_step=none)
-
-
 def _mean(values: np.ndarray) -> float:
     """Over the models of a population; of one, its number."""
     return float(np.mean(values, dtype=np.float64))
@@ -407,26 +359,3 @@ def _mean(values: np.ndarray) -> float:
 
 def _of_seed(seed: int | None) -> str:
     return "" if seed is None else f" (seed {seed})"
-
-
-def _parameters_of(run: str, config: Config) -> Any:
-    """The parameters of another run, for a model of the same shape, or as many of them."""
-    record = read_config(run)
-    theirs = record.get("model")
-    if not isinstance(theirs, dict):
-        raise InputError(f'--init_from={run}: its config.json has no section "model"')
-    count = len(seeds_of(record, Path(run) / "config.json"))
-    if count != config.seeds:
-        raise InputError(
-            f"--init_from={run} has parameters for seeds={count}, config.seeds is "
-            f"{config.seeds}: each model begins with those of one, so give --config.seeds={count}"
-        )
-    ours = dataclasses.asdict(config.model)
-    # What changes no array may differ, and so may how they are computed with.
-    free = {"dropout", "output_dropout", "products", "forget_bias"}
-    free |= {name for name in ours if configs.may_change(f"model.{name}")}
-    wrong = [name for name in ours if name not in free and theirs.get(name) != ours[name]]
-    if wrong:
-        listed = "; ".join(f"model.{n} is {theirs.get(n)!r} there, {ours[n]!r} here" for n in wrong)
-        raise InputError(f"--init_from={run} is another model: {listed}")
-    return read_parameters(Path(run) / "checkpoints", "best")[0]

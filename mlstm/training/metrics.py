@@ -174,6 +174,20 @@ class Metrics:
             self._terminal.flush()
 
 
+class Quiet:
+    """In the place of Metrics, for the processes of a job that write nothing down."""
+
+    def train(self, *_: Any) -> None: ...
+
+    def validation(self, *_: Any) -> None: ...
+
+    def samples(self, *_: Any) -> None: ...
+
+    def say(self, _: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def cut(path: Path, step: int, validated: int | None = None) -> None:
     """Keep the lines of `path` up to `step`, and validations up to the step `validated` (None is
     `step`). What is no line of a log, as a half-written last one, goes too."""

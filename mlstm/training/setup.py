@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from mlstm import devices
+from mlstm import devices, job
 from mlstm.corpus import manifest
 from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus, Split
@@ -43,7 +43,7 @@ class Setup:
     dtype: Any
 
     def __str__(self) -> str:
-        model, mesh, seeds = self.config.model, self.config.mesh, self.config.members
+        model, seeds = self.config.model, self.config.members
         several = f", for each of the seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else ""
         return "\n".join(
             [
@@ -52,10 +52,24 @@ class Setup:
                 f"{language_model.parameter_count(model):,} parameters{several}",
                 f"training: {self.steps:,} steps of {self.stream.window_bytes:,} bytes "
                 f"({self.stream.windows:,} are one epoch), {self.config.optimizer.name}",
-                f"devices: mesh {mesh.data} x {mesh.model} of {jax.device_count()} "
-                f"({jax.devices()[0].device_kind})",
+                self.devices(),
             ]
         )
+
+    def devices(self) -> str:
+        """One line: the mesh, and what each of its devices has to do."""
+        mesh, batch = self.config.mesh, self.config.data.batch
+        processes = f" in {job.count()} processes" if job.count() > 1 else ""
+        share = batch if len(self.config.members) > 1 else batch // mesh.data
+        return (
+            f"devices: mesh {mesh.data} x {mesh.model} of {jax.device_count()}{processes} "
+            f"({jax.devices()[0].device_kind}), {share} of {batch} streams on each"
+        )
+
+    @property
+    def rows(self) -> slice:
+        """The streams that this process reads."""
+        return devices.local_rows(self.mesh, self.config.data.batch)
 
     def create(self, parameters: Any = None) -> TrainState:
         """The state at step 0, on the mesh."""
@@ -66,15 +80,17 @@ class Setup:
         return states.abstract(self.config, self.optimizer, self.mesh, self.dtype)
 
     def place(self, batch: Batch) -> Batch:
-        """A batch (T, B) on the devices, its resets None where the step does not read them."""
-        return place(batch, self.mesh, resets=self.resets_inside)
+        """A batch (T, those of `rows`) as one (T, B) on the devices of all processes, its resets
+        None where the step does not read them."""
+        streams = self.config.data.batch
+        return place(batch, self.mesh, streams, self.rows, resets=self.resets_inside)
 
 
-def place(batch: Batch, mesh: Mesh, *, resets: bool) -> Batch:
-    """A batch (T, B) on the devices; without `resets`, these are None."""
+def place(batch: Batch, mesh: Mesh, streams: int, rows: slice, *, resets: bool) -> Batch:
+    """A batch (T, those of `rows`) on the devices; without `resets`, these are None."""
     if not resets:
         batch = batch._replace(resets=None)  # pyright: ignore[reportArgumentType]
-    return jax.device_put(batch, devices.batch_sharding(mesh))
+    return devices.place_batch(mesh, batch, streams, rows)
 
 
 def resets_inside(split: Split) -> bool:

@@ -161,7 +161,7 @@ def create(
     `parameters`: begin from these instead of fresh ones (the optimizer starts anew).
     """
     place = shardings(config, optimizer, mesh, dtype)
-    given = None if parameters is None else jax.device_put(parameters, place.parameters)
+    given = None if parameters is None else devices.spread(parameters, place.parameters)
     return jax.jit(partial(init, config, optimizer, dtype), out_shardings=place)(given)
 
 

@@ -37,6 +37,7 @@ class Validation:
         self.stream = Stream(split, streams, window, context=window)
         self._mesh, self._resets = mesh, setups.resets_inside(split)
         self._empty = -streams % mesh.shape["data"]
+        self._rows = devices.local_rows(mesh, streams + self._empty)
         carry = devices.carry_sharding(mesh)
 
         def begin(parameters: Any) -> Any:
@@ -63,11 +64,14 @@ class Validation:
                 jax.block_until_ready(nats[window - 2])
             if asked():
                 return None
-        whole = np.apply_along_axis(math.fsum, 0, np.array(jax.device_get(nats), np.float64))
+        whole = np.apply_along_axis(math.fsum, 0, np.array(devices.fetch(nats), np.float64))
         return whole / self.stream.targets / math.log(2)
 
     def _batch(self, window: int) -> Batch:
         """With empty streams behind the others: as many as the mesh divides."""
-        batch = self.stream.batch(0, window)
-        batch = Batch(*(np.pad(part, ((0, 0), (0, self._empty))) for part in batch))
-        return setups.place(batch, self._mesh, resets=self._resets)
+        streams, rows = self.stream.batch_size, self._rows
+        real = slice(min(rows.start, streams), min(rows.stop, streams))
+        batch = self.stream.batch(0, window, real)
+        empty = (rows.stop - rows.start) - (real.stop - real.start)
+        batch = Batch(*(np.pad(part, ((0, 0), (0, empty))) for part in batch))
+        return setups.place(batch, self._mesh, streams + self._empty, rows, resets=self._resets)

@@ -32,8 +32,10 @@ _OURS = (
 
 
 @contextlib.contextmanager
-def locked(workdir: str | Path) -> Iterator[Path]:
+def locked(workdir: str | Path, mark: str = "") -> Iterator[Path]:
     """Make the folder where it is not there, and hold its lock: the absolute path.
+
+    `mark` is written into the lock's file, for other processes of the job to see (`is_marked`).
 
     Raises InputError when it cannot be written, when it holds something else than a run, or when
     another process trains in it.
@@ -41,7 +43,7 @@ def locked(workdir: str | Path) -> Iterator[Path]:
     path = user_path(workdir).absolute()
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = (path / ".lock").open("w")
+        lock = (path / ".lock").open("a+")
     except OSError as error:
         raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from error
     with lock:
@@ -58,7 +60,27 @@ def locked(workdir: str | Path) -> Iterator[Path]:
                 f"--workdir={workdir} is not empty and not a run (it holds {strangers[0]}): "
                 "give a new folder"
             )
+        with contextlib.suppress(OSError):  # a full disk: one process needs no mark
+            lock.truncate(0)
+            lock.write(mark)
+            lock.flush()
         yield path
+
+
+def is_marked(workdir: Path, mark: str) -> bool:
+    """Whether the lock of the folder holds this mark."""
+    try:
+        return (workdir / ".lock").read_text() == mark
+    except OSError:
+        return False
+
+
+def seen_status(workdir: Path) -> str | None:
+    """What the file system said of the text's files when the run last began here."""
+    with contextlib.suppress(InputError):
+        data = read_config(workdir).get("data")
+        return data.get("status") if isinstance(data, dict) else None
+    return None
 
 
 def write(
@@ -68,12 +90,13 @@ def write(
     vocabulary: dict[str, Any],
     digest: str,
     corpus: Path,
+    status: str,
     cleaning: str = "none",
     init_from: str | None = None,
 ) -> None:
     """Write config.json. `init_from` is recorded as the absolute path that it means here."""
     record = {"format_version": FORMAT_VERSION, **configs.to_dict(config)}
-    record["data"] |= {"digest": digest, "corpus": str(corpus)}
+    record["data"] |= {"digest": digest, "corpus": str(corpus), "status": status}
     begun_from = str(_resolved(init_from)) if init_from else None
     record |= {"vocabulary": vocabulary, "cleaning": cleaning, "init_from": begun_from}
     write_whole(workdir / "config.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
@@ -88,7 +111,7 @@ def check_resumable(workdir: Path, config: Config, digest: str, init_from: str |
         raise InputError(f'{workdir / "config.json"} has no section "data": give another --workdir')
     now = configs.to_dict(config)
     before = {
-        name: {k: v for k, v in part.items() if k not in ("digest", "corpus")}
+        name: {k: v for k, v in part.items() if k not in ("digest", "corpus", "status")}
         if name == "data" and isinstance(part, dict)
         else part
         for name, part in record.items()

@@ -1,0 +1,320 @@
+"""The processes that train one model together: how one joins them, and what they agree on.
+
+A process joins with flags, or on a cluster that it recognises: SLURM, Open MPI, Kubernetes, TPU.
+One that was meant to be one of many never goes on alone: where it cannot join it says so.
+
+Beneath is `jax.distributed`, whose coordination service runs in process 0. It notices a process
+that is gone within the heartbeat, and ends the others. What is agreed on here goes over that
+service's keys, not over the devices, so that every wait has a bound.
+"""
+
+import itertools
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import jax
+from jax._src import distributed
+from jax.experimental import multihost_utils
+
+from mlstm.errors import InputError
+
+T = TypeVar("T")
+
+WAIT = 600.0
+"""Seconds that an answer of another process is waited for, where nothing else is said."""
+HEARTBEAT, START = 10, 300
+"""Seconds after which a silent process is taken for gone, and in which all have to join."""
+
+_calls = itertools.count()
+
+
+class Lost(RuntimeError):
+    """Another process did not answer."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What starts processes here, and how many of them are meant to train together."""
+
+    name: str
+    processes: int | None
+    """None where only the cluster's own interface knows."""
+    method: str | None
+    """By which name JAX asks it; None where JAX does not know how."""
+    hint: str = ""
+    """What would be right where it cannot be joined."""
+
+
+def recognise(environ: Mapping[str, str]) -> Cluster | None:
+    """The cluster that this process was started by, if it meant to start several; else None."""
+    get = environ.get
+    if get("SLURM_JOB_ID"):
+        tasks = _number(get("SLURM_STEP_NUM_TASKS") or get("SLURM_NTASKS"))
+        needed = ("SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+        if tasks > 1:
+            a_task = all(map(get, needed)) and get("SLURM_STEP_ID") not in ("", "batch")
+            hint = "" if a_task else "this process is none of them: start it with srun"
+            return Cluster("SLURM", tasks, "slurm" if a_task else None, hint)
+    tasks = _number(get("OMPI_COMM_WORLD_SIZE"))
+    if tasks > 1:
+        known = bool(get("OMPI_MCA_orte_hnp_uri"))
+        hint = "" if known else "this version of it does not say where the first one is"
+        return Cluster("Open MPI", tasks, "ompi" if known else None, hint)
+    tasks = _number(get("PMI_SIZE"))
+    if tasks > 1:
+        return Cluster("MPI (PMI)", tasks, None, "JAX cannot ask it where the first one is")
+    if len([host for host in (get("TPU_WORKER_HOSTNAMES") or "").split(",") if host]) > 1:
+        return Cluster("TPU", None, "tpu")
+    if get("MEGASCALE_COORDINATOR_ADDRESS"):
+        return Cluster("TPU", None, "tpu")
+    if get("KUBERNETES_SERVICE_HOST") and get("JOB_COMPLETION_INDEX"):
+        try:
+            import kubernetes  # noqa: F401  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            hint = "JAX asks it through the package kubernetes, which is not installed"
+            return Cluster("Kubernetes", None, None, hint)
+        return Cluster("Kubernetes", None, "k8s")
+    return None
+
+
+def join(
+    *,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    local_devices: list[int] | None = None,
+    heartbeat: int = HEARTBEAT,
+    start_timeout: int = START,
+    attempt: str = "",
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Join the job that the arguments name, or the cluster; with neither, this process is alone.
+
+    Call it before anything that touches a device. `processes` = 1 trains alone, wherever it runs.
+
+    Args:
+      coordinator: HOST:PORT of process 0, which listens there.
+      processes: how many there are.
+      process: which one this is, from 0.
+      local_devices: the GPUs of this host that are this process's; None is all.
+      heartbeat: seconds after which a silent process is taken for gone.
+      start_timeout: seconds in which all have to join.
+      attempt: what a supervisor names one start of all processes by; one of another start is not
+        taken in.
+
+    Raises InputError where arguments are missing or contradict each other, where the cluster
+    cannot be joined, or where not all processes came.
+    """
+    given = {"--coordinator": coordinator, "--num_processes": processes, "--process_id": process}
+    if processes == 1 and not process:
+        return
+    explicit = None not in given.values()
+    cluster = None if explicit else recognise(environ)
+    if not explicit:
+        missing = [name for name, value in given.items() if value is None]
+        if cluster is None:
+            if len(missing) == len(given):
+                return
+            named = [name for name in given if name not in missing]
+            raise InputError(
+                f"{', '.join(named)} without {', '.join(missing)}: a job of several processes "
+                "needs all three, in each of them"
+            )
+        if cluster.method is None:
+            asked = cluster.processes or "several"
+            raise InputError(
+                f"{cluster.name} was asked for {asked} processes, and {cluster.hint}. Give "
+                "--coordinator, --num_processes and --process_id, or --num_processes=1 to train "
+                "in this process alone"
+            )
+        processes = processes or cluster.processes
+    _check(coordinator, processes, process)
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process,
+            local_device_ids=local_devices,
+            cluster_detection_method=cluster.method if cluster else "deactivate",
+            initialization_timeout=start_timeout,
+            heartbeat_timeout_seconds=heartbeat,
+            shutdown_timeout_seconds=max(30, 2 * heartbeat),
+        )
+    except Exception as error:  # of many kinds, by what the cluster's own interface raises
+        where = coordinator or (cluster.name if cluster else "")
+        raise InputError(
+            f"not all {processes or ''} processes came together at {where} within "
+            f"{start_timeout} s ({_one_line(error)}); nothing was trained".replace("  ", " ")
+        ) from error
+    if count() == 1 and cluster:
+        raise InputError(
+            f"{cluster.name} says that this is the only process: --num_processes=1 trains alone"
+        )
+    _check_same("attempt", attempt, "belongs to another start of the job")
+    _check_same("JAX", jax.__version__, "has another version of JAX")
+
+
+def count() -> int:
+    """How many processes train together."""
+    return distributed.global_state.num_processes or 1
+
+
+def index() -> int:
+    """Which of them this is, from 0."""
+    return distributed.global_state.process_id or 0
+
+
+def is_first() -> bool:
+    """Whether this is process 0: the one that writes what only one can write."""
+    return index() == 0
+
+
+def from_first(make: Callable[[], T], what: str, *, seconds: float = WAIT) -> T:
+    """What `make` returns in process 0, in all processes: it is called there alone.
+
+    The value has to be one that JSON can carry; all processes get it as JSON gives it back. An
+    InputError that `make` raises is raised in all of them. Raises Lost after `seconds`.
+    """
+    if count() == 1:
+        return make()
+    key = f"mlstm/{next(_calls)}"
+    if is_first():
+        try:
+            answer = {"value": make()}
+        except InputError as error:
+            _put(key, {"error": str(error)})
+            raise
+        _put(key, answer)
+    answer = _get(key, what, seconds)
+    if "error" in answer:
+        raise InputError(answer["error"])
+    return answer["value"]
+
+
+def together(make: Callable[[], T], what: str, *, seconds: float = WAIT) -> T:
+    """What `make` returns in this process, once it has returned in all of them.
+
+    An InputError that it raises in one is raised in all. Raises Lost after `seconds`.
+    """
+    if count() == 1:
+        return make()
+    try:
+        made, wrong = make(), None
+    except InputError as error:
+        made, wrong = None, str(error)
+    for process, error in enumerate(gathered(wrong, what, seconds=seconds)):
+        if error is not None:
+            raise InputError(error if error == wrong else f"process {process}: {error}")
+    return made  # pyright: ignore[reportReturnType]
+
+
+def gathered(value: Any, what: str, *, seconds: float = WAIT) -> list[Any]:
+    """The values of all processes, by their number, in all of them; as JSON gives them back.
+
+    Raises Lost where one has not given its own within `seconds`.
+    """
+    if count() == 1:
+        return [value]
+    key = f"mlstm/{next(_calls)}"
+    _put(f"{key}/{index()}", value)
+
+    def collect() -> list[Any]:
+        values = []
+        for process in range(count()):
+            values.append(_get(f"{key}/{process}", f"{what} (process {process})", seconds))
+            _client().key_value_delete(f"{key}/{process}")
+        return values
+
+    return from_first(collect, what, seconds=2 * seconds)
+
+
+def all_of(good: bool, what: str, *, seconds: float = WAIT) -> bool:
+    """Whether `good` holds in every process. Raises Lost after `seconds`."""
+    return all(gathered(bool(good), what, seconds=seconds))
+
+
+def barrier(what: str, *, seconds: float = WAIT) -> None:
+    """Wait until every process is here. Raises Lost after `seconds`."""
+    gathered(None, what, seconds=seconds)
+
+
+def told_to_stop(asked: int) -> bool:
+    """Whether all processes stop here, because one of them had a SIGTERM.
+
+    All have to ask, each time with the next number: JAX lets them agree on one that none has
+    reached.
+    """
+    return count() > 1 and multihost_utils.reached_preemption_sync_point(asked)
+
+
+def describe() -> str:
+    """One line for the log of this process: who it is, and what it has. Touches the devices."""
+    local, of = jax.local_devices(), jax.device_count()
+    return (
+        f"process {index()} of {count()} on {socket.gethostname()}: {len(local)} of {of} "
+        f"{'device' if of == 1 else 'devices'} ({local[0].device_kind})"
+    )
+
+
+def _check(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    if coordinator is not None:
+        host, colon, port = coordinator.rpartition(":")
+        if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+            raise InputError(f"--coordinator={coordinator}: it is HOST:PORT, as in host0:8476")
+    if processes is not None and processes < 1:
+        raise InputError(f"--num_processes={processes}: it has to be at least 1")
+    if process is not None and not 0 <= process < (processes or process + 1):
+        raise InputError(
+            f"--process_id={process}: of {processes} processes it is one of 0 to {processes - 1}"
+            if processes
+            else f"--process_id={process}: it counts from 0"
+        )
+
+
+def _check_same(name: str, value: str, wrong: str) -> None:
+    """Raises InputError, in all processes, where one has another value than process 0."""
+    values = gathered(value, name)
+    for process, other in enumerate(values):
+        if other != values[0]:
+            raise InputError(
+                f"process {process} {wrong} ({other!r}) than process 0 ({values[0]!r})"
+            )
+
+
+def _client() -> Any:
+    return distributed.global_state.client
+
+
+def _put(key: str, value: Any) -> None:
+    _client().key_value_set(key, json.dumps(value))
+
+
+def _get(key: str, what: str, seconds: float) -> Any:
+    """Asked in pieces of a few seconds, so that Ctrl-C is answered."""
+    until = time.monotonic() + seconds
+    while True:
+        left = until - time.monotonic()
+        try:
+            return json.loads(
+                _client().blocking_key_value_get(key, max(1, int(1000 * min(left, 5.0))))
+            )
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
+            if left <= 0:
+                raise Lost(
+                    f"no answer within {seconds:.0f} s, in process {index()}: {what}"
+                ) from None
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

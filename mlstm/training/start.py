@@ -1,0 +1,194 @@
+"""What happens before the first step: the folder, the text, and the state to begin or go on with.
+
+In a job of several processes the first one owns the folder: it takes the lock, prepares the text
+and writes config.json. What it finds wrong ends all of them, with the same line.
+"""
+
+import contextlib
+import dataclasses
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from mlstm import checkpoint, devices, job
+from mlstm.checkpoint import Checkpoints, read_parameters
+from mlstm.corpus.files import user_path
+from mlstm.corpus.reading import Corpus
+from mlstm.errors import InputError
+from mlstm.loading import read_config, seeds_of
+from mlstm.training import config as configs
+from mlstm.training import setup as setups
+from mlstm.training import workdir as workdirs
+from mlstm.training.config import Config
+from mlstm.training.setup import Setup
+from mlstm.training.state import TrainState
+from mlstm.training.validation import Validation
+
+_DAY = 24 * 3600.0
+_SEEN_WITHIN = 30.0
+"""Seconds after which a shared folder shows everywhere what one host has written in it."""
+
+
+@dataclass
+class Progress:
+    """What is known of the validations so far; saved with every checkpoint. Scores are finite."""
+
+    best: float | None = None
+    since_best: int = 0
+    last: float | None = None
+    last_step: int = -1
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run that is ready for its next step."""
+
+    home: Path
+    setup: Setup
+    state: TrainState
+    progress: Progress
+    validation: Validation | None
+    checkpoints: Checkpoints
+
+
+@contextlib.contextmanager
+def begin(config: Config, workdir: str | Path, init_from: str | None) -> Iterator[Begun]:
+    """Hold the lock of `workdir`, and what a run in it needs. See `loop.run`."""
+    with _locked(workdir) as home:
+        resumed = job.from_first(lambda: checkpoint.begun(home / "checkpoints"), "checkpoints")
+        corpus = _open_corpus(config, home)
+
+        def check() -> str | None:
+            if not resumed:
+                return init_from
+            workdirs.check_resumable(home, config, corpus.digest, init_from)
+            return read_config(home).get("init_from")
+
+        init_from = job.from_first(check, "the config of the run")
+        status = job.from_first(lambda: _check_contents(corpus, home), "the text", seconds=_DAY)
+        setup = job.together(lambda: setups.make(config, corpus), "the set-up")
+        validation = None
+        if "validation" in corpus.splits:
+            validation = Validation(config, corpus.split("validation"), setup.mesh)
+        start = None
+        if init_from and not resumed:
+            start = job.together(lambda: _parameters_of(init_from, config), "--init_from")
+        kept = config.checkpoint
+        checkpoints = Checkpoints(
+            home / "checkpoints", newest=kept.newest, best=kept.best, log_spaced=kept.log_spaced
+        )
+        try:
+            restored = checkpoints.restore(setup.abstract()._asdict())
+            if restored is None:
+                state, progress = setup.create(start), Progress()
+            else:
+                state = _ready(TrainState(**restored.state), config)
+                progress = Progress(**restored.metadata["progress"])
+            # Not before the state is there: a run that cannot go on keeps the config it had.
+            if job.is_first():
+                workdirs.write(
+                    home,
+                    config,
+                    vocabulary=corpus.vocabulary.to_json(),
+                    digest=corpus.digest,
+                    corpus=Path(corpus.folder).absolute(),
+                    status=status,
+                    cleaning=corpus.cleaning,
+                    init_from=init_from,
+                )
+            yield Begun(home, setup, state, progress, validation, checkpoints)
+        finally:
+            checkpoints.close()
+
+
+@contextlib.contextmanager
+def _locked(workdir: str | Path) -> Iterator[Path]:
+    """The folder, absolute; the first process has its lock, and all are shown to see it."""
+    with contextlib.ExitStack() as held:
+        mark = secrets.token_hex(8)
+
+        def take() -> list[str]:
+            home = held.enter_context(workdirs.locked(workdir, mark))
+            return [str(home), mark]
+
+        folder, mark = job.from_first(take, f"the lock of --workdir={workdir}")
+        home = Path(folder)
+        job.together(lambda: _check_shared(home, mark), "--workdir")
+        yield home
+
+
+def _check_shared(home: Path, mark: str) -> None:
+    """Raises InputError where this process does not see the folder of the first one."""
+    until = time.monotonic() + _SEEN_WITHIN
+    while not workdirs.is_marked(home, mark):
+        if time.monotonic() > until:
+            raise InputError(
+                f"--workdir={home} of process 0 is not seen here: all hosts of a job need the "
+                "same folder, on a shared file system"
+            )
+        time.sleep(0.2)
+
+
+def _open_corpus(config: Config, home: Path) -> Corpus:
+    """The text, which the first process prepares if need be; the others open what it has made."""
+    made = []
+
+    def prepare() -> str:
+        made.append(setups.open_corpus(config, home))
+        return made[0].digest
+
+    digest = job.from_first(prepare, "the text", seconds=_DAY)
+
+    def opened() -> Corpus:
+        corpus = made[0] if made else setups.open_corpus(config, home)
+        if corpus.digest != digest:
+            raise InputError(f"{corpus.folder} holds another text here than in process 0")
+        return corpus
+
+    return job.together(opened, "the text", seconds=_DAY)
+
+
+def _check_contents(corpus: Corpus, home: Path) -> str:
+    """Compare the text with its digests, unless its files are as an earlier start of the run saw
+    them: what the file system says of them now. Raises InputError for a file that was changed."""
+    status = corpus.status()
+    if workdirs.seen_status(home) != status:
+        corpus.verify()
+    return status
+
+
+def _ready(state: TrainState, config: Config) -> TrainState:
+    """A restored state, to go on from: a step that was skipped long ago is not one to stop at."""
+    if config.train.on_nonfinite == "skip":
+        return state
+    bad = state.first_bad_step
+    none = devices.spread(jnp.full(bad.shape, -1, jnp.int32), bad.sharding)
+    return state._replace(first_bad_step=none)
+
+
+def _parameters_of(run: str, config: Config) -> Any:
+    """The parameters of another run, for a model of the same shape, or as many of them."""
+    record = read_config(run)
+    theirs = record.get("model")
+    if not isinstance(theirs, dict):
+        raise InputError(f'--init_from={run}: its config.json has no section "model"')
+    count = len(seeds_of(record, Path(run) / "config.json"))
+    if count != config.seeds:
+        raise InputError(
+            f"--init_from={run} has parameters for seeds={count}, config.seeds is "
+            f"{config.seeds}: each model begins with those of one, so give --config.seeds={count}"
+        )
+    ours = dataclasses.asdict(config.model)
+    # What changes no array may differ, and so may how they are computed with.
+    free = {"dropout", "output_dropout", "products", "forget_bias"}
+    free |= {name for name in ours if configs.may_change(f"model.{name}")}
+    wrong = [name for name in ours if name not in free and theirs.get(name) != ours[name]]
+    if wrong:
+        listed = "; ".join(f"model.{n} is {theirs.get(n)!r} there, {ours[n]!r} here" for n in wrong)
+        raise InputError(f"--init_from={run} is another model: {listed}")
+    return read_parameters(user_path(run) / "checkpoints", "best")[0]
