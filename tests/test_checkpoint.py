@@ -14,7 +14,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from mlstm import checkpoint, devices
+from mlstm import checkpoint, checkpoint_files, devices
 from mlstm.checkpoint import Checkpoints, Unreadable, read_parameters
 from mlstm.digests import digests
 from mlstm.errors import InputError
@@ -271,8 +271,7 @@ def test_a_full_disk_is_said_and_later_saves_succeed(tmp_path, capsys):
     assert checkpoints.wait()
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (256, hard))
-        checkpoints.save(2, make_state(2))
-        good = checkpoints.wait()
+        good = checkpoints.save(2, make_state(2)) and checkpoints.wait()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not good
@@ -314,12 +313,10 @@ def test_a_step_that_is_not_there_is_named_with_those_that_are(tmp_path):
 
 
 def test_an_unknown_format_version_is_named(tmp_path):
-    import mlstm.checkpoint as module
-
     folder = saved(tmp_path, [1])
     path = folder / "1" / "metadata" / "metadata"
     body = json.loads(path.read_text())["body"] | {"format_version": 99}
-    path.write_text(json.dumps(module._seal(body)))
+    path.write_text(json.dumps(checkpoint_files.seal(body)))
     with pytest.raises(InputError, match="format_version 99; this version reads 1"):
         Checkpoints(folder).restore(abstract(make_state()))
 
