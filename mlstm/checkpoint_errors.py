@@ -41,10 +41,11 @@ def raise_if_of_the_machine(path: Path, error: Exception) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """The error's kind and reason, cut where it gets long."""
+    """The error's kind and reason; a long one without its middle, which is paths."""
     # Behind the reason TensorStore puts all that it knows of the array.
     text = " ".join(str(error).split()).partition(" [tensorstore_spec")[0]
-    return f"{type(error).__name__}: {text[:400]}"
+    text = f"{text[:200]} ... {text[-200:]}" if len(text) > 420 else text
+    return f"{type(error).__name__}: {text}"
 
 
 def listed(items: list) -> str:

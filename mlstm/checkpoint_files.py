@@ -76,7 +76,7 @@ def read_metadata(checkpoint: Path) -> dict[str, Any]:
         body = _unsealed(checkpoint / METADATA)
     except Exception as error:
         raise_if_of_the_machine(checkpoint / METADATA, error)
-        raise Damaged(f"metadata: {one_line(error)}") from error
+        raise Damaged(f"{METADATA}: {one_line(error)}") from error
     if body["format_version"] != FORMAT_VERSION:
         raise InputError(
             f"{checkpoint} has format_version {body['format_version']}; "

@@ -1,10 +1,13 @@
-"""One process of a job that saves and restores: `checkpoint_worker.py PORT COUNT INDEX FOLDER ACT...`
+"""One process of a job that saves and restores.
 
-Each ACT is a function of this file. What it found is one line of JSON on stdout, with the act's
-name. With COUNT 1 the process is alone.
+    checkpoint_worker.py PORT COUNT INDEX FOLDER ACT...
+
+Each ACT names a function of this file, a run in the folder, and arguments, with ":" between them.
+What it found is one line of JSON on stdout. With COUNT 1 the process is alone.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import resource
@@ -31,29 +34,30 @@ SPECS = {
 }
 
 
-def places(seed_mesh=None):
+def places():
     """Over all devices there are: as many of the model axis as go into eight."""
     wide = min(jax.device_count(), 4)
-    mesh = seed_mesh or devices.mesh(jax.device_count() // wide, wide)
+    mesh = devices.mesh(jax.device_count() // wide, wide)
     return jax.tree.map(
         lambda spec: NamedSharding(mesh, spec), SPECS, is_leaf=lambda x: isinstance(x, P)
     )
 
 
-def make_state(seed):
-    @jax.jit
-    def make(seed):
-        key = jax.random.key(seed)
-        w = jax.random.normal(key, (256, 256))
-        return {
-            "parameters": {"w": w, "b": w[0]},
-            "carry": jax.random.normal(key, (8, 64), jnp.bfloat16),
-            "key": key,
-            "step": seed,
-        }
+@jax.jit
+def values(seed):
+    key = jax.random.key(seed)
+    w = jax.random.normal(key, (256, 256))
+    return {
+        "parameters": {"w": w, "b": w[0]},
+        "carry": jax.random.normal(key, (8, 64), jnp.bfloat16),
+        "key": key,
+        "step": seed,
+    }
 
-    # The values are made alike on every mesh, and then put in their places.
-    return jax.tree.map(_placed, make(jnp.int32(seed)), places())
+
+def make_state(seed):
+    """Values are made on one device, the same everywhere, and then put in their places."""
+    return jax.tree.map(_placed, values(jnp.int32(seed)), places())
 
 
 def _placed(x, place):
@@ -65,26 +69,15 @@ def _placed(x, place):
 
 
 def abstract():
-    shapes = jax.eval_shape(lambda: make_state_shapes())
     return jax.tree.map(
-        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, places()
+        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+        jax.eval_shape(values, jnp.int32(0)),
+        places(),
     )
-
-
-def make_state_shapes():
-    w = jnp.zeros((256, 256))
-    key = jax.random.key(0)
-    return {
-        "parameters": {"w": w, "b": w[0]},
-        "carry": jnp.zeros((8, 64), jnp.bfloat16),
-        "key": key,
-        "step": jnp.int32(0),
-    }
 
 
 def bits(state):
     """The bits of every array, by a hash that knows nothing of the digests."""
-    import hashlib
 
     def value(x):
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
@@ -139,6 +132,7 @@ def full(folder, process, limit):
     with small_files(int(process), int(limit)):
         good = checkpoints.save(1, make_state(1)) and checkpoints.wait()
     found = [good, checkpoints.steps(), checkpoints.save(2, make_state(2)), checkpoints.close()]
+    job.barrier("process 0 has tidied up")
     return [*found, checkpoints.steps(), sorted(p.name for p in Path(folder).iterdir())]
 
 
@@ -168,9 +162,8 @@ def main():
             heartbeat_timeout_seconds=20,
         )  # fmt: skip
     for act in acts:
-        name, *arguments = act.split(":")
-        sub, *arguments = arguments
-        found = globals()[name](Path(folder) / sub, *arguments)
+        name, run, *arguments = act.split(":")
+        found = globals()[name](Path(folder) / run, *arguments)
         print(json.dumps([act, found]), flush=True)
 
 
