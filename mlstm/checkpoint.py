@@ -133,7 +133,7 @@ class Checkpoints:
         self._commit.begin()
         hindrance = job.from_first(lambda: self._hindrance(step), f"whether {step} can be saved")
         if hindrance:
-            return self._ended(hindrance if job.is_first() else None)
+            return self._ended(step, hindrance if job.is_first() else None)
         rest = {name: part for name, part in state.items() if name != "parameters"}
         whole = ocp.args.Composite(
             parameters=ocp.args.StandardSave(state["parameters"]),
@@ -145,11 +145,11 @@ class Checkpoints:
             self._commit.give_up()
         if job.all_of(error is None, f"the save of step {step} begins"):
             return True
-        return self._ended(one_line(error) if error else None)
+        return self._ended(step, one_line(error) if error else None)
 
     def wait(self) -> bool:
         """Wait for the save under way, delete what need not be kept; False if it had failed."""
-        return self._pending is None or self._ended()
+        return self._pending is None or self._ended(self._pending)
 
     def poll(self) -> None:
         """Hear how the save under way has ended, if it has; waits for nothing.
@@ -161,7 +161,7 @@ class Checkpoints:
         try:
             self._writer.check_for_errors()
         except Exception as error:
-            self._ended(one_line(error))
+            self._ended(self._pending, one_line(error))
         else:
             if (self.folder / str(self._pending)).exists():
                 self.wait()
@@ -223,12 +223,11 @@ class Checkpoints:
         shutil.rmtree(probe, ignore_errors=True)
         return one_line(error) if error else None
 
-    def _ended(self, reason: str | None = None) -> bool:
-        """How the pending save ended, for all processes alike: it is there, or the reason is said.
+    def _ended(self, step: int, reason: str | None = None) -> bool:
+        """How the save of `step` ended, for all processes alike: it is there, or it is said why not.
 
         `reason` is one that this process knows already.
         """
-        step = self._pending
         error = _error_of(self._writer.wait_until_finished)
         if error:
             self._commit.give_up()

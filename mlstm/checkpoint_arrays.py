@@ -98,13 +98,19 @@ def verify(path: Path, progress: Progress = lambda done, total: None) -> str | N
     with (bytes hashed, bytes in all). Raises Damaged, Unreadable, and InputError where another
     version wrote it.
     """
-    body, doubt = _looked_at(path, progress=progress)
-    saved, mine = body["leaves"], _of_parameters(body["leaves"])
+    _, doubt = _looked_at(path, progress=progress)
+    verify_arrays(path)
+    return doubt
+
+
+def verify_arrays(path: Path) -> None:
+    """The arrays of a checkpoint alone, whatever its list of files says. Raises as `verify`."""
+    saved = files.read_metadata(path)["leaves"]
+    mine = _of_parameters(saved)
     # One after the other, so that no more than one is in memory.
     _verify(describe({"parameters": _read(path / "parameters")}), mine)
     rest = {name: leaf for name, leaf in saved.items() if name not in mine}
     _verify(describe(_read(path / "training")), rest)
-    return doubt
 
 
 def _looked_at(

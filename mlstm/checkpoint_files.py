@@ -8,12 +8,13 @@ written. Nothing here knows how arrays are stored.
     STEP.deleting, *.orbax-checkpoint-tmp*   what a killed process left
 """
 
+import contextlib
 import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,16 @@ def leftovers(folder: Path) -> list[Path]:
 
 def set_aside(path: Path) -> Path:
     """Rename a damaged checkpoint; its new path."""
-    aside, n = path.with_name(f"{path.name}{DAMAGED}"), 1
-    while aside.exists():
+    return path.rename(aside(path))
+
+
+def aside(path: Path) -> Path:
+    """The name that a damaged checkpoint is set aside by, which is free."""
+    name, n = path.with_name(f"{path.name}{DAMAGED}"), 1
+    while name.exists():
         n += 1
-        aside = path.with_name(f"{path.name}{DAMAGED}{n}")
-    return path.rename(aside)
+        name = path.with_name(f"{path.name}{DAMAGED}{n}")
+    return name
 
 
 def delete(path: Path) -> None:
@@ -100,7 +106,7 @@ def validation(checkpoint: Path) -> float | None:
         return None  # said when it is read
 
 
-def best_first(scores: dict[int, float | None]) -> list[int]:
+def best_first(scores: Mapping[int, float | None]) -> list[int]:
     """Steps by rising validation; those without one come last, the newest first."""
     return sorted(scores, key=lambda s: (math.inf if (v := scores[s]) is None else v, -s))
 
@@ -141,6 +147,22 @@ def check_files(
 ) -> None:
     """Raises Damaged that names every listed file that is not what was written: sizes first, and
     where those hold the sha256. `progress` is called with (bytes read, bytes in all)."""
+    check_sizes(checkpoint, entries)
+    wrong, done, total = [], 0, sum(size for size, _ in entries.values())
+    for name, (size, sha256) in entries.items():
+        try:
+            if _sha256(checkpoint / name) != sha256:
+                wrong.append(f"{name} has other bytes than were written")
+        except OSError as error:
+            raise_if_of_the_machine(checkpoint / name, error)
+            wrong.append(f"{name} cannot be read: {one_line(error)}")
+        done += size
+        progress(done, total)
+    _raise_if(wrong)
+
+
+def check_sizes(checkpoint: Path, entries: dict[str, list]) -> None:
+    """As `check_files`, without reading any."""
     wrong = []
     for name, (size, _) in entries.items():
         try:
@@ -151,24 +173,21 @@ def check_files(
             continue
         if found != size:
             wrong.append(f"{name} has {found} bytes of {size}")
-    if not wrong:
-        done, total = 0, sum(size for size, _ in entries.values())
-        for name, (size, sha256) in entries.items():
-            try:
-                if _sha256(checkpoint / name) != sha256:
-                    wrong.append(f"{name} has other bytes than were written")
-            except OSError as error:
-                raise_if_of_the_machine(checkpoint / name, error)
-                wrong.append(f"{name} cannot be read: {one_line(error)}")
-            done += size
-            progress(done, total)
+    _raise_if(wrong)
+
+
+def _raise_if(wrong: list[str]) -> None:
     if wrong:
         raise Damaged("; ".join(wrong[:8]) + (f"; and {len(wrong) - 8} more" if wrong[8:] else ""))
 
 
 def size(checkpoint: Path) -> int:
     """Bytes of all its files."""
-    return sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file())
+    total = 0
+    for path in checkpoint.rglob("*"):
+        with contextlib.suppress(OSError):  # it is being deleted
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def _listed_files(checkpoint: Path) -> list[str]:

@@ -13,6 +13,7 @@ import os
 import resource
 import sys
 from pathlib import Path
+from unittest import mock
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 
@@ -145,13 +146,11 @@ def unreadable(folder, process, kind):
             raise {"damaged": ValueError("DATA_LOSS"), "disk": OSError(5, os.strerror(5))}[kind]
         return read(self, path, **arguments)
 
-    checkpoint_arrays.ocp.StandardCheckpointHandler.restore = fail
-    try:
-        return restore(folder)
-    except InputError as error:
-        return f"{type(error).__name__}: {error}"
-    finally:
-        checkpoint_arrays.ocp.StandardCheckpointHandler.restore = read
+    with mock.patch.object(checkpoint_arrays.ocp.StandardCheckpointHandler, "restore", fail):
+        try:
+            return restore(folder)
+        except InputError as error:
+            return f"{type(error).__name__}: {error}"
 
 
 def main():

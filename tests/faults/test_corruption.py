@@ -72,6 +72,7 @@ def tried(whole, folder, places, capsys):
             if damaged is not None:
                 path.write_bytes(damaged)
             restored = Checkpoints(folder).restore(abstract)
+            assert restored is not None, (what, path)
             said = capsys.readouterr().err
             ends["tries"] += 1
             if bits(restored.state) != want[restored.step]:
