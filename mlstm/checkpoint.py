@@ -74,6 +74,7 @@ class Checkpoints:
     ) -> None:
         self.folder = Path(folder).absolute()
         self.newest, self.best, self.log_spaced = newest, best, log_spaced
+        self.timeout = timeout
         self._pending: int | None = None
         self._validation: dict[int, float | None] = {}  # as process 0 knows it
         job.from_first(self._open, f"{self.folder} is opened")
@@ -224,7 +225,7 @@ class Checkpoints:
         return one_line(error) if error else None
 
     def _ended(self, step: int, reason: str | None = None) -> bool:
-        """How the save of `step` ended, for all processes alike: it is there, or it is said why not.
+        """How the save of `step` ended, for all processes: it is there, or it is said why not.
 
         `reason` is one that this process knows already.
         """
@@ -234,7 +235,9 @@ class Checkpoints:
             if not isinstance(error, GaveUp):
                 reason = reason or one_line(error)
         there = job.is_first() and (self.folder / str(step)).is_dir()
-        ends = job.gathered([there, reason], f"how the save of step {step} ended")
+        # Process 0 has files to merge and hash when the others have none left to write.
+        longest = max(self.timeout, job.WAIT)
+        ends = job.gathered([there, reason], f"how {step} was saved", seconds=longest)
         self._pending, saved = None, ends[0][0]
         if job.is_first():
             if saved:

@@ -25,6 +25,10 @@ from mlstm.checkpoint_errors import (
 from mlstm.digests import digests
 from mlstm.errors import InputError
 
+# Seconds in which a checkpoint, be it of terabytes on a slow disk, is read. A process that is gone
+# is noticed within the heartbeat.
+READING = 6 * 3600.0
+
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
@@ -167,7 +171,7 @@ def _first(read: Callable[[], T], what: str) -> T:
         except Damaged as error:
             return None, str(error)
 
-    value, damage = job.from_first(told, what)
+    value, damage = job.from_first(told, what, seconds=READING)
     if damage is not None:
         raise Damaged(damage)
     return value  # pyright: ignore[reportReturnType]
@@ -180,7 +184,7 @@ def _agreed(read: Callable[[], T], what: str) -> T:
         value = read()
     except (Damaged, Unreadable, MemoryError) as met:
         error = met
-    ends = job.gathered([type(error).__name__, str(error)], what)
+    ends = job.gathered([type(error).__name__, str(error)], what, seconds=READING)
     if error and job.count() == 1:
         raise error
     for kind in (MemoryError, Unreadable, Damaged):

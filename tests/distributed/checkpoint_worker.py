@@ -137,6 +137,22 @@ def full(folder, process, limit):
     return [*found, checkpoints.steps(), sorted(p.name for p in Path(folder).iterdir())]
 
 
+def no_memory(folder, process, timeout):
+    """One process cannot begin a save; then it can."""
+
+    def fail(*_, **__):
+        raise MemoryError("no room for a copy")
+
+    checkpoints = Checkpoints(folder, newest=9, timeout=int(timeout))
+    with contextlib.ExitStack() as broken:
+        if job.index() == int(process):
+            handler = checkpoint_arrays.ocp.StandardCheckpointHandler
+            broken.enter_context(mock.patch.object(handler, "async_save", fail))
+        began = checkpoints.save(1, make_state(1))
+    found = [began, checkpoints.steps(), checkpoints.save(2, make_state(2)), checkpoints.close()]
+    return [*found, checkpoints.steps()]
+
+
 def unreadable(folder, process, kind):
     """One process alone fails to read the newest."""
     read = checkpoint_arrays.ocp.StandardCheckpointHandler.restore

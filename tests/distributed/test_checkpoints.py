@@ -94,6 +94,17 @@ def test_what_two_processes_saved_two_restore_bitwise_and_find_damage_alike(save
     assert sorted(os.listdir(tmp_path / "whole")) == ["1", "2", "3"]
 
 
+def test_a_process_that_cannot_begin_a_save_fails_it_for_all_and_the_next_is_good(tmp_path):
+    """Where it is the first, the others find out when the time of the save is over."""
+    acts = ["no_memory:second:1:60", "no_memory:first:0:4"]
+    first, second, said, also = both(tmp_path, *acts)
+    assert first == second == [[False, [], True, True, [2]]] * 2
+    assert [line.partition(": MemoryError")[0] for line in said] == [
+        f"mlstm: checkpoint of step 1 was NOT saved: process {process}" for process in (1, 0)
+    ]
+    assert also == []
+
+
 @pytest.mark.parametrize(
     "devices",
     [8, 1, pytest.param(4, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)],
