@@ -1,7 +1,6 @@
 """Checkpoints: save in the background, verify, fall back, and read parameters alone.
 
-A checkpoint is a folder named by its step, which appears under
-that name when it is whole:
+A checkpoint is a folder named by its step, which appears under that name when it is whole:
 
     STEP/parameters     the model's parameters
     STEP/training       the rest of the state
@@ -33,9 +32,9 @@ import orbax.checkpoint as ocp
 from mlstm import checkpoint_arrays as arrays
 from mlstm import checkpoint_files as files
 from mlstm import job
+from mlstm.checkpoint_commit import Commit, GaveUp
 from mlstm.checkpoint_errors import Damaged, Unreadable, listed, one_line, say
 from mlstm.checkpoint_files import begun, steps
-from mlstm.commit import Commit, GaveUp
 from mlstm.errors import InputError
 
 __all__ = ["Checkpoints", "Restored", "Unreadable", "begun", "read_parameters", "steps"]
@@ -220,7 +219,9 @@ class Checkpoints:
         """Why a folder cannot be made and written here at all; None where it can. Asked first,
         because Orbax has all others wait for minutes where process 0 cannot."""
         probe = self.folder / f"{step}{files.TMP}-probe"
-        error = _error_of(lambda: (probe.mkdir(), (probe / "probe").write_bytes(bytes(4096))))
+        error = _error_of(
+            lambda: (probe.mkdir(exist_ok=True), (probe / "probe").write_bytes(bytes(4096)))
+        )
         shutil.rmtree(probe, ignore_errors=True)
         return one_line(error) if error else None
 
@@ -241,7 +242,7 @@ class Checkpoints:
         self._pending, saved = None, ends[0][0]
         if job.is_first():
             if saved:
-                self._delete_old()
+                self._tidy(step)
             else:
                 self._validation.pop(step, None)
                 of = "process {}: " if job.count() > 1 else ""
@@ -282,15 +283,20 @@ class Checkpoints:
         for path in files.leftovers(self.folder):
             shutil.rmtree(path, ignore_errors=True)
 
-    def _delete_old(self) -> None:
+    def _tidy(self, step: int) -> None:
+        """Delete what need not be kept, now that the checkpoint of `step` is there to stay."""
         here = self.steps()
         keep = set(here[-self.newest :])
         scored = {s: v for s in here if (v := self._validation.get(s)) is not None}
         keep |= set(files.best_first(scored)[: self.best])
         if self.log_spaced:
             keep |= {step for step in here if step & (step - 1) == 0}
-        for step in set(here) - keep:
-            files.delete(self.folder / str(step))
+        try:
+            files.sync(self.folder)
+            for old in set(here) - keep:
+                files.delete(self.folder / str(old))
+        except OSError as error:
+            say(f"checkpoint of step {step} is saved, old ones are not deleted: {one_line(error)}")
 
 
 def read_parameters(

@@ -9,6 +9,7 @@ written. Nothing here knows how arrays are stored.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -116,13 +117,13 @@ def write_list(checkpoint: Path) -> None:
     entries = {}
     for name in _listed_files(checkpoint):
         entries[name] = [(checkpoint / name).stat().st_size, _sha256(checkpoint / name)]
-        _sync(checkpoint / name)
+        sync(checkpoint / name)
     body = {"format_version": FORMAT_VERSION, "files": entries}
     write_whole(checkpoint / LIST, json.dumps(seal(body), indent=1))
-    _sync(checkpoint / LIST)
-    _sync(checkpoint / METADATA)
+    sync(checkpoint / LIST)
+    sync(checkpoint / METADATA)
     for folder, _, _ in os.walk(checkpoint):
-        _sync(Path(folder))
+        sync(Path(folder))
 
 
 def read_list(checkpoint: Path) -> dict[str, list]:
@@ -181,6 +182,19 @@ def _raise_if(wrong: list[str]) -> None:
         raise Damaged("; ".join(wrong[:8]) + (f"; and {len(wrong) - 8} more" if wrong[8:] else ""))
 
 
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk before this returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot do this with a folder.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def size(checkpoint: Path) -> int:
     """Bytes of all its files."""
     total = 0
@@ -206,11 +220,3 @@ def _unsealed(path: Path) -> Any:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
