@@ -15,7 +15,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from mlstm import checkpoint, checkpoint_files, devices
+from mlstm import checkpoint, checkpoint_files, devices, job
 from mlstm.checkpoint import Checkpoints, Unreadable, read_parameters
 from mlstm.digests import digests
 from mlstm.errors import InputError
@@ -318,22 +318,58 @@ def test_what_a_killed_save_left_is_no_checkpoint_and_is_removed(tmp_path):
     assert checkpoints.steps() == [1, 2]
 
 
-def test_a_full_disk_is_said_and_later_saves_succeed(tmp_path, capsys):
+def test_what_cannot_be_deleted_is_said_and_the_save_is_good(tmp_path, monkeypatch, capsys):
+    def fail(path):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(checkpoint_files, "delete", fail)
+    checkpoints = Checkpoints(tmp_path, newest=1, log_spaced=False)
+    for step in (1, 2):
+        assert checkpoints.save(step, make_state(step))
+    assert checkpoints.close()
+    assert checkpoints.steps() == [1, 2]
+    assert "step 2 is saved, old ones are not deleted: PermissionError" in capsys.readouterr().err
+
+
+def test_a_process_that_leaves_by_an_error_finishes_its_save_and_asks_no_other(
+    tmp_path, monkeypatch
+):
+    def asked(*_, **__):
+        raise AssertionError("the others may be anywhere")
+
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.save(1, make_state(1))
+    monkeypatch.setattr(job, "count", lambda: 2)
+    monkeypatch.setattr(job, "gathered", asked)
+    with pytest.raises(ZeroDivisionError):
+        try:
+            raise ZeroDivisionError
+        finally:
+            checkpoints.close()
+    assert checkpoints.steps() == [1]
+
+
+@pytest.mark.parametrize("largest", [256, 20_000])  # nothing at all can be written, or no array
+def test_a_full_disk_is_said_and_later_saves_succeed(tmp_path, capsys, largest):
+    def large(step):
+        weights = jax.random.normal(jax.random.key(step), (256, 256))
+        return {"parameters": {"w": weights}, "step": jnp.int32(step)}
+
     checkpoints = Checkpoints(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    assert checkpoints.save(1, make_state(1))
+    assert checkpoints.save(1, large(1))
     assert checkpoints.wait()
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (256, hard))
-        good = checkpoints.save(2, make_state(2)) and checkpoints.wait()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
+        good = checkpoints.save(2, large(2)) and checkpoints.wait()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not good
     assert "checkpoint of step 2 was NOT saved" in capsys.readouterr().err
     assert checkpoints.steps() == [1]
-    assert checkpoints.save(3, make_state(3))
+    assert checkpoints.save(3, large(3))
     assert checkpoints.close()
-    assert bits(Checkpoints(tmp_path).restore(abstract(make_state())).state) == bits(make_state(3))
+    assert bits(Checkpoints(tmp_path).restore(abstract(large(0))).state) == bits(large(3))
 
 
 def test_parameters_are_read_alone(tmp_path):
