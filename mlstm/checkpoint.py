@@ -200,8 +200,8 @@ class Checkpoints:
         if job.count() > 1 and sys.exc_info()[0] is not None:
             # This process is leaving, and the others need not be: nothing can be agreed on. What
             # it has begun to write it finishes.
-            self._pending = None
             good = _error_of(self._writer.wait_until_finished) is None
+            self._pending = None
         else:
             good = self.wait()
         self._writer.close()

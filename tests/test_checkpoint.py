@@ -1,5 +1,6 @@
 """Checkpoints: what is saved is what is restored, and what is damaged is never taken for good."""
 
+import contextlib
 import errno
 import json
 import resource
@@ -341,11 +342,8 @@ def test_a_process_that_leaves_by_an_error_finishes_its_save_and_asks_no_other(
     assert checkpoints.save(1, make_state(1))
     monkeypatch.setattr(job, "count", lambda: 2)
     monkeypatch.setattr(job, "gathered", asked)
-    with pytest.raises(ZeroDivisionError):
-        try:
-            raise ZeroDivisionError
-        finally:
-            checkpoints.close()
+    with pytest.raises(ZeroDivisionError), contextlib.closing(checkpoints):
+        raise ZeroDivisionError
     assert checkpoints.steps() == [1]
 
 
