@@ -30,6 +30,10 @@ WAIT = 600.0
 HEARTBEAT, START = 10, 300
 """Seconds after which a silent process is taken for gone, and in which all have to join."""
 
+_CPU_THREADS = 32
+"""At least so many threads for XLA on a CPU. A collective holds one while it waits for its peers:
+with one for each core, two that wait on each other's turn can have taken all of them."""
+
 _calls = itertools.count()
 
 
@@ -134,6 +138,7 @@ def join(
             )
         processes = processes or cluster.processes
     _check(coordinator, processes, process)
+    os.environ.setdefault("NPROC", str(max(_CPU_THREADS, os.cpu_count() or 1)))
     try:
         jax.distributed.initialize(
             coordinator,

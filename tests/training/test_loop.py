@@ -221,7 +221,7 @@ def test_validation_that_gets_no_better_stops_the_run_early_and_for_good(
     tmp_path, config, monkeypatch
 ):
     scores = iter([math.nan, 1.0, 1.5, math.nan, 0.5])  # what is no number is never the best
-    monkeypatch.setattr(Validation, "bits_per_byte", lambda *_: next(scores))
+    monkeypatch.setattr(Validation, "bits_per_byte", lambda *_: np.array(next(scores)))
     patient = config(**{"train.validate_every": 2, "train.patience": 2})
     result = loop.run(patient, tmp_path)
     assert (result.ended, result.step, result.bits_per_byte) == ("early", 8, None)
