@@ -18,7 +18,7 @@ def start(folder, acts, *, devices, count=1, index=0, port=0):
     return subprocess.Popen(
         [sys.executable, str(WORKER), *map(str, (port, count, index, folder)), *acts],
         cwd=WORKER.parents[2],
-        env=os.environ | {"XLA_FLAGS": flags},
+        env=os.environ | {"XLA_FLAGS": flags, "NPROC": "32"},  # see job.join
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -27,7 +27,7 @@ def start(folder, acts, *, devices, count=1, index=0, port=0):
 
 def finish(process):
     """What the acts found, and what was said on the way."""
-    output, said = process.communicate(timeout=120)
+    output, said = process.communicate(timeout=240)
     assert process.returncode == 0, said
     lines = [json.loads(line) for line in output.splitlines() if line.startswith('["')]
     return [found for _, found in lines], [s for s in said.splitlines() if s.startswith("mlstm:")]
@@ -94,6 +94,7 @@ def test_what_two_processes_saved_two_restore_bitwise_and_find_damage_alike(save
     assert sorted(os.listdir(tmp_path / "whole")) == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_a_process_that_cannot_begin_a_save_fails_it_for_all_and_the_next_is_good(tmp_path):
     """Where it is the first, the others find out when the time of the save is over."""
     acts = ["no_memory:second:1:60", "no_memory:first:0:4"]
