@@ -1,52 +1,46 @@
 """Checkpoints: save in the background, verify, fall back, and read parameters alone.
 
-The only module that knows Orbax. A checkpoint is a folder named by its step, which appears under
-that name when it is whole:
+A checkpoint is a folder named by its step, which appears under that name when it is whole:
 
     STEP/parameters     the model's parameters
     STEP/training       the rest of the state
     STEP/metadata       JSON: shape, type and digest of each array, and what the caller adds
+    STEP/files.json     size and sha256 of each file
 
-Orbax sees a truncated file, but not a flipped bit in an array. So each array has a digest, computed
-on the devices before it is saved and after it is restored; the JSON has one of its own.
+Orbax sees a truncated file, but not a flipped bit in an array. So the list of files is made when
+all of them are final and before the folder gets its name: no checkpoint is ever there without it,
+and no step waits for the hashing, which goes on in the background. And each array has a digest,
+computed on the devices before it is saved and after it is restored, on whatever mesh. It decides
+alone where the list is missing.
+
+Several processes save and restore together, in a folder that all of them see. What they do there
+is what process 0 found, or what all agreed on: none waits for another that took another branch.
+Only process 0 lists, renames and deletes.
 """
 
-import contextlib
-import errno
-import hashlib
-import json
-import logging
 import math
-import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 
-from mlstm.digests import digests
+from mlstm import checkpoint_arrays as arrays
+from mlstm import checkpoint_files as files
+from mlstm import job
+from mlstm.checkpoint_commit import Commit, GaveUp
+from mlstm.checkpoint_errors import Damaged, Unreadable, listed, one_line, say
+from mlstm.checkpoint_files import begun, steps
 from mlstm.errors import InputError
-from mlstm.output import write_whole
 
-# A failed write is logged with a traceback for each array; it also reaches us as an exception,
-# which is said in one line.
-logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
-logging.getLogger("asyncio").addFilter(lambda record: "OCDBT" not in str(record.exc_info))
+__all__ = ["Checkpoints", "Restored", "Unreadable", "begun", "read_parameters", "steps"]
 
-FORMAT_VERSION = 1
-TMP, DELETING, DAMAGED = ".orbax-checkpoint-tmp", ".deleting", ".damaged"
-
-# Errors of the system that say nothing of whether the files are what was saved. Orbax hands some
-# on as OSError, some as the words alone.
-_OF_THE_MACHINE = {
-    errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE,
-    errno.ETIMEDOUT,
-}  # fmt: skip
-_WORDS = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", *map(os.strerror, _OF_THE_MACHINE))
+TIMEOUT = 600
+"""Seconds after which a save that has not ended has failed."""
 
 
 @dataclass(frozen=True)
@@ -58,31 +52,49 @@ class Restored:
     metadata: dict[str, Any]
 
 
-class Damaged(Exception):
-    """A checkpoint that is not what was saved."""
-
-
-class Unreadable(InputError):
-    """A checkpoint that cannot be read here and now, and may be good."""
-
-
 class Checkpoints:
-    """The checkpoints of one run, of which there is one writer.
+    """The checkpoints of one run, of which there is one writer, be it of several processes.
 
     Kept are the `newest` ones, the `best` ones by validation (lower is better), and with
-    `log_spaced` those of steps 1, 2, 4, 8 ...: the early ones, where most is learned.
+    `log_spaced` those of steps 1, 2, 4, 8 ...: the early ones, where most is learned. A save that
+    has not ended after `timeout` seconds has failed.
+
+    All processes call everything but `poll` and `steps`, in the same order.
     """
 
     def __init__(
-        self, folder: str | Path, *, newest: int = 3, best: int = 1, log_spaced: bool = True
+        self,
+        folder: str | Path,
+        *,
+        newest: int = 3,
+        best: int = 1,
+        log_spaced: bool = True,
+        timeout: int = TIMEOUT,
     ) -> None:
         self.folder = Path(folder).absolute()
         self.newest, self.best, self.log_spaced = newest, best, log_spaced
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._remove_leftovers()
-        self._validation = {step: _validation(self.folder, step) for step in self.steps()}
+        self.timeout = timeout
         self._pending: int | None = None
-        self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        self._validation: dict[int, float | None] = {}  # as process 0 knows it
+        job.from_first(self._open, f"{self.folder} is opened")
+        self._commit = Commit()
+        everyone = ocp.options.MultiprocessingOptions(active_processes=set(range(job.count())))
+        background = ocp.options.AsyncOptions(
+            timeout_secs=timeout,
+            barrier_sync_fn=self._commit,
+            # Called by process 0 when all files are final, those of all processes merged, and
+            # before the folder is renamed. A list that cannot be written is a save that failed.
+            post_finalization_callback=lambda: files.write_list(self._unfinished),
+        )
+        self._writer = ocp.AsyncCheckpointer(
+            ocp.CompositeCheckpointHandler(
+                composite_options=ocp.CompositeOptions(
+                    multiprocessing_options=everyone, async_options=background
+                )
+            ),
+            async_options=background,
+            multiprocessing_options=everyone,
+        )
 
     def steps(self) -> list[int]:
         """The steps of whole checkpoints, rising."""
@@ -99,62 +111,57 @@ class Checkpoints:
         """Start saving `state`, a tree with the key "parameters"; return whether it began.
 
         The arrays may be donated as soon as this returns. A failure to write (now, or of the save
-        before this one) is said on stderr and raises nothing: the run is worth more.
+        before this one) is said on stderr and raises nothing: the run is worth more. Where one
+        process fails the save has failed for all.
         Of a step that is saved already only `metadata` and `validation` are written anew.
         """
         self.wait()
         if validation is not None and not math.isfinite(validation):
             validation = None
-        if step in self.steps():
-            return self._amend(step, metadata or {}, validation)
+        if job.from_first(lambda: step in self.steps(), f"whether step {step} is saved"):
+            return job.from_first(
+                lambda: self._amend(step, metadata or {}, validation), "metadata are written"
+            )
         body = {
-            "format_version": FORMAT_VERSION,
+            "format_version": files.FORMAT_VERSION,
             "step": step,
             "validation": validation,
-            "leaves": _describe(state),
+            "leaves": arrays.describe(state),
             "content": metadata or {},
         }
+        self._pending, self._validation[step] = step, validation
+        self._commit.begin()
+        hindrance = job.from_first(lambda: self._hindrance(step), f"whether {step} can be saved")
+        if hindrance:
+            return self._ended(step, hindrance if job.is_first() else None)
         rest = {name: part for name, part in state.items() if name != "parameters"}
-        try:
-            self._writer.save(
-                self.folder / str(step),
-                args=ocp.args.Composite(
-                    parameters=ocp.args.StandardSave(state["parameters"]),
-                    training=ocp.args.StandardSave(rest),
-                    metadata=ocp.args.JsonSave(_seal(body)),
-                ),
-            )
-        except Exception as error:
-            self._failed(step, error)
-            return False
-        self._pending = step
-        self._validation[step] = validation
-        return True
+        whole = ocp.args.Composite(
+            parameters=ocp.args.StandardSave(state["parameters"]),
+            training=ocp.args.StandardSave(rest),
+            metadata=ocp.args.JsonSave(files.seal(body)),
+        )
+        error = _error_of(lambda: self._writer.save(self.folder / str(step), args=whole))
+        if error:
+            self._commit.give_up()
+        if job.all_of(error is None, f"the save of step {step} begins"):
+            return True
+        return self._ended(step, one_line(error) if error else None)
 
     def wait(self) -> bool:
         """Wait for the save under way, delete what need not be kept; False if it had failed."""
-        if self._pending is None:
-            return True
-        step, self._pending = self._pending, None
-        try:
-            self._writer.wait_until_finished()
-        except Exception as error:
-            self._failed(step, error)
-            return False
-        self._delete_old()
-        # Of an earlier failure: its last writers may have outlived it.
-        self._remove_leftovers()
-        return True
+        return self._pending is None or self._ended(self._pending)
 
     def poll(self) -> None:
-        """Hear how the save under way has ended, if it has; waits for nothing."""
-        if self._pending is None:
+        """Hear how the save under way has ended, if it has; waits for nothing.
+
+        With several processes this is heard of when all wait.
+        """
+        if self._pending is None or job.count() > 1:
             return
         try:
             self._writer.check_for_errors()
         except Exception as error:
-            step, self._pending = self._pending, None
-            self._failed(step, error)
+            self._ended(self._pending, one_line(error))
         else:
             if (self.folder / str(self._pending)).exists():
                 self.wait()
@@ -169,23 +176,20 @@ class Checkpoints:
         Raises InputError when all are damaged, when the arrays are not those of `abstract`, and
         (as Unreadable) when files cannot be read for now. It has renamed nothing then.
         """
-        damaged: dict[int, Damaged] = {}
-        for step in reversed(self.steps()):
+        damaged: dict[int, str] = {}
+        for step in reversed(job.from_first(self.steps, "which checkpoints there are")):
             try:
-                restored = _restore(self.folder, step, abstract)
+                state, content = arrays.restore(self.folder / str(step), abstract)
             except Damaged as error:
-                damaged[step] = error
+                damaged[step] = str(error)
                 continue
-            for bad, error in damaged.items():
-                aside = _set_aside(self.folder / str(bad))
-                self._validation.pop(bad, None)
-                _say(f"checkpoint {self.folder / str(bad)} is damaged ({error}); set aside as "
-                     f"{aside.name}, going on from step {step}")  # fmt: skip
-            return restored
-        if not begun(self.folder):
+            set_aside = partial(self._leave_behind, damaged, step)
+            job.from_first(set_aside, "damaged checkpoints are set aside")
+            return Restored(step, state, content)
+        if not job.from_first(lambda: begun(self.folder), "whether anything was saved"):
             return None
         reasons = [f"{step}: {error}" for step, error in damaged.items()]
-        reasons += sorted(path.name for path in self.folder.glob(f"*{DAMAGED}*"))
+        reasons += sorted(path.name for path in self.folder.glob(f"*{files.DAMAGED}*"))
         raise InputError(
             f"{self.folder}: every checkpoint is damaged, and nothing was changed "
             f"({'; '.join(reasons)}). Bring them back from a copy, or train in another workdir"
@@ -193,58 +197,106 @@ class Checkpoints:
 
     def close(self) -> bool:
         """Wait for the save under way and stop; False if it had failed."""
-        good = self.wait()
+        if job.count() > 1 and sys.exc_info()[0] is not None:
+            # This process is leaving, and the others need not be: nothing can be agreed on. What
+            # it has begun to write it finishes.
+            good = _error_of(self._writer.wait_until_finished) is None
+            self._pending = None
+        else:
+            good = self.wait()
         self._writer.close()
         return good
 
+    def _open(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._remove_leftovers()
+            self._validation = {s: files.validation(self.folder / str(s)) for s in self.steps()}
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be used: {error.strerror}") from error
+
+    def _hindrance(self, step: int) -> str | None:
+        """Why a folder cannot be made and written here at all; None where it can. Asked first,
+        because Orbax has all others wait for minutes where process 0 cannot."""
+        probe = self.folder / f"{step}{files.TMP}-probe"
+        error = _error_of(
+            lambda: (probe.mkdir(exist_ok=True), (probe / "probe").write_bytes(bytes(4096)))
+        )
+        shutil.rmtree(probe, ignore_errors=True)
+        return one_line(error) if error else None
+
+    def _ended(self, step: int, reason: str | None = None) -> bool:
+        """How the save of `step` ended, for all processes: it is there, or it is said why not.
+
+        `reason` is one that this process knows already.
+        """
+        error = _error_of(self._writer.wait_until_finished)
+        if error:
+            self._commit.give_up()
+            if not isinstance(error, GaveUp):
+                reason = reason or one_line(error)
+        there = job.is_first() and (self.folder / str(step)).is_dir()
+        # Process 0 has files to merge and hash when the others have none left to write.
+        longest = max(self.timeout, job.WAIT)
+        ends = job.gathered([there, reason], f"how {step} was saved", seconds=longest)
+        self._pending, saved = None, ends[0][0]
+        if job.is_first():
+            if saved:
+                self._tidy(step)
+            else:
+                self._validation.pop(step, None)
+                of = "process {}: " if job.count() > 1 else ""
+                why = "; ".join(of.format(n) + said for n, (_, said) in enumerate(ends) if said)
+                say(f"checkpoint of step {step} was NOT saved: {why}; training goes on")
+            # Of an earlier failure too: its last writers may have outlived it.
+            self._remove_leftovers()
+        return saved
+
+    @property
+    def _unfinished(self) -> Path:
+        return self.folder / f"{self._pending}{files.TMP}"
+
     def _amend(self, step: int, content: dict[str, Any], validation: float | None) -> bool:
         """Write a checkpoint's metadata and validation anew; its arrays stay as they are."""
+        path = self.folder / str(step)
         try:
-            body = _metadata(self.folder, step) | {"content": content}
+            body = files.read_metadata(path) | {"content": content}
             if validation is not None:
                 body["validation"] = validation
                 self._validation[step] = validation
-            # The file that JsonSave makes.
-            write_whole(self.folder / str(step) / "metadata" / "metadata", json.dumps(_seal(body)))
+            files.write_metadata(path, body)
         except (Damaged, InputError, ValueError) as error:
-            _say(f"the metadata of checkpoint {step} were NOT saved: {_one_line(error)}")
+            say(f"the metadata of checkpoint {step} were NOT saved: {one_line(error)}")
             return False
         return True
 
-    def _failed(self, step: int, error: Exception) -> None:
-        _say(f"checkpoint of step {step} was NOT saved: {_one_line(error)}; training goes on")
-        self._validation.pop(step, None)
-        self._remove_leftovers()
+    def _leave_behind(self, damaged: dict[int, str], step: int) -> None:
+        for bad, why in damaged.items():
+            aside = files.set_aside(self.folder / str(bad))
+            self._validation.pop(bad, None)
+            say(
+                f"checkpoint {self.folder / str(bad)} is damaged ({why}); set aside as "
+                f"{aside.name}, going on from step {step}"
+            )
 
     def _remove_leftovers(self) -> None:
-        for path in self.folder.iterdir():
-            if TMP in path.name or path.name.endswith(DELETING):
-                shutil.rmtree(path, ignore_errors=True)
+        for path in files.leftovers(self.folder):
+            shutil.rmtree(path, ignore_errors=True)
 
-    def _delete_old(self) -> None:
+    def _tidy(self, step: int) -> None:
+        """Delete what need not be kept, now that the checkpoint of `step` is there to stay."""
         here = self.steps()
         keep = set(here[-self.newest :])
-        scored = [(v, s) for s in here if (v := self._validation.get(s)) is not None]
-        keep |= {step for _, step in sorted(scored)[: self.best]}
+        scored = {s: v for s in here if (v := self._validation.get(s)) is not None}
+        keep |= set(files.best_first(scored)[: self.best])
         if self.log_spaced:
             keep |= {step for step in here if step & (step - 1) == 0}
-        for step in set(here) - keep:
-            # Renamed first: a checkpoint is whole or it is not there.
-            going = (self.folder / str(step)).rename(self.folder / f"{step}{DELETING}")
-            shutil.rmtree(going, ignore_errors=True)
-
-
-def begun(folder: str | Path) -> bool:
-    """Whether a checkpoint was ever saved in a folder, be it damaged by now."""
-    return bool(steps(folder)) or any(Path(folder).glob(f"*{DAMAGED}*"))
-
-
-def steps(folder: str | Path) -> list[int]:
-    """The steps of the whole checkpoints in a folder, rising; none where there is no folder."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        return []
-    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir())
+        try:
+            files.sync(self.folder)
+            for old in set(here) - keep:
+                files.delete(self.folder / str(old))
+        except OSError as error:
+            say(f"checkpoint of step {step} is saved, old ones are not deleted: {one_line(error)}")
 
 
 def read_parameters(
@@ -255,175 +307,42 @@ def read_parameters(
     `step` is a number, "best" (lowest validation; the newest where nothing was validated) or None
     (the newest). A damaged one is named on stderr and the next best or newest read instead, but
     not where a step was asked for by number. Nothing is renamed: a run may be going on here.
+    Several processes call it together; each has the arrays on its own first device.
 
     Raises InputError, and it as Unreadable where files cannot be read for now.
     """
     folder = Path(folder).absolute()
+    for candidate in job.from_first(lambda: _order(folder, step), "which checkpoint is read"):
+        path = folder / str(candidate)
+        try:
+            parameters, content = arrays.parameters(path)
+        except Damaged as error:
+            if job.is_first():
+                say(f"checkpoint {path} is damaged ({error})")
+            continue
+        return parameters, candidate, content
+    raise InputError(f"{folder}: no checkpoint that can be read (see above)")
+
+
+def _order(folder: Path, step: int | str | None) -> list[int]:
+    """The steps to try, as `read_parameters` has them."""
     here = steps(folder)
     if not here:
         raise InputError(f"{folder}: no checkpoint here yet")
     if isinstance(step, int):
         if step not in here:
-            raise InputError(f"{folder}: no checkpoint of step {step}; there are {_listed(here)}")
-        order: Iterator[int] = iter([step])
-    elif step == "best":
-        scores = {s: _validation(folder, s) for s in here}
-        order = iter(sorted(here, key=lambda s: (math.inf if (v := scores[s]) is None else v, -s)))
-    elif step is None:
-        order = reversed(here)
-    else:
-        raise InputError(f'step {step!r}: a number, or "best"')
-    for candidate in order:
-        try:
-            return _parameters(folder, candidate)
-        except Damaged as error:
-            _say(f"checkpoint {folder / str(candidate)} is damaged ({error})")
-    raise InputError(f"{folder}: no checkpoint that can be read (see above)")
+            raise InputError(f"{folder}: no checkpoint of step {step}; there are {listed(here)}")
+        return [step]
+    if step == "best":
+        return files.best_first({s: files.validation(folder / str(s)) for s in here})
+    if step is None:
+        return here[::-1]
+    raise InputError(f'step {step!r}: a number, or "best"')
 
 
-def _describe(state: Any, values: bool = True) -> dict[str, Any]:
-    """Path -> [type, shape, digest]."""
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    sums = [int(s) for s in jax.device_get(jax.tree.leaves(digests(state)))] if values else None
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): [
-            str(leaf.dtype),
-            list(leaf.shape),
-            sums[i] if sums else None,
-        ]
-        for i, (path, leaf) in enumerate(leaves)
-    }
-
-
-def _restore(folder: Path, step: int, abstract: dict[str, Any]) -> Restored:
-    body = _metadata(folder, step)
-    saved, wanted = body["leaves"], _describe(abstract, values=False)
-    for path in sorted(set(saved) | set(wanted)):
-        was, want = (d[path][:2] if path in d else "no such array" for d in (saved, wanted))
-        if was != want:
-            raise InputError(
-                f"{folder / str(step)} holds another model or optimizer: {path} is {was} there "
-                f"and {want} here"
-            )
-    rest = {name: part for name, part in abstract.items() if name != "parameters"}
-    state = {
-        "parameters": _item(folder / str(step) / "parameters", abstract["parameters"]),
-        **_item(folder / str(step) / "training", rest),
-    }
-    _verify(_describe(state), saved)
-    return Restored(step, state, body["content"])
-
-
-def _parameters(folder: Path, step: int) -> tuple[dict[str, Any], int, dict[str, Any]]:
-    body = _metadata(folder, step)
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    abstract: dict[str, Any] = {}
-    for path, (dtype, shape, _) in body["leaves"].items():
-        *above, name = path.split("/")
-        branch = abstract
-        for part in above:
-            branch = branch.setdefault(part, {})
-        if above and above[0] == "parameters":
-            branch[name] = jax.ShapeDtypeStruct(tuple(shape), dtype, sharding=device)
-    parameters = _item(folder / str(step) / "parameters", abstract["parameters"])
-    found = _describe({"parameters": parameters})
-    _verify(found, {path: leaf for path, leaf in body["leaves"].items() if path in found})
-    return parameters, step, body["content"]
-
-
-def _item(path: Path, abstract: Any) -> Any:
+def _error_of(act: Callable[[], Any]) -> Exception | None:
     try:
-        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-            return reader.restore(path, args=ocp.args.StandardRestore(abstract))
-    except Exception as error:  # Orbax raises a dozen kinds, plain Exception among them
-        _raise_if_of_the_machine(path, error)
-        raise Damaged(f"{path.name}: {_one_line(error)}") from error
-
-
-def _verify(found: dict[str, Any], saved: dict[str, Any]) -> None:
-    wrong = [path for path in saved if found[path] != saved[path]]
-    if wrong:
-        raise Damaged(f"{_listed(wrong)}: not the bits that were saved")
-
-
-def _metadata(folder: Path, step: int) -> dict[str, Any]:
-    try:
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            sealed = reader.restore(folder / str(step) / "metadata", args=ocp.args.JsonRestore())
-        body = sealed["body"]
-        if sealed["sha256"] != _seal(body)["sha256"]:
-            raise ValueError("not the text that was saved")
+        act()
     except Exception as error:
-        _raise_if_of_the_machine(folder / str(step) / "metadata", error)
-        raise Damaged(f"metadata: {_one_line(error)}") from error
-    if body["format_version"] != FORMAT_VERSION:
-        raise InputError(
-            f"{folder / str(step)} has format_version {body['format_version']}; "
-            f"this version reads {FORMAT_VERSION}"
-        )
-    return body
-
-
-def _raise_if_of_the_machine(path: Path, error: Exception) -> None:
-    """MemoryError or Unreadable where a read failed for want of memory, files or rights, or of a
-    disk that answers: that says nothing of the checkpoint."""
-    for cause in _causes(error):
-        if isinstance(cause, MemoryError):
-            raise cause
-        numbered = isinstance(cause, OSError) and cause.errno in _OF_THE_MACHINE
-        if numbered or any(words in str(cause) for words in _WORDS):
-            raise Unreadable(
-                f"{path} cannot be read now, which says nothing of what is in it: "
-                f"{_one_line(cause)}; nothing was changed"
-            ) from error
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, those in a group of errors, and those that it was raised from."""
-    seen: list[BaseException] = []
-    waiting = [error]
-    while waiting:
-        cause = waiting.pop(0)
-        if cause is None or cause in seen:
-            continue
-        seen.append(cause)
-        yield cause
-        waiting += [cause.__cause__, cause.__context__, *getattr(cause, "exceptions", ())]
-
-
-def _seal(body: dict[str, Any]) -> dict[str, Any]:
-    text = json.dumps(body, sort_keys=True, allow_nan=False)
-    return {"body": json.loads(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
-
-
-def _validation(folder: Path, step: int) -> float | None:
-    try:
-        return _metadata(folder, step)["validation"]
-    except Unreadable:
-        raise
-    except (Damaged, InputError):
-        return None  # said when it is read
-
-
-def _set_aside(path: Path) -> Path:
-    aside, n = path.with_name(f"{path.name}{DAMAGED}"), 1
-    while aside.exists():
-        n += 1
-        aside = path.with_name(f"{path.name}{DAMAGED}{n}")
-    return path.rename(aside)
-
-
-def _listed(items: list) -> str:
-    shown = ", ".join(map(str, items[:8]))
-    return f"{shown} and {len(items) - 8} more" if len(items) > 8 else shown
-
-
-def _one_line(error: BaseException) -> str:
-    # Behind the reason TensorStore puts all that it knows of the array.
-    text = " ".join(str(error).split()).partition(" [tensorstore_spec")[0]
-    return f"{type(error).__name__}: {text[:400]}"
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # a terminal that is gone ends nothing
-        print(f"mlstm: {text}", file=sys.stderr, flush=True)
+        return error
+    return None

@@ -1,19 +1,33 @@
 """One number for an array, which changes with any bit of it, wherever the array lives."""
 
+from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, Sharding
+from jax.sharding import PartitionSpec as P
 
 
-@jax.jit
 def digests(tree: Any) -> Any:
     """For each array a uint32 that changes with any changed bit, whatever mesh the array is on.
 
     A sum over elements of a bijective mix of the element's bits with its position; sums of
-    integers do not depend on their order.
+    integers do not depend on their order. Each is on all devices of its array's mesh, so that every
+    process can read it; the processes of a mesh call this together.
     """
-    return jax.tree.map(_digest, tree)
+    leaves, structure = jax.tree.flatten(tree)
+    return structure.unflatten(_compiled(tuple(map(_everywhere, leaves)))(leaves))
+
+
+@cache
+def _compiled(places: tuple[Sharding | None, ...]) -> Any:
+    return jax.jit(lambda leaves: [_digest(leaf) for leaf in leaves], out_shardings=list(places))
+
+
+def _everywhere(x: jax.Array) -> Sharding | None:
+    """The whole of the array's mesh; None is wherever the compiler puts it."""
+    return NamedSharding(x.sharding.mesh, P()) if isinstance(x.sharding, NamedSharding) else None
 
 
 def _digest(x: jax.Array) -> jax.Array:

@@ -19,7 +19,10 @@ def write_whole(path: str | os.PathLike, text: str) -> None:
     check_folder(path.parent)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        beside.write_text(text, encoding="utf-8")
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # else the new name can outlive a power cut, and the text not
         os.replace(beside, path)
     except OSError as error:
         with contextlib.suppress(OSError):

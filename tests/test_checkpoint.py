@@ -1,10 +1,12 @@
 """Checkpoints: what is saved is what is restored, and what is damaged is never taken for good."""
 
+import contextlib
 import errno
 import json
 import resource
 import subprocess
 import sys
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from mlstm import checkpoint, devices
+from mlstm import checkpoint, checkpoint_files, devices, job
 from mlstm.checkpoint import Checkpoints, Unreadable, read_parameters
 from mlstm.digests import digests
 from mlstm.errors import InputError
@@ -158,27 +160,6 @@ def damage(kind, path):
         path.write_bytes(data)
 
 
-def test_any_damaged_file_falls_back_or_changes_nothing(tmp_path, capsys):
-    """Every file of the newest checkpoint, flipped, truncated and deleted in turn."""
-    folder, fell_back = saved(tmp_path / "run", [1, 2]), []
-    backup = {f: f.read_bytes() for f in (folder / "2").rglob("*") if f.is_file()}
-    want = {1: bits(make_state(1)), 2: bits(make_state(2))}
-    for path in backup:
-        for kind in ("flipped", "truncated", "deleted"):
-            damage(kind, path)
-            restored = Checkpoints(folder).restore(abstract(make_state()))
-            assert bits(restored.state) == want[restored.step], (kind, path)
-            complaint = capsys.readouterr().err
-            if restored.step == 1:
-                fell_back.append(path.name)
-                assert "is damaged" in complaint
-                (folder / "2.damaged").rename(folder / "2")
-            path.write_bytes(backup[path])
-    assert "metadata" in fell_back
-    assert len(fell_back) >= 12
-    assert Checkpoints(folder).restore(abstract(make_state())).step == 2
-
-
 def test_flipped_bits_that_orbax_does_not_see_are_seen(tmp_path, capsys):
     checkpoints = Checkpoints(tmp_path)
     weights = jax.random.normal(jax.random.key(0), (64, 256))
@@ -186,6 +167,7 @@ def test_flipped_bits_that_orbax_does_not_see_are_seen(tmp_path, capsys):
     for step in (1, 2):
         assert checkpoints.save(step, noise)
     checkpoints.close()
+    (tmp_path / "2" / "files.json").unlink()
     file = max((tmp_path / "2").rglob("d/*"), key=lambda f: f.stat().st_size)
     good = file.read_bytes()
     for position in range(1000, len(good) - 1000, len(good) // 6):
@@ -193,6 +175,79 @@ def test_flipped_bits_that_orbax_does_not_see_are_seen(tmp_path, capsys):
         assert Checkpoints(tmp_path).restore(abstract(noise)).step == 1
         (tmp_path / "2.damaged").rename(tmp_path / "2")
     assert "not the bits that were saved" in capsys.readouterr().err
+
+
+def test_the_list_is_written_when_all_files_are_final_and_before_the_checkpoint_is_there(
+    tmp_path, monkeypatch
+):
+    """So no kill can leave a checkpoint without one; and training does not wait for it."""
+    written, goes_on = [], threading.Event()
+
+    def watched(folder):
+        assert goes_on.wait(60)
+        written.append((folder.name, (tmp_path / "1").exists()))
+        write_list(folder)
+
+    write_list = checkpoint_files.write_list
+    monkeypatch.setattr(checkpoint_files, "write_list", watched)
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.save(1, make_state(1))
+    assert checkpoints.steps() == []
+    goes_on.set()
+    assert checkpoints.close()
+    assert written == [("1.orbax-checkpoint-tmp", False)]
+    listed = checkpoint_files.read_list(tmp_path / "1")
+    checkpoint_files.check_files(tmp_path / "1", listed)
+    files = [path for path in (tmp_path / "1").rglob("*") if path.is_file()]
+    assert {path.relative_to(tmp_path / "1").as_posix() for path in files} - listed.keys() == {
+        "files.json", "metadata/metadata", "_CHECKPOINT_METADATA", "commit_success.txt",
+    }  # fmt: skip
+
+
+def test_where_the_list_cannot_be_written_there_is_no_checkpoint(tmp_path, monkeypatch, capsys):
+    def fail(folder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    checkpoints = Checkpoints(tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(checkpoint_files, "write_list", fail)
+        assert checkpoints.save(1, make_state(1))
+        assert not checkpoints.wait()
+    assert list(tmp_path.iterdir()) == []
+    assert "step 1 was NOT saved: OSError: [Errno 28] No space left" in capsys.readouterr().err
+    assert checkpoints.save(1, make_state(1))
+    assert checkpoints.close()
+
+
+def test_a_file_that_differs_from_the_list_is_named_before_orbax_reads_any(
+    tmp_path, monkeypatch, capsys
+):
+    folder = saved(tmp_path, [1, 2])
+    damage("flipped", folder / "2" / "training" / "_sharding")
+    read = checkpoint.ocp.StandardCheckpointHandler.restore
+
+    def watched(self, path, *arguments, **named):
+        assert "/2/" not in str(path)
+        return read(self, path, *arguments, **named)
+
+    monkeypatch.setattr(checkpoint.ocp.StandardCheckpointHandler, "restore", watched)
+    assert Checkpoints(folder).restore(abstract(make_state())).step == 1
+    assert "damaged (training/_sharding has other bytes than were" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["deleted", "flipped", "truncated"])
+def test_without_a_list_that_can_be_believed_the_digests_decide_and_one_line_says_so(
+    tmp_path, capsys, kind
+):
+    folder = saved(tmp_path, [1])
+    damage(kind, folder / "1" / "files.json")
+    assert bits(Checkpoints(folder).restore(abstract(make_state())).state) == bits(make_state(1))
+    read_parameters(folder)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    for line in said:
+        assert "files.json" in line
+        assert "the digests of its arrays are good" in line
 
 
 def test_where_all_are_damaged_each_reason_is_given_and_nothing_renamed(tmp_path, capsys):
@@ -264,23 +319,55 @@ def test_what_a_killed_save_left_is_no_checkpoint_and_is_removed(tmp_path):
     assert checkpoints.steps() == [1, 2]
 
 
-def test_a_full_disk_is_said_and_later_saves_succeed(tmp_path, capsys):
+def test_what_cannot_be_deleted_is_said_and_the_save_is_good(tmp_path, monkeypatch, capsys):
+    def fail(path):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(checkpoint_files, "delete", fail)
+    checkpoints = Checkpoints(tmp_path, newest=1, log_spaced=False)
+    for step in (1, 2):
+        assert checkpoints.save(step, make_state(step))
+    assert checkpoints.close()
+    assert checkpoints.steps() == [1, 2]
+    assert "step 2 is saved, old ones are not deleted: PermissionError" in capsys.readouterr().err
+
+
+def test_a_process_that_leaves_by_an_error_finishes_its_save_and_asks_no_other(
+    tmp_path, monkeypatch
+):
+    def asked(*_, **__):
+        raise AssertionError("the others may be anywhere")
+
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.save(1, make_state(1))
+    monkeypatch.setattr(job, "count", lambda: 2)
+    monkeypatch.setattr(job, "gathered", asked)
+    with pytest.raises(ZeroDivisionError), contextlib.closing(checkpoints):
+        raise ZeroDivisionError
+    assert checkpoints.steps() == [1]
+
+
+@pytest.mark.parametrize("largest", [256, 20_000])  # nothing at all can be written, or no array
+def test_a_full_disk_is_said_and_later_saves_succeed(tmp_path, capsys, largest):
+    def large(step):
+        weights = jax.random.normal(jax.random.key(step), (256, 256))
+        return {"parameters": {"w": weights}, "step": jnp.int32(step)}
+
     checkpoints = Checkpoints(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    assert checkpoints.save(1, make_state(1))
+    assert checkpoints.save(1, large(1))
     assert checkpoints.wait()
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (256, hard))
-        checkpoints.save(2, make_state(2))
-        good = checkpoints.wait()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
+        good = checkpoints.save(2, large(2)) and checkpoints.wait()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not good
     assert "checkpoint of step 2 was NOT saved" in capsys.readouterr().err
     assert checkpoints.steps() == [1]
-    assert checkpoints.save(3, make_state(3))
+    assert checkpoints.save(3, large(3))
     assert checkpoints.close()
-    assert bits(Checkpoints(tmp_path).restore(abstract(make_state())).state) == bits(make_state(3))
+    assert bits(Checkpoints(tmp_path).restore(abstract(large(0))).state) == bits(large(3))
 
 
 def test_parameters_are_read_alone(tmp_path):
@@ -314,12 +401,10 @@ def test_a_step_that_is_not_there_is_named_with_those_that_are(tmp_path):
 
 
 def test_an_unknown_format_version_is_named(tmp_path):
-    import mlstm.checkpoint as module
-
     folder = saved(tmp_path, [1])
     path = folder / "1" / "metadata" / "metadata"
     body = json.loads(path.read_text())["body"] | {"format_version": 99}
-    path.write_text(json.dumps(module._seal(body)))
+    path.write_text(json.dumps(checkpoint_files.seal(body)))
     with pytest.raises(InputError, match="format_version 99; this version reads 1"):
         Checkpoints(folder).restore(abstract(make_state()))
 

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +76,14 @@ def refuse_archive(path: str | os.PathLike) -> None:
 
 
 def user_path(path: str | os.PathLike) -> Path:
-    """The path, a leading ~ expanded. Raises InputError where there is no such user."""
+    """The path, a leading ~ expanded. Raises InputError where there is no such user, and for a
+    place that is no path of this machine (gs://bucket/text)."""
+    slashes = "//" if isinstance(path, str) else "/"  # a Path has dropped one
+    scheme = re.match(rf"([A-Za-z][A-Za-z0-9+.-]+):{slashes}", os.fspath(path))
+    if scheme:
+        raise InputError(
+            f"{path}: paths are local, and {scheme[1]}:// is not; mount it, or copy what is there"
+        )
     try:
         return Path(path).expanduser()
     except RuntimeError:

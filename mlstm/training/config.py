@@ -114,6 +114,7 @@ class CheckpointConfig:
     newest: int = setting(3, low=1, resume="concerns only what is deleted")
     best: int = setting(1, low=0, resume="concerns only what is deleted")
     log_spaced: bool = setting(True, resume="concerns only what is saved")  # steps 1, 2, 4, 8 ...
+    timeout: int = setting(600, low=1, resume="concerns only what fails")  # seconds of one save
 
 
 @dataclass(frozen=True)

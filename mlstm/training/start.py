@@ -85,7 +85,11 @@ def begin(
             start = job.together(lambda: _parameters_of(init_from, config), "--init_from")
         kept = config.checkpoint
         checkpoints = Checkpoints(
-            home / "checkpoints", newest=kept.newest, best=kept.best, log_spaced=kept.log_spaced
+            home / "checkpoints",
+            newest=kept.newest,
+            best=kept.best,
+            log_spaced=kept.log_spaced,
+            timeout=kept.timeout,
         )
         try:
             restored = checkpoints.restore(setup.abstract()._asdict())

@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from mlstm.corpus.files import read_chunks, refuse_archive, text_name
+from mlstm.corpus.files import read_chunks, refuse_archive, text_name, user_path
 from mlstm.corpus.sources import documents
 from mlstm.errors import InputError
 
@@ -39,3 +41,15 @@ def test_a_name_that_only_resembles_an_archives_is_none():
 def test_the_name_of_a_text_is_without_its_compression_in_small_or_capital_letters():
     names = ["a.txt", "a.txt.gz", "a.txt.GZ", "a.txt.Bz2", "a.xz", "a.zst"]
     assert [text_name(name) for name in names] == ["a.txt"] * 4 + ["a"] * 2
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3", "hdfs", "https"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_that_is_not_of_this_machine_is_refused_in_one_line(scheme, kind):
+    with pytest.raises(InputError, match=f"paths are local, and {scheme}:// is not; mount it, or"):
+        user_path(kind(f"{scheme}://bucket/reviews"))
+
+
+@pytest.mark.parametrize("path", ["a:/b", "runs/gs:/x", "C:b", "notes:"])
+def test_a_colon_in_a_name_is_no_scheme(path):
+    assert user_path(path) == Path(path)

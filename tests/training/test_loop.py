@@ -193,7 +193,7 @@ def test_training_goes_on_when_the_disk_is_full_and_later_saves_succeed(
     tmp_path, config, capsys, monkeypatch
 ):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    place, say, calls = Setup.place, checkpoint._say, []
+    place, say, calls = Setup.place, checkpoint.say, []
 
     def limited(self, batch):
         if len(calls) == 3:
@@ -207,7 +207,7 @@ def test_training_goes_on_when_the_disk_is_full_and_later_saves_succeed(
         say(line)
 
     monkeypatch.setattr(Setup, "place", limited)
-    monkeypatch.setattr(checkpoint, "_say", said)
+    monkeypatch.setattr(checkpoint, "say", said)
     try:
         result = loop.run(config(), tmp_path)
     finally:
