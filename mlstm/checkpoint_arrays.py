@@ -4,6 +4,7 @@ This and `checkpoint` are the modules that know Orbax.
 """
 
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +37,20 @@ Progress = Callable[[int, int], None]
 # exception, which is said in one line.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 logging.getLogger("asyncio").addFilter(lambda record: "OCDBT" not in str(record.exc_info))
+
+
+def _hush_late_writers(show: Callable = sys.excepthook) -> Callable:
+    """A failed write's other writers find the event loop closed behind them, once for each array;
+    TensorStore's threads hand that to sys.excepthook, with a traceback. `show` has all the rest."""
+
+    def hook(kind: type, error: BaseException, trace: Any) -> None:
+        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+            show(kind, error, trace)
+
+    return hook
+
+
+sys.excepthook = _hush_late_writers()
 
 
 def describe(state: Any, values: bool = True) -> dict[str, Any]:

@@ -37,6 +37,10 @@ with one for each core, two that wait on each other's turn can have taken all of
 _calls = itertools.count()
 
 
+class NotJoined(InputError):
+    """The processes did not come together. Another time they may."""
+
+
 class Lost(RuntimeError):
     """Another process did not answer."""
 
@@ -112,7 +116,7 @@ def join(
         taken in.
 
     Raises InputError where arguments are missing or contradict each other, where the cluster
-    cannot be joined, or where not all processes came.
+    cannot be joined; as NotJoined where not all processes came, or one is of another start.
     """
     given = {"--coordinator": coordinator, "--num_processes": processes, "--process_id": process}
     if processes == 1 and not process:
@@ -152,7 +156,7 @@ def join(
         )
     except Exception as error:  # of many kinds, by what the cluster's own interface raises
         where = coordinator or (cluster.name if cluster else "")
-        raise InputError(
+        raise NotJoined(
             f"not all {processes or ''} processes came together at {where} within "
             f"{start_timeout} s ({_one_line(error)}); nothing was trained".replace("  ", " ")
         ) from error
@@ -286,9 +290,7 @@ def _check_same(name: str, value: str, wrong: str) -> None:
     values = gathered(value, name)
     for process, other in enumerate(values):
         if other != values[0]:
-            raise InputError(
-                f"process {process} {wrong} ({other!r}) than process 0 ({values[0]!r})"
-            )
+            raise NotJoined(f"process {process} {wrong} ({other!r}) than process 0 ({values[0]!r})")
 
 
 def _client() -> Any:

@@ -58,7 +58,7 @@ def command(settings: Settings, attempt: Attempt, local: int) -> list[str]:
     """The command line of the process `local` of this host. A job of one process is a plain run."""
     line = [sys.executable, *settings.program]
     if settings.total == 1:
-        return line
+        return [*line, "--num_processes=1"]  # whatever cluster this host is part of
     line += [
         f"--coordinator={attempt.coordinator}",
         f"--num_processes={settings.total}",

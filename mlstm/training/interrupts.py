@@ -69,4 +69,5 @@ class Interrupts(contextlib.AbstractContextManager):
         self.requested = name
         # Not print: the handler may have come into the middle of one. Nobody need be reading.
         with contextlib.suppress(OSError):
-            os.write(2, f"\n{name}: saving, then stopping (once more stops at once)\n".encode())
+            again = " (once more stops at once)" if job.count() == 1 else ""
+            os.write(2, f"\n{name}: saving, then stopping{again}\n".encode())

@@ -15,10 +15,12 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import os
+import time
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
@@ -50,10 +52,12 @@ def locked(workdir: str | Path, mark: str = "") -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"--workdir={workdir}: another process is training in it") from None
+        # What launch.node starts again may come before the killed process is all gone.
+        until = time.monotonic() + (5 if "MLSTM_SUPERVISOR" in os.environ else 0)
+        while not _take(lock):
+            if time.monotonic() >= until:
+                raise InputError(f"--workdir={workdir}: another process is training in it")
+            time.sleep(0.1)
         strangers = sorted(
             p.name for p in path.iterdir() if not any(fnmatch(p.name, ours) for ours in _OURS)
         )
@@ -68,6 +72,14 @@ def locked(workdir: str | Path, mark: str = "") -> Iterator[Path]:
             lock.write(mark)
             lock.flush()
         yield path
+
+
+def _take(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def is_marked(workdir: Path, mark: str) -> bool:
