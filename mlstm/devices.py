@@ -8,6 +8,7 @@ The mesh of a population has an axis `seeds` before them. Whatever belongs to a 
 axis of seeds there, which this one splits; models exchange nothing.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mlstm.errors import InputError
+from mlstm.model.readable import Placement
 
 # The last axis of these is the hidden units that they make.
 _BY_LAST_AXIS = {"wmx", "wmh", "wx", "wh", "b", "gmx", "gmh", "gx", "gh"}
@@ -87,6 +89,17 @@ def optimizer_shardings(mesh: Mesh, optimizer: Any, parameters: Any) -> Any:
         return _of_models(mesh)
 
     return jax.tree_util.tree_map_with_path(sharding, optimizer)
+
+
+def placement(mesh: Mesh) -> Placement:
+    """What the model is told of this mesh."""
+    whole = functools.partial(_whole, mesh) if mesh.shape["model"] > 1 else None
+    return Placement(groups=mesh.shape["data"], whole=whole)
+
+
+def _whole(mesh: Mesh, state: jax.Array) -> jax.Array:
+    """A state (B, H) with all its units on each device, its streams over `data`."""
+    return jax.lax.with_sharding_constraint(state, NamedSharding(mesh, P("data", None)))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

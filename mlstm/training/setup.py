@@ -104,27 +104,25 @@ def open_corpus(config: Config, workdir: Path | None, *, keep: bool = True) -> C
 
 
 def make(
-    config: Config, corpus: Corpus, dtype: Any = jnp.float32, *, together: bool | None = None
+    config: Config,
+    corpus: Corpus,
+    dtype: Any = jnp.float32,
+    *,
+    together: bool | None = None,
+    mesh: Mesh | None = None,
 ) -> Setup:
     """`together`: how the step takes the models of a population, as in `state.each_model`.
+    `mesh`: what the config says, of other devices than this process's first ones.
 
     Raises InputError for a text too short for its windows, a warm-up longer than the run, or a
     mesh that is not there."""
     split = corpus.split("train")
     stream = Stream(split, config.data.batch, config.data.window)
-    mesh = devices.mesh(config.mesh.data, config.mesh.model, population=config.seeds > 1)
+    if mesh is None:
+        mesh = devices.mesh(config.mesh.data, config.mesh.model, population=config.seeds > 1)
     steps = config.train.steps or math.ceil(config.train.epochs * stream.windows)
     config.check_warmup(steps)
     optimizer = optimizers.make(config.optimizer, steps)
-    places = states.shardings(config, optimizer, mesh, dtype)
-    step = make_train_step(
-        config.model,
-        optimizer,
-        optimizers.schedule(config.optimizer, steps),
-        windows=stream.windows,
-        log_every=config.log.every,
-        stop_on_nonfinite=config.train.on_nonfinite == "stop",
-    )
     return Setup(
         config=config,
         corpus=corpus,
@@ -133,11 +131,44 @@ def make(
         optimizer=optimizer,
         steps=steps,
         resets_inside=resets_inside(split),
-        train_step=jax.jit(
-            states.each_model(config, step, (OF_MODELS, None), (OF_MODELS, 0), together=together),
-            in_shardings=(places, devices.batch_sharding(mesh)),
-            out_shardings=(places, devices.by_model(mesh)),
-            donate_argnums=0,
+        train_step=train_step(
+            config,
+            optimizer,
+            mesh,
+            dtype,
+            steps=steps,
+            windows=stream.windows,
+            together=together,
         ),
         dtype=dtype,
+    )
+
+
+def train_step(
+    config: Config,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    dtype: Any = jnp.float32,
+    *,
+    steps: int,
+    windows: int,
+    together: bool | None = None,
+) -> Any:
+    """`Setup.train_step`, jitted for the mesh: all of it that needs no text. The run has so many
+    steps, an epoch so many windows."""
+    places = states.shardings(config, optimizer, mesh, dtype)
+    step = make_train_step(
+        config.model,
+        optimizer,
+        optimizers.schedule(config.optimizer, steps),
+        windows=windows,
+        log_every=config.log.every,
+        stop_on_nonfinite=config.train.on_nonfinite == "stop",
+        placement=devices.placement(mesh),
+    )
+    return jax.jit(
+        states.each_model(config, step, (OF_MODELS, None), (OF_MODELS, 0), together=together),
+        in_shardings=(places, devices.batch_sharding(mesh)),
+        out_shardings=(places, devices.by_model(mesh)),
+        donate_argnums=0,
     )

@@ -14,6 +14,7 @@ import optax
 from mlstm.model import language_model
 from mlstm.model.cells import CELLS
 from mlstm.model.language_model import ModelConfig
+from mlstm.model.readable import Placement
 from mlstm.training.state import Average, Position, TrainState
 
 
@@ -38,6 +39,7 @@ def make_train_step(
     windows: int,
     log_every: int,
     stop_on_nonfinite: bool,
+    placement: Placement = Placement(),
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """The function (state, batch) -> (state, metrics); compile it with state donated.
 
@@ -56,7 +58,13 @@ def make_train_step(
 
         def loss(parameters: Any) -> tuple[jax.Array, tuple]:
             output = language_model.forward(
-                model, parameters, batch.ids, carry, resets=batch.resets, dropout_key=key
+                model,
+                parameters,
+                batch.ids,
+                carry,
+                resets=batch.resets,
+                dropout_key=key,
+                placement=placement,
             )
             nats_TB = language_model.negative_log_likelihood(
                 model, parameters, output.hidden, batch.targets
