@@ -376,7 +376,8 @@ def _whole(plan, x):
     if plan.whole is None:
         return x
     if plan.products == "bfloat16":
-        x = x.astype(jnp.bfloat16)
+        # Behind the barrier XLA does not round what it received instead of what it sends.
+        x = lax.optimization_barrier(x.astype(jnp.bfloat16))
     return plan.layout.enter(plan.whole(plan.layout.enter(x)))
 
 
