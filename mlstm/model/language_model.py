@@ -25,6 +25,7 @@ from mlstm.model.cells import CELLS
 from mlstm.model.layouts import LAYOUTS
 from mlstm.model.products import dot
 from mlstm.model.readable import (
+    ALONE,
     Controls,
     Placement,
     Plan,
@@ -215,7 +216,7 @@ def plan(
     config: ModelConfig,
     streams: int,
     emit: tuple[str, ...] = (),
-    placement: Placement = Placement(),
+    placement: Placement = ALONE,
 ) -> Plan:
     """How a layer is run here over so many streams, emitting these of its sites."""
     return Plan(
@@ -242,7 +243,7 @@ def forward(
     emit: tuple[str, ...] = (),
     dropout_key: jax.Array | None = None,
     reference: bool = False,
-    placement: Placement = Placement(),
+    placement: Placement = ALONE,
 ) -> Output:
     """Run the model over ids.
 

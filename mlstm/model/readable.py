@@ -51,6 +51,10 @@ class Placement:
     """As `Plan.whole`."""
 
 
+ALONE = Placement()
+"""One device, or several that the compiler is left alone with."""
+
+
 class Weights(NamedTuple):
     """What is trained. `embedding` (V, F) is there when the input is ids, else None."""
 

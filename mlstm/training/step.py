@@ -14,7 +14,7 @@ import optax
 from mlstm.model import language_model
 from mlstm.model.cells import CELLS
 from mlstm.model.language_model import ModelConfig
-from mlstm.model.readable import Placement
+from mlstm.model.readable import ALONE, Placement
 from mlstm.training.state import Average, Position, TrainState
 
 
@@ -39,7 +39,7 @@ def make_train_step(
     windows: int,
     log_every: int,
     stop_on_nonfinite: bool,
-    placement: Placement = Placement(),
+    placement: Placement = ALONE,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """The function (state, batch) -> (state, metrics); compile it with state donated.
 
