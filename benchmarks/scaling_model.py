@@ -277,14 +277,44 @@ def changes() -> str:
     )
 
 
+def others() -> str:
+    """The fourth table: what others measured, beside what this would say of their devices."""
+    # float16 on its tensor cores does what bfloat16 does on later ones.
+    volta = Device("V100", {"bfloat16": 125e12, "float32": 15.7e12}, 0.9e12, 6 << 20)
+    pascal = Device("Titan X", {"float32": 11e12}, 0.48e12, 3 << 20)
+    rows = []
+    for name, measured, shape, on in (
+        ("8 V100, float16, 256 streams each", 625, Shape(batch=256, data=8), volta),
+        ("8 V100, float32, 128 streams each", 76, Shape(data=8, products="float32"), volta),
+        ("4 Pascal, float32, 32 streams each", 12.5, Shape(4096, 32, 256, 4, 1, "float32"), pascal),
+    ):
+        low, likely, high = (value / 1e3 for value in bytes_per_second(shape, on))
+        rows.append(
+            {"name": name, "measured": measured, "low": low, "likely": likely, "high": high}
+        )
+    return _markdown(
+        {
+            "name": ("H 4096, T 256", ""),
+            "measured": ("measured by others, kB/s", ",g"),
+            "low": ("low", ",.0f"),
+            "likely": ("likely", ",.0f"),
+            "high": ("high", ",.0f"),
+        },
+        rows,
+    )
+
+
 def _markdown(columns: Mapping[str, tuple[str, str]], rows: list[dict]) -> str:
     lines = [[heading for heading, _ in columns.values()], ["---"] * len(columns)]
     lines += [[format(row[key], form) for key, (_, form) in columns.items()] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+TABLES = predictions, parts, changes, others
+
+
 def main() -> None:
-    print("\n\n".join([predictions(), parts(), changes()]))
+    print("\n\n".join(show() for show in TABLES))
 
 
 if __name__ == "__main__":
