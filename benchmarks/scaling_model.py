@@ -286,7 +286,12 @@ def others() -> str:
     for name, measured, shape, on in (
         ("8 V100, float16, 256 streams each", 625, Shape(batch=256, data=8), volta),
         ("8 V100, float32, 128 streams each", 76, Shape(data=8, products="float32"), volta),
-        ("4 Pascal, float32, 32 streams each", 12.5, Shape(4096, 32, 256, 4, 1, "float32"), pascal),
+        (
+            "4 Titan X, float32, 32 streams each",
+            12.5,
+            Shape(4096, 32, 256, 4, 1, "float32"),
+            pascal,
+        ),
     ):
         low, likely, high = (value / 1e3 for value in bytes_per_second(shape, on))
         rows.append(

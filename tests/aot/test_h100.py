@@ -4,6 +4,7 @@ make test-aot
 """
 
 import functools
+import importlib
 import json
 import os
 import subprocess
@@ -170,6 +171,22 @@ def test_on_a_mesh_a_weight_gradient_is_made_of_as_many_steps_as_on_one_device()
     loops = compiled(STEPS["8x1"])["loops"]
     (chunks,) = (loop for loop in loops if loop["role"] == "backward chunks")
     assert "4096 x 16384 over 1024" in chunks["products"]
+
+
+@pytest.mark.parametrize(("mesh", "name"), [("8x1", "ALONE"), ("4x2", "SHARED"), ("1x8", "SHARED")])
+def test_the_scaling_model_counts_the_launches_that_are_compiled(mesh, name, monkeypatch):
+    monkeypatch.syspath_prepend(PROGRAM.parent)
+    known = getattr(importlib.import_module("scaling_model"), name)
+    report = compiled(STEPS[mesh])
+    kernels = {loop["role"]: sum(loop["kernels"].values()) for loop in report["loops"]}
+    for counted, found in (
+        (known.forward, report["forward"]["kernels"]),
+        (known.backward, report["backward"]["kernels"]),
+        (known.chunk, kernels["backward chunks"]),
+        (known.rest, kernels["outside loops"]),
+    ):
+        assert found <= counted * 1.02
+        assert found >= counted * 0.85
 
 
 @budgets(POPULATIONS)
