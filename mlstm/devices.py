@@ -97,9 +97,10 @@ def placement(mesh: Mesh) -> Placement:
     return Placement(groups=mesh.shape["data"], whole=whole)
 
 
-def _whole(mesh: Mesh, state: jax.Array) -> jax.Array:
-    """A state (B, H) with all its units on each device, its streams over `data`."""
-    return jax.lax.with_sharding_constraint(state, NamedSharding(mesh, P("data", None)))
+def _whole(mesh: Mesh, states: jax.Array) -> jax.Array:
+    """States (..., B, H) with all their units on each device, their streams over `data`."""
+    spec = P(*(None,) * (states.ndim - 2), "data", None)
+    return jax.lax.with_sharding_constraint(states, NamedSharding(mesh, spec))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -37,8 +37,8 @@ class Plan:
     unroll: int = 1
     """Steps in one turn of the loops: more are fewer kernels to launch, and more to compile."""
     whole: Callable[[jax.Array], jax.Array] | None = None
-    """What makes a state (B, H) whole on every device, where devices share its units; None where
-    none do. What it made is kept for the weights' gradients, so that nothing is sent twice."""
+    """What makes states (..., B, H) whole on every device, where devices share their units; else
+    None. What it made is kept for the weights' gradients, so that nothing is sent twice."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -112,7 +112,13 @@ def _seen(gates):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _scan(plan: Plan, given: _Given) -> Result:
-    return _forward(plan, given)[0]
+    return _forward(plan, _with_whole_features(plan, given))[0]
+
+
+def _with_whole_features(plan, given):
+    if given.features is None:
+        return given
+    return given._replace(features=_whole(plan, given.features))
 
 
 def _forward(plan, given):
@@ -156,6 +162,7 @@ def _forward(plan, given):
 
 
 def _scan_forward(plan, given):
+    given = _with_whole_features(plan, given)
     result, (kept, terms) = _forward(plan, given)
     return result, (given, kept, terms)
 
@@ -175,7 +182,7 @@ def _scan_backward(plan, residuals, cotangents):
     if features is None:
         read = layout.enter(jnp.zeros((*ids.shape, embedding.shape[1]), embedding.dtype))
     else:
-        read = zeros(features)
+        read = jnp.zeros(features.shape, cotangents.hidden.dtype)
     carry = _Carried(
         cotangents.state,
         zeros(given.edits),
@@ -252,7 +259,7 @@ def _chunk_back(plan, given, kept, ready, cotangents, carry, start, length):
     if given.features is None:
         read = layout.enter(given.weights.embedding[_part(controls.ids, start, length)])
     else:
-        read = _part(given.features, start, length)
+        read = _part(given.features, start, length).astype(carry.read.dtype)
     _, pull_inputs = jax.vjp(input_terms, given.weights.inputs, read)
     # Behind a barrier, XLA does not join their products with those above, for which it would lay
     # out a copy of both sums.
@@ -371,7 +378,7 @@ _known_product.defvjp(_known_forward, _known_backward)
 
 
 def _whole(plan, x):
-    """The operand of a product, whole on every device that shares its units, where these are split;
+    """The operand of products, whole on every device that shares its units, where these are split;
     rounded before it is sent."""
     if plan.whole is None:
         return x
