@@ -256,7 +256,7 @@ def forward(
       emit: names of sites to return at every step.
       dropout_key: None runs without dropout.
       reference: run the plain scan with JAX's own gradient instead of the fast one.
-      placement: of the devices, where there are several; changes nothing but what they exchange.
+      placement: what `devices.placement` says of several devices; results change by rounding.
 
     Returns:
       Output with hidden (T, B, H), the state after the last step, and emitted {name: (T, B, H)}.

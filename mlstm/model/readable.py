@@ -46,7 +46,7 @@ class Placement:
     """What a model is told of the devices that compute it; `devices.placement` knows it."""
 
     groups: int = 1
-    """How many groups of devices share the streams."""
+    """How many groups of devices share the streams: a chunk is as long as for those of one."""
     whole: Callable[[jax.Array], jax.Array] | None = None
     """As `Plan.whole`."""
 

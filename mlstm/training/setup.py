@@ -104,22 +104,15 @@ def open_corpus(config: Config, workdir: Path | None, *, keep: bool = True) -> C
 
 
 def make(
-    config: Config,
-    corpus: Corpus,
-    dtype: Any = jnp.float32,
-    *,
-    together: bool | None = None,
-    mesh: Mesh | None = None,
+    config: Config, corpus: Corpus, dtype: Any = jnp.float32, *, together: bool | None = None
 ) -> Setup:
     """`together`: how the step takes the models of a population, as in `state.each_model`.
-    `mesh`: what the config says, of other devices than this process's first ones.
 
     Raises InputError for a text too short for its windows, a warm-up longer than the run, or a
     mesh that is not there."""
     split = corpus.split("train")
     stream = Stream(split, config.data.batch, config.data.window)
-    if mesh is None:
-        mesh = devices.mesh(config.mesh.data, config.mesh.model, population=config.seeds > 1)
+    mesh = devices.mesh(config.mesh.data, config.mesh.model, population=config.seeds > 1)
     steps = config.train.steps or math.ceil(config.train.epochs * stream.windows)
     config.check_warmup(steps)
     optimizer = optimizers.make(config.optimizer, steps)
