@@ -5,8 +5,12 @@
 
 Compiles loss and gradient of one window for a mesh of H100s that need not exist, and reads from
 the compiled program what the host would launch: the kernels, matrix products and collectives of
-each loop, what each loop does for one time step, and the temporary memory. `--plain` compiles the
-plain scan with JAX's own gradient. Flags in XLA_FLAGS are kept.
+each loop, what each loop does for one time step, what is exchanged outside of these, and the
+memory. `--batch` is the streams of each group of devices that shares them: with `--mesh=4x2` four
+times as many are trained. `--step` compiles the whole training step as a run has it: loss,
+gradient, norms, optimizer and guard, with state donated; `--resets` as for a text whose state is
+reset inside windows. `--plain` compiles the plain scan with JAX's own gradient. Flags in XLA_FLAGS
+are kept.
 
 It cannot say how long anything takes. Two things are chosen only where there is a device to try
 them on: the tiles of a product, with which it may be cut in pieces that a further kernel adds up,
@@ -16,20 +20,20 @@ Legend: B batch, H hidden, T time.
 """
 
 import argparse
-import dataclasses
 import functools
 import json
+import math
 import os
 import re
 import sys
 import tempfile
-from collections import Counter
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from launch_list import Loop, loops
+from launch_list import loops
+from launch_report import Memory, Report
 
 PLUGIN = Path(__file__).resolve().parents[1] / ".aot"
 
@@ -47,124 +51,6 @@ platform_name: "CUDA" dnn_version_info { major: 9 minor: 8 }
 runtime_version { major: 13 minor: 0 patch: 0 }
 device_description_str: "NVIDIA H100 80GB HBM3"
 """
-
-LAUNCH_MICROSECONDS = {"from the host": (2.0, 3.0), "in a CUDA graph": (1.0, 1.3)}
-"""What one launch is assumed to cost where kernels are too short to hide it; not measured."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """What the time loops of one direction do for one time step, through all layers.
-
-    What a loop over chunks does between its time loops is not in it, but in `Report.launches`.
-    """
-
-    kernels: float
-    products: float
-    weight_gradients: float
-    """Products that sum over as many terms as there are streams on a device: they could be made
-    for many steps at once. (Where that is also a size of the model, others are taken for them.)"""
-    collectives: dict[str, float]
-    """How many of each kind."""
-    sums_over_data: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What was compiled, and what the host would launch for it."""
-
-    what: str
-    loops: list[Loop]
-    temporaries: int
-    """Bytes on each device."""
-    window: int
-    streams: int
-    """On each device."""
-
-    def iterations(self, loop: Loop) -> int:
-        """In one window. Raises ValueError where only the device knows."""
-        total = 1
-        for outer in (self._at(loop.path[: n + 1]) for n in range(loop.depth)):
-            if outer.trips is None:
-                raise ValueError(f"the loop {' / '.join(outer.path)} has no fixed number of trips")
-            total *= outer.trips
-        return total
-
-    def _at(self, path: tuple[str, ...]) -> Loop:
-        return next(loop for loop in self.loops if loop.path == path)
-
-    def step(self, *, backward: bool) -> Step:
-        """Forward or backward: what its time loops do in a window, for each step of the window.
-
-        So it does not matter how many steps an iteration holds, or whether loops share the steps.
-        """
-        collectives: dict[str, float] = {}
-        kernels = products = gradients = sums = 0.0
-        for loop in self.loops:
-            if not loop.over_time or loop.backward != backward:
-                continue
-            share = self.iterations(loop) / self.window
-            kernels += share * len(loop.kernels)
-            products += share * len(loop.products)
-            gradients += share * sum(p.terms == self.streams for p in loop.products) * backward
-            for collective in loop.collectives:
-                collectives[collective.kind] = collectives.get(collective.kind, 0) + share
-                sums += share * collective.sums_over_data
-        return Step(kernels, products, gradients, collectives, sums)
-
-    @property
-    def launches(self) -> int:
-        """In one window."""
-        return sum(self.iterations(loop) * len(loop.kernels) for loop in self.loops)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Numbers alone, as --json prints them."""
-        return {
-            "what": self.what,
-            "temporaries": self.temporaries,
-            "forward": dataclasses.asdict(self.step(backward=False)),
-            "backward": dataclasses.asdict(self.step(backward=True)),
-            "launches": self.launches,
-            "loops": [
-                {
-                    "role": loop.role,
-                    "depth": loop.depth,
-                    "trips": loop.trips,
-                    "kernels": dict(Counter(kernel.family for kernel in loop.kernels)),
-                    "products": [str(product) for product in loop.products],
-                    "collectives": [str(collective) for collective in loop.collectives],
-                    "sums_over_data": sum(c.sums_over_data for c in loop.collectives),
-                }
-                for loop in self.loops
-            ],
-        }
-
-    def __str__(self) -> str:
-        lines = [self.what, f"temporaries on each device: {self.temporaries / 2**30:.2f} GiB", ""]
-        lines.append(f"{'of one time step':24}{'kernels':>9}{'products':>10}  collectives")
-        for backward, name in enumerate(("forward", "backward")):
-            step = self.step(backward=bool(backward))
-            exchanged = ", ".join(f"{n:g} {kind}" for kind, n in step.collectives.items())
-            lines.append(f"{name:24}{step.kernels:9g}{step.products:10g}  {exchanged or '-'}")
-        for loop in self.loops:
-            lines.append("")
-            where = "  " * max(0, loop.depth - 1) + loop.role
-            trips = f", {loop.trips} iterations" if loop.depth else ""
-            lines.append(f"{where}{trips}: {len(loop.kernels)} kernels")
-            families = Counter(kernel.family for kernel in loop.kernels)
-            lines += [f"    {n:3} {family}" for family, n in families.most_common()]
-            lines += [f"    product {product}" for product in loop.products]
-            lines += [f"    {collective}" for collective in loop.collectives]
-        total = self.launches
-        lines += ["", f"launches in one window: {total}; one is assumed to cost"]
-        for way, costs in LAUNCH_MICROSECONDS.items():
-            window = " to ".join(f"{total * cost / 1e3:.1f}" for cost in costs)
-            step = " to ".join(f"{total * cost / self.window:.0f}" for cost in costs)
-            lines.append(
-                f"  {way:18}{costs[0]} to {costs[1]} us: {window} ms in a window, "
-                f"{step} us in a time step"
-            )
-        return "\n".join(lines)
 
 
 def prepare(dump: str) -> None:
@@ -196,7 +82,9 @@ def mesh(data: int, model: int) -> Any:
     return Mesh(grid, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 
 
-def compile_step(config: Any, plain: bool, streams: int, window: int, seeds: int, mesh: Any) -> Any:
+def compile_gradient(
+    config: Any, plain: bool, streams: int, window: int, seeds: int, mesh: Any
+) -> Any:
     """Loss and gradient of one window, compiled for the mesh; with `seeds`, of that many models."""
     import jax
     import jax.numpy as jnp
@@ -219,12 +107,22 @@ def compile_step(config: Any, plain: bool, streams: int, window: int, seeds: int
     ids = jax.ShapeDtypeStruct(
         (window + 1, streams), jnp.int32, sharding=devices.batch_sharding(mesh)
     )
-    run = ours(config, reference=plain)
+    run = ours(config, reference=plain, placement=devices.placement(mesh))
     if seeds:
         run = jax.vmap(run, in_axes=(0, None, 0))
     # Shapes that name their devices: without them the same call would compile for the CPU.
     traced = jax.jit(run).trace(parameters, ids, state)
     return traced.lower(lowering_platforms=("cuda",)).compile()
+
+
+def compile_step(config: Any, optimizer: str, streams: int, window: int, mesh: Any, resets: bool):
+    """The whole training step, compiled for the mesh."""
+    from whole_step import abstract, run_config
+
+    data, model = mesh.devices.shape
+    made = run_config(config, optimizer, streams, window, data, model)
+    step, *shapes = abstract(made, mesh, resets=resets)
+    return step.trace(*shapes).lower(lowering_platforms=("cuda",)).compile()
 
 
 def report(flags: argparse.Namespace) -> Report:
@@ -249,11 +147,18 @@ def report(flags: argparse.Namespace) -> Report:
             f"--window={flags.window} must be chunks of {chunk} steps, and a chunk two or more "
             f"turns of {config.unroll}: what is left over would not be counted (--chunk, --unroll)"
         )
-    for name, size, parts in (("batch", flags.batch, data), ("hidden", flags.hidden, model)):
-        if size % parts:
-            sys.exit(f"--{name}={size} does not divide into {parts}, as --mesh={flags.mesh} wants")
+    if flags.hidden % model:
+        sys.exit(
+            f"--hidden={flags.hidden} does not divide into {model}, as --mesh={flags.mesh} wants"
+        )
+    if flags.step and (flags.seeds or flags.plain):
+        sys.exit("--step: the training step of one model, by the fast recurrence")
     grid = mesh(data, model)
-    compiled = compile_step(config, flags.plain, flags.batch, flags.window, flags.seeds, grid)
+    streams = flags.batch * data
+    if flags.step:
+        compiled = compile_step(config, flags.optimizer, streams, flags.window, grid, flags.resets)
+    else:
+        compiled = compile_gradient(config, flags.plain, streams, flags.window, flags.seeds, grid)
     dump = Path(re.findall(r"--xla_dump_to=(\S+)", os.environ["XLA_FLAGS"])[-1])
     (program,) = dump.glob("*gpu_after_optimizations.txt")
     listing, numbered = (
@@ -262,7 +167,8 @@ def report(flags: argparse.Namespace) -> Report:
     )
     names = re.findall(r'profile_annotation: "(.*?)"\s+thunk_id: (\d+)', numbered)
     return Report(
-        what=f"{flags.cell}, H {flags.hidden}, B {flags.batch}, T {flags.window}, "
+        what=("whole step, " if flags.step else "loss and gradient, ")
+        + f"{flags.cell}, H {flags.hidden}, B {flags.batch}, T {flags.window}, "
         f"{flags.layers} {'layer' if flags.layers == 1 else 'layers'}, {flags.products}, "
         + (f"{flags.seeds} seeds, " if flags.seeds else "")
         + f"keep {flags.keep}, "
@@ -275,9 +181,28 @@ def report(flags: argparse.Namespace) -> Report:
             model=model,
             seeds=max(1, flags.seeds),
         ),
-        temporaries=compiled.memory_analysis().temp_size_in_bytes,
+        memory=Memory.of(compiled),
         window=flags.window,
-        streams=flags.batch // data,
+        streams=flags.batch,
+        parameters=parameter_bytes(config, grid) * max(1, flags.seeds),
+    )
+
+
+def parameter_bytes(config: Any, mesh: Any) -> int:
+    """Of one model's parameters, on each device."""
+    import jax
+
+    from mlstm import devices
+    from mlstm.model.language_model import parameter_shapes
+
+    shapes = parameter_shapes(config)
+    return sum(
+        math.prod(place.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf, place in zip(
+            jax.tree.leaves(shapes),
+            jax.tree.leaves(devices.parameter_shardings(mesh, shapes)),
+            strict=True,
+        )
     )
 
 
@@ -288,6 +213,9 @@ def main() -> None:
         flags.add_argument(f"--{name}", type=int, default=default)
     flags.add_argument("--products", default="bfloat16")
     flags.add_argument("--mesh", default="1x1", help="devices on the axes data x model")
+    flags.add_argument("--step", action="store_true", help="the whole training step")
+    flags.add_argument("--optimizer", default="adam", help="of the whole step")
+    flags.add_argument("--resets", action="store_true", help="the step resets state in windows")
     flags.add_argument("--plain", action="store_true", help="the plain scan, JAX's own gradient")
     flags.add_argument("--keep", default="products", help="products or states")
     flags.add_argument("--chunk", type=int, default=0, help="steps of a weight-gradient product")

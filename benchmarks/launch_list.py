@@ -40,11 +40,16 @@ class Collective:
     """all-gather, reduce-scatter, ..."""
     axes: tuple[str, ...]
     """The axes of the mesh over which it goes."""
-    result: str
-    """Type and shape of what each device has after it."""
+    results: tuple[str, ...]
+    """Type and shape of what each device has after it: several where XLA joined exchanges."""
 
     def __str__(self) -> str:
-        return f"{self.kind} over {' and '.join(self.axes) or '?'}: {self.result}"
+        return f"{self.kind} over {' and '.join(self.axes) or '?'}: {', '.join(self.results)}"
+
+    @property
+    def bytes(self) -> int:
+        """Of all that each device has after it."""
+        return sum(map(_bytes, self.results))
 
     @property
     def sums_over_data(self) -> bool:
@@ -201,11 +206,22 @@ class _Program:
             "data": len({device // model for device in group}) > 1,
             "model": len({device % model for device in group}) > 1,
         }
-        # A start has its operands before its results.
-        result = re.findall(r"\w+\[[\d,]*\]", instruction.type)[-1]
+        results = re.findall(r"\w+\[[\d,]*\]", instruction.type)
+        if instruction.opcode in ("all-gather-start", "collective-permute-start"):
+            operands = len(re.findall(r"%", instruction.rest.partition(")")[0]))
+            results = results[operands : 2 * operands]
         return Collective(
-            _words(kind, "-"), tuple(axis for axis, crossed in axes.items() if crossed), result
+            _words(kind, "-"),
+            tuple(axis for axis, crossed in axes.items() if crossed),
+            tuple(results),
         )
+
+
+def _bytes(result: str) -> int:
+    """Of "bf16[16,64]", for example."""
+    kind, _, shape = result.rstrip("]").partition("[")
+    bits = int(found[0]) if (found := re.findall(r"^[a-z]+(\d+)", kind)) else 8  # pred is a byte
+    return math.prod(int(n) for n in shape.split(",") if n) * bits // 8
 
 
 def _words(camel: str, between: str) -> str:

@@ -18,6 +18,7 @@ from flax import nnx
 from mlstm.model import language_model
 from mlstm.model.cells import gain_of, normalised
 from mlstm.model.language_model import ModelConfig
+from mlstm.model.readable import ALONE, Placement
 
 
 def ways(config: ModelConfig, **choices: list) -> dict[str, ModelConfig]:
@@ -37,11 +38,13 @@ def ways(config: ModelConfig, **choices: list) -> dict[str, ModelConfig]:
     return found
 
 
-def ours(config: ModelConfig, reference: bool = False):
+def ours(config: ModelConfig, reference: bool = False, placement: Placement = ALONE):
     """Our step; with `reference` the plain scan, differentiated by JAX."""
 
     def hidden(parameters, ids_TB, state):
-        return language_model.forward(config, parameters, ids_TB, state, reference=reference).hidden
+        return language_model.forward(
+            config, parameters, ids_TB, state, reference=reference, placement=placement
+        ).hidden
 
     return _step(config, hidden)
 

@@ -5,7 +5,6 @@ wait for it as long as they may. Here one that failed to write says so, and they
 """
 
 import itertools
-import json
 
 from mlstm import job
 
@@ -28,7 +27,7 @@ class Commit:
     def begin(self) -> None:
         """Before a save. What the one before left in the service is removed."""
         if job.count() > 1 and job.is_first():
-            job._client().key_value_delete(f"mlstm/save/{self._save}/")
+            job.forget(f"mlstm/save/{self._save}/")
         self._save, self._stage = next(_saves), 0
 
     def __call__(self, *, key: str, timeout_ms: int) -> None:
@@ -41,7 +40,7 @@ class Commit:
         stage, self._stage = self._stage, self._stage + 1
         self._put(stage, True)
         for process in range(job.count()):
-            there = job._get(self._key(stage, process), key, timeout_ms / 1000)
+            there = job.get(self._key(stage, process), key, timeout_ms / 1000)
             if not there:
                 raise GaveUp(f"process {process} failed")
 
@@ -56,6 +55,4 @@ class Commit:
         return f"mlstm/save/{self._save}/{stage}/{process}"
 
     def _put(self, stage: int, there: bool) -> None:
-        job._client().key_value_set(
-            self._key(stage, job.index()), json.dumps(there), allow_overwrite=True
-        )
+        job.put(self._key(stage, job.index()), there, anew=True)

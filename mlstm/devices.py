@@ -19,6 +19,7 @@ from jax.sharding import PartitionSpec as P
 
 from mlstm import job
 from mlstm.errors import InputError
+from mlstm.model.readable import Placement
 
 # The last axis of these is the hidden units that they make.
 _BY_LAST_AXIS = {"wmx", "wmh", "wx", "wh", "b", "gmx", "gmh", "gx", "gh"}
@@ -109,6 +110,26 @@ def optimizer_shardings(mesh: Mesh, optimizer: Any, parameters: Any) -> Any:
         return _of_models(mesh)
 
     return jax.tree_util.tree_map_with_path(sharding, optimizer)
+
+
+def placement(mesh: Mesh, *, of_group: bool = False) -> Placement:
+    """What the model is told of this mesh; `of_group`: inside a `jax.shard_map` over `data`, where
+    it sees the streams of one group."""
+    groups = 1 if of_group else mesh.shape["data"]
+    if mesh.shape["model"] == 1:
+        return Placement(groups)
+    return Placement(groups, functools.partial(_whole, None if of_group else mesh))
+
+
+def _whole(mesh: Mesh | None, states: jax.Array) -> jax.Array:
+    """States (..., B, H) with all their units on each device, their streams over `data` of the
+    mesh; without one, those of the group that computes."""
+    if mesh is None:
+        return jax.lax.with_sharding_constraint(
+            states, NamedSharding(jax.sharding.get_abstract_mesh(), P(*(None,) * states.ndim))
+        )
+    spec = P(*(None,) * (states.ndim - 2), "data", None)
+    return jax.lax.with_sharding_constraint(states, NamedSharding(mesh, spec))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -196,12 +196,17 @@ def from_first(make: Callable[[], T], what: str, *, seconds: float = WAIT) -> T:
         try:
             answer = {"value": make()}
         except InputError as error:
-            _put(key, {"error": str(error)})
+            put(key, {"error": str(error)})
             raise
-        _put(key, answer)
-    answer = _get(key, what, seconds)
+        except BaseException as error:
+            put(key, {"failed": _one_line(error)})
+            raise
+        put(key, answer)
+    answer = get(key, what, seconds)
     if "error" in answer:
         raise InputError(answer["error"])
+    if "failed" in answer:
+        raise Lost(f"process 0 failed: {what}: {answer['failed']}")
     return answer["value"]
 
 
@@ -230,13 +235,13 @@ def gathered(value: Any, what: str, *, seconds: float = WAIT) -> list[Any]:
     if count() == 1:
         return [value]
     key = f"mlstm/{next(_calls)}"
-    _put(f"{key}/{index()}", value)
+    put(f"{key}/{index()}", value)
 
     def collect() -> list[Any]:
         values = []
         for process in range(count()):
-            values.append(_get(f"{key}/{process}", f"{what} (process {process})", seconds))
-            _client().key_value_delete(f"{key}/{process}")
+            values.append(get(f"{key}/{process}", f"{what} (process {process})", seconds))
+            forget(f"{key}/{process}")
         return values
 
     return from_first(collect, what, seconds=2 * seconds)
@@ -259,6 +264,34 @@ def told_to_stop(asked: int) -> bool:
     reached.
     """
     return count() > 1 and multihost_utils.reached_preemption_sync_point(asked)
+
+
+def put(key: str, value: Any, *, anew: bool = False) -> None:
+    """Let all processes know a value that JSON can carry; `anew` where the key may have one."""
+    distributed.global_state.client.key_value_set(key, json.dumps(value), allow_overwrite=anew)
+
+
+def get(key: str, what: str, seconds: float = WAIT) -> Any:
+    """The value of a key, once some process has `put` it. Raises Lost after `seconds`."""
+    until = time.monotonic() + seconds
+    while True:  # in pieces of a few seconds, so that Ctrl-C is answered
+        left = until - time.monotonic()
+        milliseconds = max(1, int(1000 * min(left, 5.0)))
+        try:
+            client = distributed.global_state.client
+            return json.loads(client.blocking_key_value_get(key, milliseconds))
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
+            if left <= 0:
+                raise Lost(
+                    f"no answer within {seconds:.0f} s, in process {index()}: {what}"
+                ) from None
+
+
+def forget(key: str) -> None:
+    """Remove a key, or with a / at its end all below it."""
+    distributed.global_state.client.key_value_delete(key)
 
 
 def describe() -> str:
@@ -293,35 +326,9 @@ def _check_same(name: str, value: str, wrong: str) -> None:
             raise NotJoined(f"process {process} {wrong} ({other!r}) than process 0 ({values[0]!r})")
 
 
-def _client() -> Any:
-    return distributed.global_state.client
-
-
-def _put(key: str, value: Any) -> None:
-    _client().key_value_set(key, json.dumps(value))
-
-
-def _get(key: str, what: str, seconds: float) -> Any:
-    """Asked in pieces of a few seconds, so that Ctrl-C is answered."""
-    until = time.monotonic() + seconds
-    while True:
-        left = until - time.monotonic()
-        try:
-            return json.loads(
-                _client().blocking_key_value_get(key, max(1, int(1000 * min(left, 5.0))))
-            )
-        except jax.errors.JaxRuntimeError as error:
-            if "DEADLINE_EXCEEDED" not in str(error):
-                raise
-            if left <= 0:
-                raise Lost(
-                    f"no answer within {seconds:.0f} s, in process {index()}: {what}"
-                ) from None
-
-
 def _number(text: str | None) -> int:
     return int(text) if text and text.isdecimal() else 0
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

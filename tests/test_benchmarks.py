@@ -269,3 +269,73 @@ def test_a_batch_in_parts_is_timed_beside_the_whole_with_less_memory(cache):
     assert whole.startswith("accumulate 1 ")
     assert parts.startswith("accumulate 4 ")
     assert float(parts.split()[-1]) < float(whole.split()[-1])
+
+
+def test_the_whole_step_is_timed_with_its_memory_beside_what_is_predicted(cache, tmp_path):
+    path = tmp_path / "gpu.json"
+    flags = ("--hidden=16", "--batch=4", "--window=20", "--steps=2", "--rounds=2")
+    done = run(cache, "gpu.py", *flags, f"--json={path}")
+    assert done.returncode == 0, done.stderr
+    first, measured, predicted, memory = done.stdout.splitlines()
+    assert first.startswith("H 16, B 4 for each of 1 groups, T 20, bfloat16, mesh 1 x 1 of ")
+    assert measured.startswith("measured ")
+    assert predicted.startswith("predicted ")
+    assert memory.startswith("memory     planned ")
+    results = json.loads(path.read_text())
+    assert len(results["seconds"]) == 2
+    assert results["bytes_per_second"] == pytest.approx(80 / np.median(results["seconds"]))
+    assert results["planned"] > 0
+    for flag, said in (
+        ("--mesh=4", "--mesh=4: it is two numbers, data x model: 4x2"),
+        ("--products=half", 'model.products is "half"; it may be float32 or bfloat16'),
+        ("--mesh=64x64", "config.mesh 64 x 64 needs 4096 devices"),
+    ):
+        done = run(cache, "gpu.py", "--hidden=64", flag)
+        assert done.returncode == 2
+        assert said in done.stderr
+
+
+def test_a_measured_rate_outside_the_prediction_is_said_to_be(benchmark):
+    model, program = benchmark("scaling_model"), benchmark("gpu")
+    shape = model.Shape(data=8)
+    low, likely, high = model.bytes_per_second(shape)
+
+    def said(rate, kind="NVIDIA H100 80GB HBM3"):
+        return str(program.Result(shape, kind, [shape.bytes / rate], 2**30, 2**31))
+
+    assert "is inside that range, 1.00 of the likely one" in said(likely)
+    assert "is BELOW that range" in said(0.9 * low)
+    assert "is ABOVE that range" in said(1.1 * high)
+    assert "planned 1.00 GiB on each device; peak 2.00 GiB" in said(likely)
+    assert "% of its peak" in said(likely)
+    assert "nothing: no figures of TPU v5e" in said(likely, "TPU v5e")
+
+
+def test_the_tables_in_the_documentation_are_those_that_the_scaling_model_prints(benchmark):
+    documented = (REPOSITORY / "docs" / "scaling.md").read_text()
+    for show in benchmark("scaling_model").TABLES:
+        assert show() in documented, show.__name__
+
+
+def test_no_prediction_is_faster_than_arithmetic_memory_and_links_allow(benchmark):
+    model = benchmark("scaling_model")
+    for data, model_axis in model.MESHES:
+        shape = model.Shape(data=data, model=model_axis)
+        low, likely, high = model.bytes_per_second(shape)
+        assert low < likely < high
+        step = shape.bytes / high
+        assert shape.flops / step < model.H100.products["bfloat16"]
+        # wmh and wh are read from memory forward and backward, or lie in the cache.
+        weights = 2 * 5 * 4096**2 / model_axis
+        if weights > model.H100.cache / 2:
+            assert step > 2 * 256 * weights / model.H100.memory
+        if data > 1:
+            summed = 2 * (data - 1) / data * 86_319_360 * 4 / model_axis
+            found = model.seconds(shape, model.H100, "high")["sum over data"]
+            assert found > 0.99 * summed / 480e9  # but for biases and gains
+
+
+def test_a_prediction_counts_the_operations_that_the_trainer_counts(benchmark):
+    shape = benchmark("scaling_model").Shape(hidden=32, batch=2, window=3, data=4)
+    assert shape.bytes == 24
+    assert shape.flops == 6 * (5 * 32 * 32 + 5 * 64 * 32 + 32 * 256) * 6

@@ -1,14 +1,19 @@
 """The mesh, and where each array lives on it."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
 from mlstm import devices
 from mlstm.errors import InputError
+from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig, init_parameters
+from mlstm.model.readable import Placement
 
 MODEL = ModelConfig(hidden=16, embedding=8, layers=2)
 
@@ -78,3 +83,57 @@ def test_moments_live_where_their_parameters_live(shapes, make):
         seen += same
         assert leaf.sharding.spec == (wanted[of] if same else P()), name
     assert seen > 10
+
+
+@pytest.mark.parametrize(
+    "way",
+    [{}, {"keep": "states", "layout": "columns"}, {"products": "bfloat16"}],
+    ids=["products kept", "states kept, columns", "bfloat16"],
+)
+def test_devices_that_share_hidden_units_find_the_gradients_of_one(way):
+    """Chunks of 3 and a rest; the operands that were made whole are used again backward."""
+    config = dataclasses.replace(MODEL, chunk=3, **way)
+    low = config.products == "bfloat16"
+    mesh = devices.mesh(2, 4)
+
+    def gradients(parameters, ids, state, placement, reference):
+        def nats(parameters):
+            hidden = language_model.forward(
+                config, parameters, ids[:-1], state, placement=placement, reference=reference
+            ).hidden
+            return language_model.negative_log_likelihood(
+                config, parameters, hidden, ids[1:]
+            ).mean()
+
+        return jax.grad(nats)(parameters)
+
+    compiled = jax.jit(gradients, static_argnums=(3, 4))
+    with jax.enable_x64(not low):
+        dtype = jnp.float32 if low else jnp.float64
+        parameters = init_parameters(config, jax.random.key(0), dtype)
+        state = jax.tree.map(
+            lambda s: jax.random.normal(jax.random.key(1), s.shape, dtype),
+            language_model.initial_state(config, 4),
+        )
+        ids = jax.random.randint(jax.random.key(2), (8, 4), 0, 256)
+        want = compiled(parameters, ids, state, Placement(), not low)
+        places = devices.parameter_shardings(mesh, parameters)
+        found = compiled(
+            jax.device_put(parameters, places),
+            jax.device_put(ids, devices.batch_sharding(mesh)),
+            jax.device_put(state, devices.carry_sharding(mesh)),
+            devices.placement(mesh),
+            False,
+        )
+        for (path, a), b in zip(
+            jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(want), strict=True
+        ):
+            name = jax.tree_util.keystr(path)
+            assert np.abs(a - b).max() <= (1e-3 if low else 1e-10) * np.abs(b).max(), name
+
+
+def test_a_weight_gradient_is_made_of_as_many_steps_as_if_a_group_of_devices_were_alone():
+    groups = devices.placement(devices.mesh(8, 1))
+    assert language_model.plan(MODEL, 1024, placement=groups).chunk == 8
+    assert language_model.plan(MODEL, 128).chunk == 8
+    assert language_model.plan(MODEL, 1024).chunk == 4

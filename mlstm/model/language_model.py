@@ -24,7 +24,16 @@ from mlstm.model import recurrence
 from mlstm.model.cells import CELLS
 from mlstm.model.layouts import LAYOUTS
 from mlstm.model.products import dot
-from mlstm.model.readable import Controls, Plan, Weights, gates_of, masked_step, scan_plain
+from mlstm.model.readable import (
+    ALONE,
+    Controls,
+    Placement,
+    Plan,
+    Weights,
+    gates_of,
+    masked_step,
+    scan_plain,
+)
 from mlstm.model.sites import check_site
 
 GPU_UNROLL = 4
@@ -203,16 +212,22 @@ def _chunk(config: ModelConfig, streams: int) -> int:
     return max(4, (1024 if config.keep == "products" else 256) // max(1, streams))
 
 
-def plan(config: ModelConfig, streams: int, emit: tuple[str, ...] = ()) -> Plan:
+def plan(
+    config: ModelConfig,
+    streams: int,
+    emit: tuple[str, ...] = (),
+    placement: Placement = ALONE,
+) -> Plan:
     """How a layer is run here over so many streams, emitting these of its sites."""
     return Plan(
         CELLS[config.cell],
         emit,
         config.products,
         config.keep,
-        config.chunk or _chunk(config, streams),
+        config.chunk or _chunk(config, streams // placement.groups),
         LAYOUTS[config.layout],
         config.unroll or (GPU_UNROLL if jax.default_backend() == "gpu" else 1),
+        placement.whole,
     )
 
 
@@ -228,6 +243,7 @@ def forward(
     emit: tuple[str, ...] = (),
     dropout_key: jax.Array | None = None,
     reference: bool = False,
+    placement: Placement = ALONE,
 ) -> Output:
     """Run the model over ids.
 
@@ -240,6 +256,7 @@ def forward(
       emit: names of sites to return at every step.
       dropout_key: None runs without dropout.
       reference: run the plain scan with JAX's own gradient instead of the fast one.
+      placement: what `devices.placement` says of several devices; results change by rounding.
 
     Returns:
       Output with hidden (T, B, H), the state after the last step, and emitted {name: (T, B, H)}.
@@ -259,7 +276,7 @@ def forward(
         cell = module.layers[str(layer)]
         names = tuple(s.removeprefix(f"{layer}.") for s in emit if s.startswith(f"{layer}."))
         result = scan(
-            plan(config, ids.shape[1], names),
+            plan(config, ids.shape[1], names, placement),
             Weights(
                 cell.weights(),
                 cell.input_weights(),

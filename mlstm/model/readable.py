@@ -8,6 +8,7 @@ Legend: T time, B streams, F features, H hidden, G gates, V symbols.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +36,23 @@ class Plan:
     """One of `layouts.LAYOUTS`."""
     unroll: int = 1
     """Steps in one turn of the loops: more are fewer kernels to launch, and more to compile."""
+    whole: Callable[[jax.Array], jax.Array] | None = None
+    """What makes states (..., B, H) whole on every device, where devices share their units; else
+    None. What it made is kept for the weights' gradients, so that nothing is sent twice."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """What a model is told of the devices that compute it; `devices.placement` knows it."""
+
+    groups: int = 1
+    """How many groups of devices share the streams: a chunk is as long as for those of one."""
+    whole: Callable[[jax.Array], jax.Array] | None = None
+    """As `Plan.whole`."""
+
+
+ALONE = Placement()
+"""One device, or several that the compiler is left alone with."""
 
 
 class Weights(NamedTuple):

@@ -82,11 +82,13 @@ class _Given(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """What the forward pass keeps of all steps, each (T, ...): the states that leave them, and the
-    joined results of their products, None where states alone are kept."""
+    """What the forward pass keeps of all steps, each (T, ...): the states that leave them; the
+    joined results of their products, None where states alone are kept; and the operands of these
+    where they had to be made whole for it, else None."""
 
     states: Any
     results: Any
+    operands: Any
 
 
 class _Ready(NamedTuple):
@@ -110,7 +112,13 @@ def _seen(gates):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _scan(plan: Plan, given: _Given) -> Result:
-    return _forward(plan, given)[0]
+    return _forward(plan, _with_whole_features(plan, given))[0]
+
+
+def _with_whole_features(plan, given):
+    if given.features is None:
+        return given
+    return given._replace(features=_whole(plan, given.features))
 
 
 def _forward(plan, given):
@@ -124,12 +132,13 @@ def _forward(plan, given):
         terms_at, _ = _read(plan, given, terms, start, length)
 
         def one(state, k):
-            results = {}
+            operands, results = {}, {}
 
             def product(name, x):
                 if name in results:
                     raise ValueError(f'a step multiplies by "{name}" twice: give it two names')
-                results[name] = layout.times(x, weights[name], plan.products)
+                operands[name] = _whole(plan, x)
+                results[name] = layout.times(operands[name], weights[name], plan.products)
                 return _seen(layout.split(results[name]))
 
             inputs = {name: _seen(layout.split(x)) for name, x in terms_at(k).items()}
@@ -137,7 +146,11 @@ def _forward(plan, given):
             new, sites = masked_step(
                 plan.cell, state, inputs, product, given.edits, now.mask, now.resets, layout
             )
-            kept = _Kept(new, results if plan.keep == "products" else None)
+            kept = _Kept(
+                new,
+                results if plan.keep == "products" else None,
+                operands if plan.whole else None,
+            )
             return new, (kept, {name: sites[name] for name in plan.emit})
 
         return _loop(plan, one, state, length)
@@ -149,6 +162,7 @@ def _forward(plan, given):
 
 
 def _scan_forward(plan, given):
+    given = _with_whole_features(plan, given)
     result, (kept, terms) = _forward(plan, given)
     return result, (given, kept, terms)
 
@@ -163,19 +177,26 @@ def _scan_backward(plan, residuals, cotangents):
         terms,
     )
     zeros = functools.partial(jax.tree.map, jnp.zeros_like)
-    ids = given.features is None
+    time = cotangents.hidden.shape[0]
+    features, embedding, ids = given.features, weights.embedding, given.controls.ids
+    if features is None:
+        read = layout.enter(jnp.zeros((*ids.shape, embedding.shape[1]), embedding.dtype))
+    else:
+        read = jnp.zeros(features.shape, cotangents.hidden.dtype)
     carry = _Carried(
         cotangents.state,
         zeros(given.edits),
         jax.tree.map(layout.ready, zeros(weights.recurrent)),
         zeros(weights.inputs),
-        zeros(weights.embedding if ids else given.features),
+        read,
     )
     back = functools.partial(_chunk_back, plan, given, kept, ready, cotangents)
-    time = cotangents.hidden.shape[0]
     last, _ = _over_time(back, carry, time, plan.chunk, reverse=True)
     recurrent = jax.tree.map(layout.trained, last.recurrent)
-    embedding, features = (last.source, None) if ids else (None, last.source)
+    if features is None:
+        features, embedding = None, zeros(embedding).at[ids].add(layout.enter(last.read))
+    else:
+        features, embedding = last.read, None
     dweights = Weights(recurrent, last.inputs, embedding)
     return (_Given(dweights, features, last.state, last.edits, None),)
 
@@ -184,14 +205,14 @@ _scan.defvjp(_scan_forward, _scan_backward)
 
 
 class _Carried(NamedTuple):
-    """The gradients that go from chunk to chunk: of the state and the edits, of the weights, of
-    what the input terms are made from, which is the embedding or the features."""
+    """The gradients that go from chunk to chunk: of the state and the edits, of the weights, and of
+    what is read at each step (T, ...): the features, or the rows of the embedding."""
 
     state: Any
     edits: Any
     recurrent: Any
     inputs: Any
-    source: Any
+    read: Any
 
 
 def _chunk_back(plan, given, kept, ready, cotangents, carry, start, length):
@@ -232,25 +253,25 @@ def _chunk_back(plan, given, kept, ready, cotangents, carry, start, length):
         for name, x in operands.items()
     }
 
-    def input_terms(inputs, source):
-        if given.features is None:
-            source = layout.enter(source[_part(controls.ids, start, length)])
-        return _input_terms(plan, layout, inputs, layout.merge(source))
+    def input_terms(inputs, x):
+        return _input_terms(plan, layout, inputs, layout.merge(x))
 
-    ids = given.features is None
-    source = given.weights.embedding if ids else _part(given.features, start, length)
-    _, pull_inputs = jax.vjp(input_terms, given.weights.inputs, source)
+    if given.features is None:
+        read = layout.enter(given.weights.embedding[_part(controls.ids, start, length)])
+    else:
+        read = _part(given.features, start, length).astype(carry.read.dtype)
+    _, pull_inputs = jax.vjp(input_terms, given.weights.inputs, read)
     # Behind a barrier, XLA does not join their products with those above, for which it would lay
     # out a copy of both sums.
-    inputs, source = pull_inputs(
+    inputs, read = pull_inputs(
         lax.optimization_barrier({name: merged[key] for name, key in kept_under.items()})
     )
-    if ids:
-        source = carry.source + source
-    else:
-        source = lax.dynamic_update_slice_in_dim(carry.source, source, start, 0)
+    # Added to the zeros that are there, not written over them: where devices that share the hidden
+    # units sum this, XLA then moves their sum from each chunk behind the loop.
+    read += _part(carry.read, start, length)
+    read = lax.dynamic_update_slice_in_dim(carry.read, read, start, 0)
     recurrent, inputs = jax.tree.map(jnp.add, (carry.recurrent, carry.inputs), (recurrent, inputs))
-    return _Carried(dstate, dedits, recurrent, inputs, source), None
+    return _Carried(dstate, dedits, recurrent, inputs, read), None
 
 
 def _known(plan, given, kept, weights, entering, terms, start, length):
@@ -260,6 +281,8 @@ def _known(plan, given, kept, weights, entering, terms, start, length):
     operands, results = {}, {}
 
     def product(name, x):
+        if kept.operands is not None:
+            x = layout.merge(_part(kept.operands[name], start, length))
         operands[name] = x
         if kept.results is None:
             results[name] = layout.times(x, weights[name], plan.products)
@@ -352,6 +375,17 @@ def _known_backward(plan, name, known, residuals, cotangents):
 
 
 _known_product.defvjp(_known_forward, _known_backward)
+
+
+def _whole(plan, x):
+    """The operand of products, whole on every device that shares its units, where these are split;
+    rounded before it is sent."""
+    if plan.whole is None:
+        return x
+    if plan.products == "bfloat16":
+        # Behind the barrier XLA does not round what it received instead of what it sends.
+        x = lax.optimization_barrier(x.astype(jnp.bfloat16))
+    return plan.layout.enter(plan.whole(plan.layout.enter(x)))
 
 
 def _prepared(plan, prepare, weights):

@@ -14,8 +14,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from mlstm import devices
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
+from mlstm.model.readable import ALONE
 
 
 class Sums(NamedTuple):
@@ -37,10 +39,19 @@ def make_gradient(
     groups sums over all parts first, and only those sums are exchanged.
     """
 
+    by_group = parts > 1 and mesh is not None and mesh.shape["data"] > 1
+    placement = ALONE if mesh is None else devices.placement(mesh, of_group=by_group)
+
     def of_streams(parameters: Any, carry: Any, batch: Any, key: Any) -> tuple[Sums, Any]:
         def nats(parameters: Any) -> tuple[jax.Array, tuple]:
             output = language_model.forward(
-                model, parameters, batch.ids, carry, resets=batch.resets, dropout_key=key
+                model,
+                parameters,
+                batch.ids,
+                carry,
+                resets=batch.resets,
+                dropout_key=key,
+                placement=placement,
             )
             nats_TB = language_model.negative_log_likelihood(
                 model, parameters, output.hidden, batch.targets
@@ -68,7 +79,7 @@ def make_gradient(
 
     if parts == 1:
         return of_streams
-    if mesh is None or mesh.shape["data"] == 1:
+    if mesh is None or not by_group:
         return of_parts
 
     def of_group(parameters: Any, carry: Any, batch: Any, key: Any) -> tuple[Sums, Any]:

@@ -142,17 +142,6 @@ def make(
     steps = config.train.steps or math.ceil(config.train.epochs * stream.windows)
     config.check_warmup(steps)
     optimizer = optimizers.make(config.optimizer, steps)
-    places = states.shardings(config, optimizer, mesh, dtype)
-    step = make_train_step(
-        config.model,
-        optimizer,
-        optimizers.schedule(config.optimizer, steps),
-        windows=stream.windows,
-        log_every=config.log.every,
-        stop_on_nonfinite=config.train.on_nonfinite == "stop",
-        accumulate=config.train.accumulate,
-        mesh=mesh,
-    )
     return Setup(
         config=config,
         corpus=corpus,
@@ -161,11 +150,45 @@ def make(
         optimizer=optimizer,
         steps=steps,
         resets_inside=resets_inside(split),
-        train_step=jax.jit(
-            states.each_model(config, step, (OF_MODELS, None), (OF_MODELS, 0), together=together),
-            in_shardings=(places, devices.batch_sharding(mesh)),
-            out_shardings=(places, devices.by_model(mesh)),
-            donate_argnums=0,
+        train_step=train_step(
+            config,
+            optimizer,
+            mesh,
+            dtype,
+            steps=steps,
+            windows=stream.windows,
+            together=together,
         ),
         dtype=dtype,
+    )
+
+
+def train_step(
+    config: Config,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    dtype: Any = jnp.float32,
+    *,
+    steps: int,
+    windows: int,
+    together: bool | None = None,
+) -> Any:
+    """`Setup.train_step`, jitted for the mesh: all of it that needs no text. The run has so many
+    steps, an epoch so many windows."""
+    places = states.shardings(config, optimizer, mesh, dtype)
+    step = make_train_step(
+        config.model,
+        optimizer,
+        optimizers.schedule(config.optimizer, steps),
+        windows=windows,
+        log_every=config.log.every,
+        stop_on_nonfinite=config.train.on_nonfinite == "stop",
+        accumulate=config.train.accumulate,
+        mesh=mesh,
+    )
+    return jax.jit(
+        states.each_model(config, step, (OF_MODELS, None), (OF_MODELS, 0), together=together),
+        in_shardings=(places, devices.batch_sharding(mesh)),
+        out_shardings=(places, devices.by_model(mesh)),
+        donate_argnums=0,
     )

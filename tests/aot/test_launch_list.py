@@ -67,7 +67,8 @@ metadata={op_name="jit(step)/transpose(jvp())/while/body/while"}, \
 backend_config={"known_trip_count":{"n":"16"}}
   %slice.4 = bf16[16,32]{1,0} fusion(%t), kind=kCustom, calls=%nothing
   %gemm_fusion_dot.7 = f32[32,128]{1,0} fusion(%a, %b), kind=kCustom, calls=%gradient
-  %all-reduce.6 = f32[32,128]{1,0} all-reduce(%g), replica_groups=[2,4]<=[4,2]T(1,0)
+  %all-reduce.6 = (f32[32,128]{1,0}, bf16[7]{0}) all-reduce(%g, %f), \
+replica_groups=[2,4]<=[4,2]T(1,0)
 }
 
 ENTRY %main (x: f32[4]) -> f32[4] {
@@ -96,6 +97,10 @@ def found(launch_list):
     return launch_list.loops(LISTING, NAMES, HLO, model=2)
 
 
+def report(h100, found, window, streams):
+    return h100.Report("", found, h100.Memory(0, 0, 0, 0), window=window, streams=streams)
+
+
 def test_each_launch_is_counted_in_the_loop_that_it_stands_in(found):
     assert [loop.role for loop in found] == ["outside loops", "backward chunks", "backward time"]
     assert [loop.trips for loop in found] == [1, 4, 16]
@@ -117,7 +122,7 @@ def test_products_are_found_in_fusions_and_in_calls_of_cublas(found):
 def test_a_collective_names_the_axes_of_the_mesh_that_it_goes_over(found):
     assert [[str(collective) for collective in loop.collectives] for loop in found] == [
         [],
-        ["all-reduce over data: f32[32,128]"],
+        ["all-reduce over data: f32[32,128], bf16[7]"],
         ["all-gather over model: bf16[16,64]"],
     ]
     assert [c.sums_over_data for loop in found for c in loop.collectives] == [True, False]
@@ -139,7 +144,7 @@ def test_every_way_to_write_who_takes_part_is_understood(launch_list, written, d
 
 def test_what_a_step_does_is_the_same_however_many_steps_an_iteration_holds(h100, found):
     def of_window(window):
-        return h100.Report("", found, 0, window=window, streams=64).step(backward=True)
+        return report(h100, found, window, streams=64).step(backward=True)
 
     assert (of_window(64).kernels, of_window(64).products) == (4, 2)
     assert of_window(128).kernels == 2
@@ -148,10 +153,15 @@ def test_what_a_step_does_is_the_same_however_many_steps_an_iteration_holds(h100
 
 def test_a_product_that_sums_over_the_streams_alone_is_a_weight_gradient(h100, found):
     """As the plain scan makes them: in each step."""
-    assert h100.Report("", found, 0, window=64, streams=32).step(backward=True).weight_gradients > 0
-    assert (
-        h100.Report("", found, 0, window=64, streams=64).step(backward=True).weight_gradients == 0
-    )
+    assert report(h100, found, 64, streams=32).step(backward=True).weight_gradients > 0
+    assert report(h100, found, 64, streams=64).step(backward=True).weight_gradients == 0
+
+
+def test_what_is_exchanged_outside_the_loops_over_time_is_counted_in_bytes(h100, found):
+    made = report(h100, found, 64, streams=64)
+    (exchange,) = made.exchanges
+    assert exchange.times == 4
+    assert exchange.bytes == made.summed_over_data == 4 * (32 * 128 * 4 + 7 * 2)
 
 
 def test_a_loop_whose_end_the_device_decides_costs_its_condition_too(h100):
@@ -159,4 +169,4 @@ def test_a_loop_whose_end_the_device_decides_costs_its_condition_too(h100):
     inner = h100.loops(LISTING, NAMES, endless, model=2)[-1]
     assert [kernel.family for kernel in inner.kernels][:2] == ["compare", "copy of condition"]
     with pytest.raises(ValueError, match=r"while\.1 / while\.2 has no fixed number of trips"):
-        _ = h100.Report("", h100.loops(LISTING, NAMES, endless, model=2), 0, 64, 32).launches
+        _ = report(h100, h100.loops(LISTING, NAMES, endless, model=2), 64, streams=32).launches

@@ -105,10 +105,10 @@ def test_steps_in_parts_are_those_of_whole_batches_for_every_seed(corpus, groups
 def test_each_part_and_each_group_drops_other_units(corpus, groups, monkeypatch):
     keys = []
 
-    def forward(config, parameters, ids, state, *, resets, dropout_key):
+    def forward(config, parameters, ids, state, *, dropout_key, **rest):
         key = jax.random.key_data(dropout_key)
         jax.debug.callback(lambda key: keys.append(tuple(np.asarray(key).tolist())), key)
-        return real(config, parameters, ids, state, resets=resets, dropout_key=dropout_key)
+        return real(config, parameters, ids, state, dropout_key=dropout_key, **rest)
 
     real = accumulation.language_model.forward
     monkeypatch.setattr(accumulation.language_model, "forward", forward)
