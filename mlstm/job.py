@@ -268,7 +268,7 @@ def told_to_stop(asked: int) -> bool:
 
 def put(key: str, value: Any, *, anew: bool = False) -> None:
     """Let all processes know a value that JSON can carry; `anew` where the key may have one."""
-    distributed.global_state.client.key_value_set(key, json.dumps(value), allow_overwrite=anew)
+    _client().key_value_set(key, json.dumps(value), allow_overwrite=anew)
 
 
 def get(key: str, what: str, seconds: float = WAIT) -> Any:
@@ -278,8 +278,7 @@ def get(key: str, what: str, seconds: float = WAIT) -> Any:
         left = until - time.monotonic()
         milliseconds = max(1, int(1000 * min(left, 5.0)))
         try:
-            client = distributed.global_state.client
-            return json.loads(client.blocking_key_value_get(key, milliseconds))
+            return json.loads(_client().blocking_key_value_get(key, milliseconds))
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise
@@ -291,7 +290,7 @@ def get(key: str, what: str, seconds: float = WAIT) -> Any:
 
 def forget(key: str) -> None:
     """Remove a key, or with a / at its end all below it."""
-    distributed.global_state.client.key_value_delete(key)
+    _client().key_value_delete(key)
 
 
 def describe() -> str:
@@ -324,6 +323,10 @@ def _check_same(name: str, value: str, wrong: str) -> None:
     for process, other in enumerate(values):
         if other != values[0]:
             raise NotJoined(f"process {process} {wrong} ({other!r}) than process 0 ({values[0]!r})")
+
+
+def _client() -> Any:
+    return distributed.global_state.client
 
 
 def _number(text: str | None) -> int:
