@@ -39,18 +39,18 @@ logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathnam
 logging.getLogger("asyncio").addFilter(lambda record: "OCDBT" not in str(record.exc_info))
 
 
-def _hush_late_writers(show: Callable = sys.excepthook) -> Callable:
+def _hush_late_writers(show: Callable = sys.unraisablehook) -> Callable:
     """A failed write's other writers find the event loop closed behind them, once for each array;
-    TensorStore's threads hand that to sys.excepthook, with a traceback. `show` has all the rest."""
+    TensorStore's threads show that with a traceback. `show` has all the rest."""
 
-    def hook(kind: type, error: BaseException, trace: Any) -> None:
-        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-            show(kind, error, trace)
+    def hook(met: Any) -> None:
+        if not (met.exc_type is RuntimeError and str(met.exc_value) == "Event loop is closed"):
+            show(met)
 
     return hook
 
 
-sys.excepthook = _hush_late_writers()
+sys.unraisablehook = _hush_late_writers()
 
 
 def describe(state: Any, values: bool = True) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import contextlib
 import json
 import math
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -18,11 +17,11 @@ from typing import Any, TextIO
 
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.plugins.text import metadata as text_metadata
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
 from mlstm.errors import InputError
 from mlstm.output import to_json, write_whole
+from mlstm.training.events import EventFiles
 
 
 class Metrics:
@@ -53,7 +52,7 @@ class Metrics:
         self.path = workdir / "metrics.jsonl"
         cut(self.path, start, validated)
         self._lines = self.path.open("a", buffering=1)
-        self._events = EventFileWriter(str(workdir / "tensorboard"))
+        self._events = EventFiles(workdir / "tensorboard")
         begins = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         self._event(start + 1, session_log=begins)
 
@@ -130,7 +129,7 @@ class Metrics:
         for closing in (self._lines, self._events):
             try:
                 closing.close()
-            except Exception as error:  # see _event
+            except OSError as error:
                 self._trouble(error)
 
     def _line(self, record: dict[str, Any]) -> None:
@@ -149,9 +148,8 @@ class Metrics:
 
     def _event(self, step: int, **content: Any) -> None:
         try:
-            self._events.add_event(event_pb2.Event(wall_time=time.time(), step=step, **content))
-            self._events.flush()
-        except Exception as error:  # its writing thread hands over whatever went wrong
+            self._events.add(step, **content)
+        except OSError as error:
             self._trouble(error)
 
     def _trouble(self, error: Exception) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 REPOSITORY = Path(__file__).parents[2]
 FLAGS = [
@@ -124,9 +125,12 @@ def test_a_disk_full_for_a_while_costs_checkpoints_and_lines_but_not_the_run(pla
     assert "No space left on device" in text or "ENOSPC" in text
     steps = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdecimal())
     assert steps[-1] > full
-    again = start(place, workdir, "--config.train.steps=1")
+    events = EventAccumulator(str(workdir / "tensorboard")).Reload().Scalars("train/bits_per_byte")
+    assert max(event.step for event in events) > full  # in a file of its own
+    again = start(place, workdir, "--config.train.steps=40")
     finished, _ = again.communicate(timeout=120)
-    assert f"finished already, at step {steps[-1]}" in finished  # which it has verified
+    assert again.returncode == 0, finished
+    assert f"at step {steps[-1]} of 40" in finished  # restored, and so verified
 
 
 def test_a_clock_set_back_an_hour_changes_nothing_that_is_trained(place, untouched, tmp_path):
