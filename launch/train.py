@@ -42,6 +42,9 @@ START_TIMEOUT = flags.DEFINE_integer(
     "start_timeout", 300, "seconds in which all processes have to join", lower_bound=1
 )
 ATTEMPT = flags.DEFINE_string("attempt", "", "what launch.node names one start of all by")
+NEW_STREAMS = flags.DEFINE_bool(
+    "new_streams", False, "resume with another data.batch or data.window; the epoch begins anew"
+)
 PROFILE = flags.DEFINE_string(
     "profile_steps", "", "FIRST:LAST, steps of which a trace is written to WORKDIR/profile"
 )
@@ -66,7 +69,13 @@ def main(_: list[str]) -> int:
     from mlstm.training import interrupts, loop, profiling
 
     steps = profiling.read_steps(PROFILE.value) if PROFILE.value else None
-    result = loop.run(config, WORKDIR.value, init_from=INIT_FROM.value or None, profile_steps=steps)
+    result = loop.run(
+        config,
+        WORKDIR.value,
+        init_from=INIT_FROM.value or None,
+        profile_steps=steps,
+        new_streams=NEW_STREAMS.value,
+    )
     if job.is_first():
         _tell(str(result))
     if result.ended == "not finite":

@@ -235,7 +235,7 @@ def to_dict(config: Config) -> dict[str, Any]:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Dotted field name -> (old value, new value), for each field whose values differ. A field that
     `old` lacks came after it, and had the value that is now its default."""
-    flat_old, flat_new = _flat(to_dict(Config())) | _flat(old), _flat(new)
+    flat_old, flat_new = flat(to_dict(Config())) | flat(old), flat(new)
     names = [*flat_new, *(name for name in flat_old if name not in flat_new)]
     return {
         name: (flat_old.get(name), flat_new.get(name))
@@ -303,14 +303,15 @@ def _value(kind: type, limits: Mapping[str, Any], value: Any, where: str) -> Any
     return value
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested dicts by their dotted names."""
+    values = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
+            values |= flat(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value
-    return flat
+            values[prefix + name] = value
+    return values
 
 
 def _divisors(number: int) -> str:

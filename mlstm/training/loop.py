@@ -19,13 +19,13 @@ from mlstm.corpus.files import user_path
 from mlstm.corpus.stream import prefetch
 from mlstm.loading import Model, member
 from mlstm.model import sampling
-from mlstm.training import start
+from mlstm.training import restream, start
 from mlstm.training.config import Config
 from mlstm.training.interrupts import Interrupts
 from mlstm.training.memory import Memory
 from mlstm.training.metrics import Metrics, Quiet
 from mlstm.training.profiling import Profile, Steps
-from mlstm.training.start import Begun, Progress
+from mlstm.training.start import Begun, Progress, Wishes
 from mlstm.training.state import each_model
 from mlstm.training.step import make_gate_saturation
 from mlstm.training.watchdog import Watchdog
@@ -68,6 +68,7 @@ def run(
     *,
     init_from: str | None = None,
     profile_steps: Steps | None = None,
+    new_streams: bool = False,
 ) -> Result:
     """Train in `workdir` until it is done; begun again, go on from the newest checkpoint.
 
@@ -76,13 +77,13 @@ def run(
     `init_from`: another run, whose parameters (the best by validation) a new run begins with. A
     population begins with those of another of as many seeds, model by model.
     `profile_steps`: the first and the last of the steps of which a trace is written.
+    `new_streams`: a resumed run may come with another data.batch or data.window, and its epoch
+    begins anew.
     Raises InputError for whatever is wrong with what was given.
     """
     init_from = str(user_path(init_from)) if init_from else None
-    with (
-        Interrupts() as interrupts,
-        start.begin(config, workdir, init_from, profile_steps) as begun,
-    ):
+    wishes = Wishes(init_from, profile_steps, new_streams)
+    with Interrupts() as interrupts, start.begin(config, workdir, wishes) as begun:
         running = _Run(begun, interrupts, profile_steps)
         try:
             result = running.train()
@@ -99,7 +100,7 @@ class _Run:
         self.setup, self.config, self.home = begun.setup, begun.setup.config, begun.home
         self.state, self.progress = begun.state, begun.progress
         self.validation, self.checkpoints = begun.validation, begun.checkpoints
-        self.interrupts = interrupts
+        self.interrupts, self.lost = interrupts, begun.lost
         self.step = int(self.state.step)
         self.metrics = Quiet()
         if job.is_first():
@@ -139,6 +140,8 @@ class _Run:
         say(f"writing to {self.home}: checkpoints, metrics.jsonl, tensorboard, samples")
         if self.step:
             say(f"resuming from step {self.step} of {self.setup.steps}")
+        if self.lost:
+            say(self.lost)
         if self.validation is None:
             say("the text has no validation split: nothing is validated, and nothing stops early")
         if due:
@@ -319,7 +322,10 @@ class _Run:
         begun = self.checkpoints.save(
             step,
             self.state._asdict(),
-            metadata={"progress": dataclasses.asdict(self.progress)},
+            metadata={
+                "progress": dataclasses.asdict(self.progress),
+                "streams": restream.of(self.config),
+            },
             validation=validated,
         )
         self.saved = step if begun else -1

@@ -22,7 +22,7 @@ from mlstm.corpus.reading import Corpus
 from mlstm.errors import InputError
 from mlstm.loading import read_config, seeds_of
 from mlstm.training import config as configs
-from mlstm.training import profiling
+from mlstm.training import profiling, restream
 from mlstm.training import setup as setups
 from mlstm.training import workdir as workdirs
 from mlstm.training.config import Config
@@ -56,12 +56,21 @@ class Begun:
     progress: Progress
     validation: Validation | None
     checkpoints: Checkpoints
+    lost: str | None
+    """What of its streams it could not keep, for the log."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a start of a run is asked for beside its config; see `loop.run`."""
+
+    init_from: str | None = None
+    profile_steps: Steps | None = None
+    new_streams: bool = False
 
 
 @contextlib.contextmanager
-def begin(
-    config: Config, workdir: str | Path, init_from: str | None, profile_steps: Steps | None
-) -> Iterator[Begun]:
+def begin(config: Config, workdir: str | Path, wishes: Wishes) -> Iterator[Begun]:
     """Hold the lock of `workdir`, and what a run in it needs. See `loop.run`."""
     with _locked(workdir) as home:
         resumed = job.from_first(lambda: checkpoint.begun(home / "checkpoints"), "checkpoints")
@@ -69,14 +78,17 @@ def begin(
 
         def check() -> str | None:
             if not resumed:
-                return init_from
-            workdirs.check_resumable(home, config, corpus.digest, init_from)
+                return wishes.init_from
+            workdirs.check_resumable(
+                home, config, corpus.digest, wishes.init_from, new_streams=wishes.new_streams
+            )
             return read_config(home).get("init_from")
 
         init_from = job.from_first(check, "the config of the run")
         status = job.from_first(lambda: _check_contents(corpus, home), "the text", seconds=_DAY)
         setup = job.together(lambda: setups.make(config, corpus), "the set-up")
-        profiling.check(profile_steps, setup.steps)
+        profiling.check(wishes.profile_steps, setup.steps)
+        streams = job.from_first(lambda: _saved_streams(home, config, wishes), "its streams")
         validation = None
         if "validation" in corpus.splits:
             validation = Validation(config, corpus.split("validation"), setup.mesh)
@@ -92,12 +104,18 @@ def begin(
             timeout=kept.timeout,
         )
         try:
-            restored = checkpoints.restore(setup.abstract()._asdict())
+            abstract, lost = setup.abstract(), None
+            if streams:
+                abstract = restream.with_streams(abstract, streams[0], setup.mesh)
+            restored = checkpoints.restore(abstract._asdict())
             if restored is None:
                 state, progress = setup.create(start), Progress()
             else:
                 state = _ready(TrainState(**restored.state), config)
                 progress = Progress(**restored.metadata["progress"])
+                if streams:
+                    lost = restream.loss(state, streams, setup)
+                    state = restream.begun_anew(state, setup)
             # Not before the state is there: a run that cannot go on keeps the config it had.
             if job.is_first():
                 workdirs.write(
@@ -110,7 +128,7 @@ def begin(
                     cleaning=corpus.cleaning,
                     init_from=init_from,
                 )
-            yield Begun(home, setup, state, progress, validation, checkpoints)
+            yield Begun(home, setup, state, progress, validation, checkpoints, lost)
         finally:
             checkpoints.close()
 
@@ -169,6 +187,17 @@ def _check_contents(corpus: Corpus, home: Path) -> str:
     if workdirs.seen_status(home) != status:
         corpus.verify()
     return status
+
+
+def _saved_streams(home: Path, config: Config, wishes: Wishes) -> list[int] | None:
+    """The streams that the newest checkpoint was saved with, where they are not those of the
+    config. Raises InputError where the run was not told to begin them anew."""
+    saved = restream.of_newest(home / "checkpoints")
+    if saved is None or saved == restream.of(config):
+        return None
+    if not wishes.new_streams:
+        raise workdirs.other_streams(home, saved, restream.of(config))
+    return saved
 
 
 def _ready(state: TrainState, config: Config) -> TrainState:

@@ -117,9 +117,19 @@ def write(
     write_whole(workdir / "config.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
-def check_resumable(workdir: Path, config: Config, digest: str, init_from: str | None) -> None:
+_STREAMS = ("data.batch", "data.window")
+
+
+def check_resumable(
+    workdir: Path,
+    config: Config,
+    digest: str,
+    init_from: str | None,
+    *,
+    new_streams: bool = False,
+) -> None:
     """Raises InputError that lists what differs from the config the run was begun with, where a
-    resumed run may not change it."""
+    resumed run may not change it. With `new_streams` it may have other streams."""
     record = read_config(workdir)
     data = record.get("data")
     if not isinstance(data, dict):
@@ -137,6 +147,14 @@ def check_resumable(workdir: Path, config: Config, digest: str, init_from: str |
         for name, values in configs.differences(before, now).items()
         if not configs.may_change(name)
     }
+    if set(changed) <= set(_STREAMS):
+        if changed and not new_streams:
+            was, now_ = (
+                [flat[name] for name in _STREAMS]
+                for flat in (configs.flat(before), configs.flat(now))
+            )
+            raise other_streams(workdir, was, now_)
+        changed = {}
     if changed:
         listed = "; ".join(f"{name} was {a!r} and is {b!r}" for name, (a, b) in changed.items())
         raise InputError(
@@ -154,6 +172,17 @@ def check_resumable(workdir: Path, config: Config, digest: str, init_from: str |
             f"{workdir} was begun from {begun_from or 'fresh parameters'}, not from "
             f"--init_from={init_from}: give another --workdir"
         )
+
+
+def other_streams(workdir: Path, saved: list[int], wanted: list[int]) -> InputError:
+    """For a run that is asked to go on with another batch or window than its state was saved with:
+    lists of both."""
+    return InputError(
+        f"{workdir} reads {saved[0]} streams in windows of {saved[1]}, config.data now asks for "
+        f"{wanted[0]} in windows of {wanted[1]}. With --new_streams it goes on with parameters, "
+        "optimizer and step; lost are the state carried along the streams and the place in the "
+        "epoch, of which all that was read is read again"
+    )
 
 
 def _resolved(run: str) -> Path:
