@@ -182,9 +182,11 @@ def seconds(shape: Shape, on: Device, case: str) -> dict[str, float]:
     if shape.data > 1:
         inside = shape.data * shape.model <= DEVICES_OF_NODE
         ring = 2 * (shape.data - 1) / shape.data * 4 * (weights + inputs + readout)
-        found["sum over data"] = ring / of(
-            INSIDE_NODE if inside else BETWEEN_NODES
-        ) + 3 * 2 * math.log2(shape.data) * of(SMALL_DELAY)
+        # The devices that share the units of one model sum at once, over what a node has between.
+        rate_of_one = of(INSIDE_NODE) if inside else of(BETWEEN_NODES) / shape.model
+        found["sum over data"] = ring / rate_of_one + 3 * 2 * math.log2(shape.data) * of(
+            SMALL_DELAY
+        )
     return found
 
 

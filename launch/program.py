@@ -19,12 +19,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from launch import interrupted_while_importing
-from mlstm.errors import InputError
+from mlstm.errors import InputError, NotNow
 
 if TYPE_CHECKING:
     from absl import flags
 
 BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+TRY_AGAIN = 1  # what launch.node starts again
 NOT_SAVED, NOT_FINITE = 1, 3  # how a training ends that does not end well
 
 # What a person can mend without reading a traceback: rights, a read-only or a full disk, a name.
@@ -64,6 +65,8 @@ def run(main: Callable[[list[str]], int | None]) -> NoReturn:
         if {"-h", "-help", "--help"} & set(sys.argv[1:]):
             _help(main, name)
         app.run(whole, flags_parser=_parse)
+    except NotNow as error:
+        _fail(name, str(error), TRY_AGAIN if "MLSTM_SUPERVISOR" in os.environ else BAD_INPUT)
     except InputError as error:
         _fail(name, str(error))
     except KeyboardInterrupt:
@@ -169,9 +172,9 @@ def _help(main: Callable[[list[str]], int | None], name: str) -> NoReturn:
     sys.exit(0)
 
 
-def _fail(name: str, message: str) -> NoReturn:
+def _fail(name: str, message: str, code: int = BAD_INPUT) -> NoReturn:
     _say(f"{name}: error: {message}")
-    _leave(BAD_INPUT)
+    _leave(code)
 
 
 def _say(line: str) -> None:

@@ -4,9 +4,10 @@
 
 It ends with exit code 0 when the run is done, 42 when it was told to stop (Ctrl-C, SIGTERM) and
 has saved its state, 3 when the loss or its gradient is not finite, 2 when what it was given is
-wrong, 1 when it could not save or the processes of its job did not come together. What it says may
-be lost (a pipe whose reader has gone, a full disk behind `> log`): it trains on and ends with the
-code that it would have had.
+wrong, 1 when its last state could not be saved. Under launch.node it also ends with 1 where it may
+go better the next time: processes did not come together, a lock is held, a disk does not answer.
+What it says may be lost (a pipe whose reader has gone, a full disk behind `> log`): it trains on
+and ends with the code that it would have had.
 
 Several processes train one model together where SLURM, Open MPI, Kubernetes or a TPU starts them,
 or each is told its place with --coordinator, --num_processes and --process_id. launch.node does
@@ -50,8 +51,7 @@ PROFILE = flags.DEFINE_string(
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "compile, say what the run would cost, train nothing")
 
-NOT_SAVED = NOT_JOINED = 1
-NOT_FINITE = 3
+NOT_SAVED, NOT_FINITE = 1, 3
 
 
 def main(_: list[str]) -> int:
@@ -94,20 +94,15 @@ def join() -> None:
     listed = LOCAL_DEVICES.value or []
     if not all(device.isdecimal() for device in listed):
         raise InputError(f"--local_devices={','.join(listed)}: they are numbers, as in 0,1")
-    try:
-        job.join(
-            coordinator=COORDINATOR.value,
-            processes=NUM_PROCESSES.value,
-            process=PROCESS_ID.value,
-            local_devices=[int(device) for device in listed] or None,
-            heartbeat=HEARTBEAT.value,
-            start_timeout=START_TIMEOUT.value,
-            attempt=ATTEMPT.value,
-        )
-    except job.NotJoined as error:
-        with contextlib.suppress(OSError):
-            print(f"train: error: {error}", file=sys.stderr, flush=True)
-        sys.exit(NOT_JOINED)
+    job.join(
+        coordinator=COORDINATOR.value,
+        processes=NUM_PROCESSES.value,
+        process=PROCESS_ID.value,
+        local_devices=[int(device) for device in listed] or None,
+        heartbeat=HEARTBEAT.value,
+        start_timeout=START_TIMEOUT.value,
+        attempt=ATTEMPT.value,
+    )
     if job.count() > 1:
         with contextlib.suppress(OSError):
             print(job.describe(), file=sys.stderr, flush=True)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlstm.errors import InputError
+from mlstm.errors import NotNow
 
 # Errors of the system that say nothing of whether the files are what was saved. Orbax hands some
 # on as OSError, some as the words alone.
@@ -22,7 +22,7 @@ class Damaged(Exception):
     """A checkpoint that is not what was saved."""
 
 
-class Unreadable(InputError):
+class Unreadable(NotNow):
     """A checkpoint that cannot be read here and now, and may be good."""
 
 

@@ -9,6 +9,11 @@ class InputError(ValueError):
     """
 
 
+class NotNow(InputError):
+    """Wrong here and now, and perhaps right the next time: a lock that is held, a file system that
+    does not answer. launch.node tries again."""
+
+
 def check_one(model: object) -> None:
     """Raise InputError for a list of models, which is what `mlstm.load` gives of a population."""
     if isinstance(model, list):

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from mlstm import devices, job
+from mlstm import cluster, devices, job
 from mlstm.errors import InputError
 
 A_TASK = {
@@ -33,10 +33,10 @@ MPI = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}
     ],
 )
 def test_what_starts_several_processes_is_recognised(environ, name, method):
-    cluster = job.recognise(environ)
-    assert cluster is not None
-    assert (cluster.name, cluster.method) == (name, method)
-    assert bool(cluster.hint) == (method is None)
+    found = cluster.recognise(environ)
+    assert found is not None
+    assert (found.name, found.method) == (name, method)
+    assert bool(found.hint) == (method is None)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_what_starts_several_processes_is_recognised(environ, name, method):
     ],
 )
 def test_one_process_is_no_job(environ):
-    assert job.recognise(environ) is None
+    assert cluster.recognise(environ) is None
     job.join(environ=environ)
     assert (job.count(), job.index()) == (1, 0)
 

@@ -195,6 +195,11 @@ class Config:
                 "config.train.patience counts validations, and config.train.validate_every is 0: "
                 "give both or neither"
             )
+        if 0 < self.train.stall <= self.checkpoint.timeout:
+            raise InputError(
+                f"config.train.stall={self.train.stall} is no longer than config.checkpoint.timeout"
+                f"={self.checkpoint.timeout}: a save that is waited for would end the run"
+            )
         if self.train.steps:
             self.check_warmup(self.train.steps)
 

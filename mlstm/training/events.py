@@ -1,5 +1,6 @@
 """Event files, as TensorBoard reads them."""
 
+import itertools
 import os
 import socket
 import time
@@ -8,6 +9,8 @@ from typing import Any
 
 from tensorboard.compat.proto import event_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
+
+_files = itertools.count()
 
 
 class EventFiles:
@@ -20,7 +23,6 @@ class EventFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writer: RecordWriter | None = None
-        self._files = 0
 
     def add(self, step: int, **content: Any) -> None:
         """`content`: fields of TensorBoard's Event, as summary=..."""
@@ -41,10 +43,8 @@ class EventFiles:
     def _open(self) -> RecordWriter:
         self._folder.mkdir(parents=True, exist_ok=True)
         # The names that TensorBoard looks for, and in whose order it reads them.
-        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
-        path = self._folder / f"{name}.{self._files}"
-        self._files += 1
-        self._writer = RecordWriter(path.open("wb"))
+        name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}"
+        self._writer = RecordWriter((self._folder / f"{name}.{next(_files)}").open("xb"))
         version = _event(file_version="brain.Event:2")
         self._writer.write(version.SerializeToString())
         return self._writer

@@ -18,7 +18,8 @@ SAVED_AND_STOPPED = 42
 
 class Interrupts(contextlib.AbstractContextManager):
     """While it is entered, the two signals are caught. Before `saving` is set there is nothing to
-    save: Ctrl-C is a KeyboardInterrupt then, and SIGTERM exits with code 42."""
+    save: Ctrl-C is a KeyboardInterrupt then, and SIGTERM exits with code 42. In a job both are kept
+    for the first `stop`."""
 
     def __init__(self) -> None:
         self.requested: str | None = None

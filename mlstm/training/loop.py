@@ -103,10 +103,7 @@ class _Run:
         self.interrupts, self.lost = interrupts, begun.lost
         self.step = int(self.state.step)
         self.metrics = Quiet()
-        if job.is_first():
-            self.metrics = Metrics(
-                self.home, self.step, self.setup.steps, validated=self.progress.last_step
-            )
+        job.from_first(self._open_metrics, "the logs")
         self.watchdog = Watchdog(self.config.train.stall)
         self.memory = Memory(self.setup)
         self.profile = Profile(profile_steps, self.home / "profile", self.metrics.say)
@@ -120,6 +117,11 @@ class _Run:
                 make_gate_saturation(self.config.model, self.config.train.accumulate),
                 (0, 0, None, None),
             )
+        )
+
+    def _open_metrics(self) -> None:
+        self.metrics = Metrics(
+            self.home, self.step, self.setup.steps, validated=self.progress.last_step
         )
 
     def close(self) -> None:

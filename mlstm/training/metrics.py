@@ -50,9 +50,13 @@ class Metrics:
         self._troubled = False
         self._samples = workdir / "samples"
         self.path = workdir / "metrics.jsonl"
-        cut(self.path, start, validated)
-        self._lines = self.path.open("a", buffering=1)
+        self._to_cut: tuple[int, int | None] | None = start, validated
+        self._lines: TextIO | None = None
         self._events = EventFiles(workdir / "tensorboard")
+        try:
+            self._opened()
+        except (OSError, InputError) as error:
+            self._trouble(error)
         begins = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         self._event(start + 1, session_log=begins)
 
@@ -128,15 +132,26 @@ class Metrics:
             self._show("\n")
         for closing in (self._lines, self._events):
             try:
-                closing.close()
+                if closing is not None:
+                    closing.close()
             except OSError as error:
                 self._trouble(error)
 
     def _line(self, record: dict[str, Any]) -> None:
         try:
-            self._lines.write(to_json(record) + "\n")
-        except OSError as error:
+            self._opened().write(to_json(record) + "\n")
+        except (OSError, InputError) as error:
             self._trouble(error)
+
+    def _opened(self) -> TextIO:
+        """metrics.jsonl, cut to where the run began before anything is appended: no step is in it
+        twice. With a full disk that may not be at once."""
+        if self._to_cut:
+            cut(self.path, *self._to_cut)
+            self._to_cut = None
+        if self._lines is None:
+            self._lines = self.path.open("a", buffering=1)
+        return self._lines
 
     def _scalars(self, step: int, scalars: dict[str, float]) -> None:
         values = [

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 
 from mlstm import checkpoint, devices, job
 from mlstm.checkpoint import Checkpoints, read_parameters
+from mlstm.checkpoint_errors import say
 from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus
-from mlstm.errors import InputError
+from mlstm.errors import InputError, NotNow
 from mlstm.loading import read_config, seeds_of
 from mlstm.training import config as configs
 from mlstm.training import profiling, restream
@@ -32,7 +33,7 @@ from mlstm.training.state import TrainState
 from mlstm.training.validation import Validation
 
 _DAY = 24 * 3600.0
-_SEEN_WITHIN = 30.0
+_SEEN_WITHIN = 90.0
 """Seconds after which a shared folder shows everywhere what one host has written in it."""
 
 
@@ -85,7 +86,7 @@ def begin(config: Config, workdir: str | Path, wishes: Wishes) -> Iterator[Begun
             return read_config(home).get("init_from")
 
         init_from = job.from_first(check, "the config of the run")
-        status = job.from_first(lambda: _check_contents(corpus, home), "the text", seconds=_DAY)
+        status = _check_contents(corpus, home)
         setup = job.together(lambda: setups.make(config, corpus), "the set-up")
         profiling.check(wishes.profile_steps, setup.steps)
         streams = job.from_first(lambda: _saved_streams(home, config, wishes), "its streams")
@@ -116,18 +117,26 @@ def begin(config: Config, workdir: str | Path, wishes: Wishes) -> Iterator[Begun
                 if streams:
                     lost = restream.loss(state, streams, setup)
                     state = restream.begun_anew(state, setup)
+
             # Not before the state is there: a run that cannot go on keeps the config it had.
-            if job.is_first():
-                workdirs.write(
-                    home,
-                    config,
-                    vocabulary=corpus.vocabulary.to_json(),
-                    digest=corpus.digest,
-                    corpus=Path(corpus.folder).absolute(),
-                    status=status,
-                    cleaning=corpus.cleaning,
-                    init_from=init_from,
-                )
+            def write() -> None:
+                try:
+                    workdirs.write(
+                        home,
+                        config,
+                        vocabulary=corpus.vocabulary.to_json(),
+                        digest=corpus.digest,
+                        corpus=Path(corpus.folder).absolute(),
+                        status=status,
+                        cleaning=corpus.cleaning,
+                        init_from=init_from,
+                    )
+                except InputError as error:
+                    if not resumed:
+                        raise
+                    say(f"{error}; the run goes on with the one it had")  # a full disk, perhaps
+
+            job.from_first(write, "config.json")
             yield Begun(home, setup, state, progress, validation, checkpoints, lost)
         finally:
             checkpoints.close()
@@ -145,7 +154,8 @@ def _locked(workdir: str | Path) -> Iterator[Path]:
 
         folder, mark = job.from_first(take, f"the lock of --workdir={workdir}")
         home = Path(folder)
-        job.together(lambda: _check_shared(home, mark), "--workdir")
+        if job.count() > 1:
+            job.together(lambda: _check_shared(home, mark), "--workdir")
         yield home
 
 
@@ -154,7 +164,7 @@ def _check_shared(home: Path, mark: str) -> None:
     until = time.monotonic() + _SEEN_WITHIN
     while not workdirs.is_marked(home, mark):
         if time.monotonic() > until:
-            raise InputError(
+            raise NotNow(
                 f"--workdir={home} of process 0 is not seen here: all hosts of a job need the "
                 "same folder, on a shared file system"
             )
@@ -181,11 +191,23 @@ def _open_corpus(config: Config, home: Path) -> Corpus:
 
 
 def _check_contents(corpus: Corpus, home: Path) -> str:
-    """Compare the text with its digests, unless its files are as an earlier start of the run saw
-    them: what the file system says of them now. Raises InputError for a file that was changed."""
-    status = corpus.status()
-    if workdirs.seen_status(home) != status:
-        corpus.verify()
+    """What the file system says of the text's files now. Where an earlier start of the run saw them
+    otherwise they are compared with their digests; and so they are in every process that does not
+    see the very files of process 0. Raises InputError for one that was changed."""
+    here = corpus.status()
+
+    def as_before() -> str:
+        if workdirs.seen_status(home) != here:
+            corpus.verify()
+        return here
+
+    status = job.from_first(as_before, "the text", seconds=_DAY)
+
+    def as_in_the_first() -> None:
+        if here != status:
+            corpus.verify()
+
+    job.together(as_in_the_first, "the text", seconds=_DAY)
     return status
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mlstm.corpus.files import user_path
-from mlstm.errors import InputError
+from mlstm.errors import InputError, NotNow
 from mlstm.loading import FORMAT_VERSION, read_config
 from mlstm.output import write_whole
 from mlstm.training import config as configs
@@ -56,7 +56,7 @@ def locked(workdir: str | Path, mark: str = "") -> Iterator[Path]:
         until = time.monotonic() + (5 if "MLSTM_SUPERVISOR" in os.environ else 0)
         while not _take(lock):
             if time.monotonic() >= until:
-                raise InputError(f"--workdir={workdir}: another process is training in it")
+                raise NotNow(f"--workdir={workdir}: another process is training in it")
             time.sleep(0.1)
         strangers = sorted(
             p.name for p in path.iterdir() if not any(fnmatch(p.name, ours) for ours in _OURS)
@@ -68,17 +68,19 @@ def locked(workdir: str | Path, mark: str = "") -> Iterator[Path]:
                 "give a new folder"
             )
         with contextlib.suppress(OSError):  # a full disk: one process needs no mark
-            lock.truncate(0)
-            lock.write(mark)
-            lock.flush()
+            os.truncate(lock.fileno(), 0)
+            os.write(lock.fileno(), mark.encode())
+            os.fsync(lock.fileno())  # so that other hosts see it now
         yield path
 
 
 def _take(lock: TextIO) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError as error:
+        raise NotNow(f"{lock.name}: its file system cannot lock it: {error.strerror}") from error
     return True
 
 

@@ -217,6 +217,38 @@ def test_training_goes_on_when_the_disk_is_full_and_later_saves_succeed(
     assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [10, 12]
 
 
+def test_a_run_resumed_on_a_full_disk_goes_on_and_its_log_has_no_step_twice(
+    tmp_path, config, capsys, monkeypatch
+):
+    loop.run(config(**{"train.steps": 8, "log.every": 1}), tmp_path)
+    # Lines that are beyond the state it resumes from.
+    shutil.rmtree(tmp_path / "checkpoints" / "8")
+    capsys.readouterr()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    place, calls = Setup.place, []
+
+    def freed(self, batch):
+        calls.append(1)
+        if len(calls) == 3:  # room again, in the middle of the run
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        return place(self, batch)
+
+    monkeypatch.setattr(Setup, "place", freed)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        result = loop.run(config(**{"log.every": 1}), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (result.ended, result.step, result.saved) == ("finished", 12, True)
+    said = capsys.readouterr().err
+    assert "resuming from step 5" in said
+    assert "the run goes on with the one it had" in said
+    assert "metrics cannot be written" in said
+    steps = [line["step"] for line in lines(tmp_path) if line["kind"] == "train"]
+    assert steps == sorted(set(steps))
+    assert {8, 9, 10, 11, 12} <= set(steps)
+
+
 def test_validation_that_gets_no_better_stops_the_run_early_and_for_good(
     tmp_path, config, monkeypatch
 ):

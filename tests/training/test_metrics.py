@@ -136,10 +136,10 @@ def test_a_disk_that_fails_is_said_once_and_costs_lines_only(tmp_path, broken):
     metrics = Metrics(tmp_path, 0, 100, terminal=terminal)
 
     class Full:
-        def fail(self, *_):
+        def fail(self, *_, **__):
             raise OSError(28, "No space left on device")
 
-        write = add_event = flush = close = fail
+        write = add = close = fail
 
     getattr(metrics, broken).close()
     setattr(metrics, broken, Full())
