@@ -96,6 +96,13 @@ def test_a_job_told_to_stop_or_robbed_of_a_process_goes_on_to_the_same_bits(plac
     assert logged(hurt) == logged(whole)
 
 
+def test_a_process_that_is_stopped_is_missed_by_the_other(place, start):
+    job = start(command(place, place / "stopped", "--config.train.steps=4000"), 2, 4)
+    wait_for(place / "stopped", job, 4)
+    job[1].send_signal(signal.SIGSTOP)
+    assert job[0].wait(timeout=90) == -signal.SIGABRT
+
+
 def test_what_is_wrong_for_one_process_ends_all_with_one_line(place, start, finish):
     for more, wrong in [
         (["--config.mesh.data=2"], "config.mesh 2 x 2 takes 4 of the 8 devices of 2 processes"),
