@@ -116,7 +116,10 @@ def write_list(checkpoint: Path) -> None:
     """List the files of a checkpoint in it, and have all of it on the disk before this returns."""
     entries = {}
     for name in _listed_files(checkpoint):
-        entries[name] = [(checkpoint / name).stat().st_size, _sha256(checkpoint / name)]
+        with (checkpoint / name).open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            # Of the file that was read, and after that: a network's answer by name may be old.
+            entries[name] = [os.fstat(file.fileno()).st_size, sha256]
         sync(checkpoint / name)
     body = {"format_version": FORMAT_VERSION, "files": entries}
     write_whole(checkpoint / LIST, json.dumps(seal(body), indent=1))

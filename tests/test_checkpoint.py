@@ -204,6 +204,26 @@ def test_the_list_is_written_when_all_files_are_final_and_before_the_checkpoint_
     }  # fmt: skip
 
 
+def test_a_size_on_the_list_is_that_of_the_bytes_that_were_hashed(tmp_path, monkeypatch):
+    """Not what a network file system last heard of the name."""
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "metadata" / "metadata").write_text("{}")
+    hashed = checkpoint_files.hashlib.file_digest
+
+    def grows(file, name):
+        with (tmp_path / "file").open("ab") as more:
+            more.write(b"678")
+        return hashed(file, name)
+
+    monkeypatch.setattr(checkpoint_files.hashlib, "file_digest", grows)
+    checkpoint_files.write_list(tmp_path)
+    monkeypatch.undo()
+    listed = checkpoint_files.read_list(tmp_path)
+    assert listed["file"][0] == 8
+    checkpoint_files.check_files(tmp_path, listed)
+
+
 def test_where_the_list_cannot_be_written_there_is_no_checkpoint(tmp_path, monkeypatch, capsys):
     def fail(folder):
         raise OSError(errno.ENOSPC, "No space left on device")
