@@ -108,12 +108,14 @@ class Checkpoints:
         metadata: dict[str, Any] | None = None,
         validation: float | None = None,
     ) -> bool:
-        """Start saving `state`, a tree with the key "parameters"; return whether it began.
+        """Start saving `state`, a tree with the key "parameters"; return whether it began, or is
+        saved already.
 
         The arrays may be donated as soon as this returns. A failure to write (now, or of the save
         before this one) is said on stderr and raises nothing: the run is worth more. Where one
         process fails the save has failed for all.
-        Of a step that is saved already only `metadata` and `validation` are written anew.
+        Of a step that is saved already only `metadata` and `validation` are written anew, and what
+        need not be kept by now is deleted.
         """
         self.wait()
         if validation is not None and not math.isfinite(validation):
@@ -257,17 +259,21 @@ class Checkpoints:
         return self.folder / f"{self._pending}{files.TMP}"
 
     def _amend(self, step: int, content: dict[str, Any], validation: float | None) -> bool:
-        """Write a checkpoint's metadata and validation anew; its arrays stay as they are."""
+        """Write a checkpoint's metadata and validation anew; its arrays stay as they are. Whether
+        its state is saved: not where the metadata that are there are damaged."""
         path = self.folder / str(step)
         try:
             body = files.read_metadata(path) | {"content": content}
             if validation is not None:
                 body["validation"] = validation
-                self._validation[step] = validation
             files.write_metadata(path, body)
         except (Damaged, InputError, ValueError) as error:
-            say(f"the metadata of checkpoint {step} were NOT saved: {one_line(error)}")
-            return False
+            what = "metadata" if validation is None else "metadata and the score"
+            say(f"the {what} of checkpoint {step} were NOT saved: {one_line(error)}")
+            return not isinstance(error, Damaged)
+        if validation is not None:
+            self._validation[step] = validation
+            self._tidy(step)
         return True
 
     def _leave_behind(self, damaged: dict[int, str], step: int) -> None:

@@ -145,6 +145,38 @@ def test_of_a_step_that_is_saved_already_the_metadata_alone_are_written(tmp_path
     assert restored.metadata == {"at": "later"}
 
 
+def test_a_score_that_comes_later_decides_at_once_which_is_kept_as_the_best(tmp_path):
+    checkpoints = Checkpoints(tmp_path, newest=1, best=1, log_spaced=False)
+    assert checkpoints.save(3, make_state(3), validation=2.0)
+    assert checkpoints.save(5, make_state(5))
+    assert checkpoints.wait()
+    assert checkpoints.steps() == [3, 5]
+    assert checkpoints.save(5, make_state(5), validation=1.0)
+    assert checkpoints.steps() == [5]
+    assert checkpoints.close()
+
+
+def test_where_only_the_score_cannot_be_written_the_state_is_saved_and_the_former_best_kept(
+    tmp_path, monkeypatch, capsys
+):
+    def fail(path, text):
+        raise InputError(f"{path}: cannot be written: No space left on device")
+
+    checkpoints = Checkpoints(tmp_path, newest=1, best=1, log_spaced=False)
+    assert checkpoints.save(3, make_state(3), validation=2.0)
+    assert checkpoints.save(5, make_state(5))
+    assert checkpoints.wait()
+    with monkeypatch.context() as full:
+        full.setattr(checkpoint_files, "write_whole", fail)
+        assert checkpoints.save(5, make_state(5), validation=1.0)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mlstm: the metadata and the score of checkpoint 5 were NOT saved: ")
+    assert checkpoints.steps() == [3, 5]
+    damage("truncated", tmp_path / "5" / "metadata" / "metadata")
+    assert not checkpoints.save(5, make_state(5), validation=1.0)
+    assert checkpoints.close()
+
+
 def test_no_checkpoint_restores_to_none(tmp_path):
     assert Checkpoints(tmp_path).restore(abstract(make_state())) is None
 
