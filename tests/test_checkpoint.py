@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import json
+import os
+import pathlib
 import resource
 import subprocess
 import sys
@@ -348,6 +350,109 @@ def test_trouble_of_the_machine_is_not_called_damage(tmp_path, monkeypatch, erro
     with pytest.raises(kind):
         read_parameters(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
+
+
+def bad_sector(monkeypatch, folder, *, times=10**9):
+    """Nothing under the folder can be opened, so many times."""
+    opened, left = pathlib.Path.open, [times]
+
+    def fail(self, *arguments, **named):
+        if folder in self.parents and left[0]:
+            left[0] -= 1
+            raise OSError(errno.EIO, "Input/output error", str(self))
+        return opened(self, *arguments, **named)
+
+    monkeypatch.setattr(pathlib.Path, "open", fail)
+
+
+@pytest.mark.parametrize("part", ["parameters", "metadata"])
+def test_a_bad_sector_in_the_newest_falls_back_renames_nothing_and_costs_no_good_checkpoint(
+    tmp_path, monkeypatch, capsys, part
+):
+    folder = saved(tmp_path, [3, 5, 7])
+    bad_sector(monkeypatch, folder / "7" / part)
+    checkpoints = Checkpoints(folder, newest=1, log_spaced=False)
+    restored = checkpoints.restore(abstract(make_state()))
+    assert restored.step == 5
+    assert bits(restored.state) == bits(make_state(5))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"checkpoint {folder / '7'} is left as it is (" in line
+    assert "Input/output error" in line
+    assert line.endswith("going on from step 5")
+    assert checkpoints.save(6, make_state(6))
+    assert checkpoints.wait()
+    assert checkpoints.steps() == [6, 7]
+    assert checkpoints.save(7, make_state(8))
+    assert checkpoints.wait()
+    assert "7 could not be read; set aside as 7.damaged, saved anew" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert sorted(path.name for path in folder.iterdir()) == ["7", "7.damaged"]
+    restored = Checkpoints(folder).restore(abstract(make_state()))
+    assert bits(restored.state) == bits(make_state(8))
+
+
+def test_what_the_disk_gives_when_it_is_asked_again_is_restored(tmp_path, monkeypatch, capsys):
+    folder = saved(tmp_path, [1, 2])
+    checkpoints = Checkpoints(folder)
+    bad_sector(monkeypatch, folder / "2", times=1)
+    assert checkpoints.restore(abstract(make_state())).step == 2
+    assert checkpoints.save(2, make_state(2), metadata={"at": "later"})
+    assert capsys.readouterr().err == ""
+
+
+def test_damage_that_shows_at_the_second_reading_is_called_damage(tmp_path, monkeypatch, capsys):
+    folder = saved(tmp_path, [1, 2])
+    damage("flipped", folder / "2" / "training" / "_sharding")
+    checkpoints = Checkpoints(folder)
+    bad_sector(monkeypatch, folder / "2", times=1)
+    assert checkpoints.restore(abstract(make_state())).step == 1
+    assert "2 is damaged (training/_sharding" in capsys.readouterr().err
+
+
+def test_an_unread_checkpoint_that_cannot_be_set_aside_fails_the_save_in_one_line(
+    tmp_path, monkeypatch, capsys
+):
+    def fail(path):
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    folder = saved(tmp_path, [1, 2])
+    bad_sector(monkeypatch, folder / "2")
+    monkeypatch.setattr(checkpoint_files, "set_aside", fail)
+    checkpoints = Checkpoints(folder)
+    assert checkpoints.restore(abstract(make_state())).step == 1
+    capsys.readouterr()
+    assert not checkpoints.save(2, make_state(2))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "step 2 was NOT saved: the one that is there cannot be read, nor set aside" in line
+    assert checkpoints.save(3, make_state(3))
+    assert checkpoints.close()
+
+
+def test_where_one_is_damaged_and_one_unread_both_reasons_are_given_and_nothing_renamed(
+    tmp_path, monkeypatch
+):
+    folder = saved(tmp_path, [1, 2])
+    damage("deleted", folder / "1" / "metadata" / "metadata")
+    bad_sector(monkeypatch, folder / "2" / "parameters")
+    with pytest.raises(Unreadable, match=r"damaged or cannot be read.*\(2: .*Input/out.*; 1: "):
+        Checkpoints(folder).restore(abstract(make_state()))
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOMEM, errno.EMFILE, errno.EACCES, errno.ESTALE, errno.ETIMEDOUT]
+)
+def test_other_trouble_of_the_machine_ends_a_restore_at_once(tmp_path, monkeypatch, number):
+    folder, tries = saved(tmp_path, [1, 2]), []
+
+    def fail(self, path, *_, **__):
+        tries.append(path)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(checkpoint.ocp.StandardCheckpointHandler, "restore", fail)
+    with pytest.raises(Unreadable, match=os.strerror(number)):
+        Checkpoints(folder).restore(abstract(make_state()))
+    assert len(tries) == 1
 
 
 def test_another_model_is_an_error_and_sets_nothing_aside(tmp_path):
