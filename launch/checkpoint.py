@@ -10,7 +10,7 @@ array with its digest; a run may be going on. --repair sets aside what is damage
 is not, writes missing lists and removes what a killed process left; it is refused while the run
 goes on.
 
-Exit codes: 0; 2 bad input; 4 where --verify finds a damaged checkpoint.
+Exit codes: 0; 2 bad input; 4 where --verify finds a checkpoint damaged, or cannot read it now.
 """
 
 from typing import Any
@@ -32,22 +32,24 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "With --repair: say what would be
 
 def main(_) -> int | None:
     from mlstm import upkeep
+    from mlstm.training.workdir import locked
 
     workdir, step = _WORKDIR.value, _step()
     if _VERIFY.value:
-        damaged = False
+        bad = False
         with ProgressLine("verifying", "bytes") as progress:
             for verdict in upkeep.verify(workdir, step, progress):
                 print(verdict, flush=True)
-                damaged |= verdict.fault is not None
-        return DAMAGED if damaged else 0
+                bad |= bool(verdict.fault or verdict.unread)
+        return DAMAGED if bad else 0
     if _EXPORT.value:
         found = upkeep.export(workdir, step, _EXPORT.value)
         print(f"{_EXPORT.value}: the parameters of step {found}, and the config")
     elif _REPAIR.value:
         done = False
         with ProgressLine("reading", "bytes") as progress:
-            for line in upkeep.repair(workdir, dry_run=_DRY_RUN.value, progress=progress):
+            lock = locked(workdir)
+            for line in upkeep.repair(workdir, lock, dry_run=_DRY_RUN.value, progress=progress):
                 print(line, flush=True)
                 done = True
         if not done:

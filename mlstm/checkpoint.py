@@ -18,6 +18,7 @@ is what process 0 found, or what all agreed on: none waits for another that took
 Only process 0 lists, renames and deletes.
 """
 
+import contextlib
 import math
 import shutil
 import sys
@@ -33,7 +34,7 @@ from mlstm import checkpoint_arrays as arrays
 from mlstm import checkpoint_files as files
 from mlstm import job
 from mlstm.checkpoint_commit import Commit, GaveUp
-from mlstm.checkpoint_errors import Damaged, Unreadable, listed, one_line, say
+from mlstm.checkpoint_errors import Damaged, DiskError, Unreadable, listed, one_line, say
 from mlstm.checkpoint_files import begun, steps
 from mlstm.errors import InputError
 
@@ -76,6 +77,7 @@ class Checkpoints:
         self.timeout = timeout
         self._pending: int | None = None
         self._validation: dict[int, float | None] = {}  # as process 0 knows it
+        self._unread: set[int] = set()  # what the disk did not give, as process 0 met it
         job.from_first(self._open, f"{self.folder} is opened")
         self._commit = Commit()
         everyone = ocp.options.MultiprocessingOptions(active_processes=set(range(job.count())))
@@ -108,17 +110,22 @@ class Checkpoints:
         metadata: dict[str, Any] | None = None,
         validation: float | None = None,
     ) -> bool:
-        """Start saving `state`, a tree with the key "parameters"; return whether it began.
+        """Start saving `state`, a tree with the key "parameters"; return whether it began, or is
+        saved already.
 
         The arrays may be donated as soon as this returns. A failure to write (now, or of the save
         before this one) is said on stderr and raises nothing: the run is worth more. Where one
         process fails the save has failed for all.
-        Of a step that is saved already only `metadata` and `validation` are written anew.
+        Of a step that is saved already, and was not found unreadable, only `metadata` and
+        `validation` are written anew, and what need not be kept by now is deleted.
         """
         self.wait()
         if validation is not None and not math.isfinite(validation):
             validation = None
-        if job.from_first(lambda: step in self.steps(), f"whether step {step} is saved"):
+        found = job.from_first(lambda: self._found(step), f"whether step {step} is saved")
+        if found is None:
+            return False
+        if found:
             return job.from_first(
                 lambda: self._amend(step, metadata or {}, validation), "metadata are written"
             )
@@ -170,29 +177,35 @@ class Checkpoints:
         """The newest checkpoint that is what was saved, or None where none was ever saved.
 
         `abstract` is the tree of jax.ShapeDtypeStruct, with the shardings to restore to; they need
-        not be those it was saved with. Where a checkpoint is damaged, the one before it is tried;
-        once one is restored, the damaged ones are renamed STEP.damaged and named on stderr.
+        not be those it was saved with. Where a checkpoint is damaged, or the disk twice does not
+        give a file of it, the one before it is tried. Once one is restored, those passed over are
+        named on stderr; damaged ones are renamed STEP.damaged, unread ones stay as they are.
 
-        Raises InputError when all are damaged, when the arrays are not those of `abstract`, and
-        (as Unreadable) when files cannot be read for now. It has renamed nothing then.
+        Raises InputError when none can be restored, when the arrays are not those of `abstract`,
+        and (as Unreadable) when files cannot be read for now. It has renamed nothing then.
         """
         damaged: dict[int, str] = {}
+        unread: dict[int, str] = {}
         for step in reversed(job.from_first(self.steps, "which checkpoints there are")):
             try:
-                state, content = arrays.restore(self.folder / str(step), abstract)
+                state, content = self._restored(step, abstract)
             except Damaged as error:
                 damaged[step] = str(error)
                 continue
-            set_aside = partial(self._leave_behind, damaged, step)
-            job.from_first(set_aside, "damaged checkpoints are set aside")
+            except DiskError as error:
+                unread[step] = str(error)
+                continue
+            leave_behind = partial(self._leave_behind, damaged, unread, step)
+            job.from_first(leave_behind, "damaged checkpoints are set aside")
             return Restored(step, state, content)
         if not job.from_first(lambda: begun(self.folder), "whether anything was saved"):
             return None
-        reasons = [f"{step}: {error}" for step, error in damaged.items()]
+        reasons = [f"{s}: {why}" for s, why in sorted((damaged | unread).items(), reverse=True)]
         reasons += sorted(path.name for path in self.folder.glob(f"*{files.DAMAGED}*"))
-        raise InputError(
-            f"{self.folder}: every checkpoint is damaged, and nothing was changed "
-            f"({'; '.join(reasons)}). Bring them back from a copy, or train in another workdir"
+        raise (Unreadable if unread else InputError)(
+            f"{self.folder}: every checkpoint is damaged{' or cannot be read' if unread else ''}, "
+            f"and nothing was changed ({'; '.join(reasons)}). Bring them back from a copy, or "
+            "train in another workdir"
         )
 
     def close(self) -> bool:
@@ -211,9 +224,45 @@ class Checkpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
-            self._validation = {s: files.validation(self.folder / str(s)) for s in self.steps()}
+            for step in self.steps():
+                self._look_at(step)
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be used: {error.strerror}") from error
+
+    def _look_at(self, step: int) -> None:
+        """Learn a checkpoint's score."""
+        try:
+            self._validation[step] = files.validation(self.folder / str(step))
+            self._unread.discard(step)
+        except DiskError:
+            self._unread.add(step)
+
+    def _restored(
+        self, step: int, abstract: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As `arrays.restore`; what the disk does not give is asked for once more."""
+        path = self.folder / str(step)
+        # The second time outside of the first's handling: an error has what is handled as context.
+        with contextlib.suppress(DiskError):
+            return arrays.restore(path, abstract)
+        return arrays.restore(path, abstract)
+
+    def _found(self, step: int) -> bool | None:
+        """Whether a step is saved already. One that could not be read counts as not saved, and is
+        set aside; None where it cannot be."""
+        if step in self._unread and step in self.steps():
+            path = self.folder / str(step)
+            try:
+                aside = files.set_aside(path)
+            except OSError as error:
+                say(
+                    f"checkpoint of step {step} was NOT saved: the one that is there cannot be "
+                    f"read, nor set aside: {one_line(error)}; training goes on"
+                )
+                return None
+            say(f"checkpoint {path} could not be read; set aside as {aside.name}, saved anew")
+            self._unread.discard(step)
+        return step in self.steps()
 
     def _hindrance(self, step: int) -> str | None:
         """Why a folder cannot be made and written here at all; None where it can. Asked first,
@@ -257,23 +306,33 @@ class Checkpoints:
         return self.folder / f"{self._pending}{files.TMP}"
 
     def _amend(self, step: int, content: dict[str, Any], validation: float | None) -> bool:
-        """Write a checkpoint's metadata and validation anew; its arrays stay as they are."""
+        """Write a checkpoint's metadata and validation anew; its arrays stay as they are. Whether
+        its state is saved: not where the metadata that are there are damaged."""
         path = self.folder / str(step)
         try:
             body = files.read_metadata(path) | {"content": content}
             if validation is not None:
                 body["validation"] = validation
-                self._validation[step] = validation
             files.write_metadata(path, body)
         except (Damaged, InputError, ValueError) as error:
-            say(f"the metadata of checkpoint {step} were NOT saved: {one_line(error)}")
-            return False
+            what = "metadata" if validation is None else "metadata and the score"
+            say(f"the {what} of checkpoint {step} were NOT saved: {one_line(error)}")
+            return not isinstance(error, Damaged)
+        if validation is not None:
+            self._validation[step] = validation
+            self._tidy(step)
         return True
 
-    def _leave_behind(self, damaged: dict[int, str], step: int) -> None:
+    def _leave_behind(self, damaged: dict[int, str], unread: dict[int, str], step: int) -> None:
+        self._look_at(step)
+        self._unread |= unread.keys()
+        for passed, why in unread.items():
+            path = self.folder / str(passed)
+            say(f"checkpoint {path} is left as it is ({why}), going on from step {step}")
         for bad, why in damaged.items():
             aside = files.set_aside(self.folder / str(bad))
             self._validation.pop(bad, None)
+            self._unread.discard(bad)
             say(
                 f"checkpoint {self.folder / str(bad)} is damaged ({why}); set aside as "
                 f"{aside.name}, going on from step {step}"
@@ -285,7 +344,8 @@ class Checkpoints:
 
     def _tidy(self, step: int) -> None:
         """Delete what need not be kept, now that the checkpoint of `step` is there to stay."""
-        here = self.steps()
+        # What could not be read takes no good one's place, and stays: another time it may be read.
+        here = [s for s in self.steps() if s not in self._unread]
         keep = set(here[-self.newest :])
         scored = {s: v for s in here if (v := self._validation.get(s)) is not None}
         keep |= set(files.best_first(scored)[: self.best])

@@ -17,6 +17,7 @@ from mlstm import checkpoint_files as files
 from mlstm import job
 from mlstm.checkpoint_errors import (
     Damaged,
+    DiskError,
     Unreadable,
     listed,
     one_line,
@@ -29,6 +30,9 @@ from mlstm.errors import InputError
 # Seconds in which a checkpoint, be it of terabytes on a slow disk, is read. A process that is gone
 # is noticed within the heartbeat.
 READING = 6 * 3600.0
+
+# What a process can meet when it reads. Of several the first is what all of them raise.
+_KINDS = (MemoryError, Unreadable, DiskError, Damaged)
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -178,17 +182,19 @@ def _verify(found: dict[str, Any], saved: dict[str, Any]) -> None:
 
 
 def _first(read: Callable[[], T], what: str) -> T:
-    """What `read` returns in process 0, in all; it may raise Damaged as well as InputError."""
+    """What `read` returns in process 0, in all; it may raise Damaged and Unreadable as well as
+    InputError."""
 
-    def told() -> tuple[T | None, str | None]:
+    def told() -> tuple[T | None, str, str]:
         try:
-            return read(), None
-        except Damaged as error:
-            return None, str(error)
+            return read(), "", ""
+        except (Damaged, Unreadable) as error:
+            return None, type(error).__name__, str(error)
 
-    value, damage = job.from_first(told, what, seconds=READING)
-    if damage is not None:
-        raise Damaged(damage)
+    value, name, said = job.from_first(told, what, seconds=READING)
+    for kind in _KINDS:
+        if name == kind.__name__:
+            raise kind(said)
     return value  # pyright: ignore[reportReturnType]
 
 
@@ -202,7 +208,7 @@ def _agreed(read: Callable[[], T], what: str) -> T:
     ends = job.gathered([type(error).__name__, str(error)], what, seconds=READING)
     if error and job.count() == 1:
         raise error
-    for kind in (MemoryError, Unreadable, Damaged):
+    for kind in _KINDS:
         for process, (name, said) in enumerate(ends):
             if name == kind.__name__:
                 raise kind(f"process {process}: {said}") from error

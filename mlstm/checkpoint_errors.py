@@ -26,15 +26,22 @@ class Unreadable(NotNow):
     """A checkpoint that cannot be read here and now, and may be good."""
 
 
+class DiskError(Unreadable):
+    """One of which the disk does not give a file: a bad sector, if it stays so. It says nothing of
+    whether others can be read."""
+
+
 def raise_if_of_the_machine(path: Path, error: Exception) -> None:
     """MemoryError or Unreadable where a read failed for want of memory, files or rights, or of a
-    disk that answers: that says nothing of the checkpoint."""
+    disk that answers (DiskError): that says nothing of the checkpoint."""
     for cause in _causes(error):
         if isinstance(cause, MemoryError):
             raise cause
         numbered = isinstance(cause, OSError) and cause.errno in _OF_THE_MACHINE
         if numbered or any(words in str(cause) for words in _WORDS):
-            raise Unreadable(
+            number, words = getattr(cause, "errno", None), os.strerror(errno.EIO)
+            of_disk = number == errno.EIO or words in str(cause)
+            raise (DiskError if of_disk else Unreadable)(
                 f"{path} cannot be read now, which says nothing of what is in it: "
                 f"{one_line(cause)}; nothing was changed"
             ) from error

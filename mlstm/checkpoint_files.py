@@ -28,6 +28,9 @@ LIST = "files.json"
 METADATA = "metadata/metadata"
 TMP, DELETING, DAMAGED = ".orbax-checkpoint-tmp", ".deleting", ".damaged"
 
+# What a body of metadata holds.
+_FIELDS = {"step": int, "validation": float | int | None, "leaves": dict, "content": dict}
+
 # Not on the list: what is written after it, and read by nobody.
 _UNLISTED = {LIST, METADATA, "_CHECKPOINT_METADATA", "commit_success.txt"}
 
@@ -81,13 +84,15 @@ def read_metadata(checkpoint: Path) -> dict[str, Any]:
     version wrote it."""
     try:
         body = _unsealed(checkpoint / METADATA)
+        version = body["format_version"]
+        if version == FORMAT_VERSION:
+            _check_fields(body, _FIELDS)
     except Exception as error:
         raise_if_of_the_machine(checkpoint / METADATA, error)
         raise Damaged(f"{METADATA}: {one_line(error)}") from error
-    if body["format_version"] != FORMAT_VERSION:
+    if version != FORMAT_VERSION:
         raise InputError(
-            f"{checkpoint} has format_version {body['format_version']}; "
-            f"this version reads {FORMAT_VERSION}"
+            f"{checkpoint} has format_version {version}; this version reads {FORMAT_VERSION}"
         )
     return body
 
@@ -116,7 +121,10 @@ def write_list(checkpoint: Path) -> None:
     """List the files of a checkpoint in it, and have all of it on the disk before this returns."""
     entries = {}
     for name in _listed_files(checkpoint):
-        entries[name] = [(checkpoint / name).stat().st_size, _sha256(checkpoint / name)]
+        with (checkpoint / name).open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            # Of the file that was read, and after that: a network's answer by name may be old.
+            entries[name] = [os.fstat(file.fileno()).st_size, sha256]
         sync(checkpoint / name)
     body = {"format_version": FORMAT_VERSION, "files": entries}
     write_whole(checkpoint / LIST, json.dumps(seal(body), indent=1))
@@ -133,6 +141,8 @@ def read_list(checkpoint: Path) -> dict[str, list]:
         body = _unsealed(checkpoint / LIST)
         if body["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format_version {body['format_version']}")
+        for name, (size, sha256) in body["files"].items():
+            _check_fields({name: size, "sha256": sha256}, {name: int, "sha256": str})
         return body["files"]
     except FileNotFoundError:
         raise Damaged(f"no list of its files ({LIST})") from None
@@ -215,6 +225,12 @@ def _unsealed(path: Path) -> Any:
     if sealed["sha256"] != seal(body)["sha256"]:
         raise ValueError("not the text that was saved")
     return body
+
+
+def _check_fields(body: dict[str, Any], fields: Mapping[str, Any]) -> None:
+    for name, kind in fields.items():
+        if not isinstance(body[name], kind):
+            raise ValueError(f"{name} is {body[name]!r}")
 
 
 def _sha256(path: Path) -> str:

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,11 @@ import numpy as np
 from mlstm import checkpoint_arrays as arrays
 from mlstm import checkpoint_files as files
 from mlstm.checkpoint import read_parameters
-from mlstm.checkpoint_errors import Damaged, listed
+from mlstm.checkpoint_errors import Damaged, Unreadable, listed, one_line
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
 from mlstm.loading import read_config
 from mlstm.output import check_folder
-from mlstm.training import workdir as workdirs
 
 Progress = Callable[[int, int], None]
 
@@ -31,8 +31,8 @@ class Entry:
 
     name: str
     state: str
-    """ "listed" (it has a list of its files), "no list", "damaged: ..." as far as can be told
-    without reading it, "set aside" or "unfinished"."""
+    """ "listed" (it has a list of its files), "no list", "damaged: ..." or "unreadable: ..." as far
+    as can be told without reading it, "set aside" or "unfinished"."""
     validation: float | None
     bytes: int
     written: float
@@ -68,13 +68,16 @@ class Listing:
 @dataclass(frozen=True)
 class Verdict:
     """How a checkpoint was found: `fault` is what is not as it was saved, `doubt` what is wrong
-    with its list of files where its arrays are good."""
+    with its list of files where its arrays are good, `unread` why it cannot be read now."""
 
     step: int
     fault: str | None
     doubt: str | None
+    unread: str | None = None
 
     def __str__(self) -> str:
+        if self.unread:
+            return f"{self.step}: UNREADABLE ({self.unread})"
         if self.fault:
             return f"{self.step}: DAMAGED ({self.fault})"
         return f"{self.step}: good" + (f" ({self.doubt}; its arrays decided)" if self.doubt else "")
@@ -84,7 +87,7 @@ def listing(workdir: str | os.PathLike) -> Listing:
     """What checkpoints a run has; a run may be going on. Raises InputError."""
     folder = _folder(workdir)
     paths = [folder / str(step) for step in files.steps(folder)]
-    scores = {int(path.name): files.validation(path) for path in paths}
+    scores = {int(path.name): _score(path) for path in paths}
     scored = files.best_first({step: v for step, v in scores.items() if v is not None})
     entries = []
     with contextlib.suppress(FileNotFoundError):  # no folder yet
@@ -101,7 +104,7 @@ def listing(workdir: str | os.PathLike) -> Listing:
                 Entry(
                     path.name,
                     state,
-                    files.validation(path),
+                    _score(path),
                     files.size(path),
                     (dated if dated.exists() else path).stat().st_mtime,
                     bool(scored) and path.name == str(scored[0]),
@@ -126,14 +129,16 @@ def verify(
         raise InputError(f"{folder}: no checkpoint of step {step}; there are {listed(here)}")
     chosen = here if step is None else [step]
     for path, read in _in_turn([folder / str(step) for step in chosen], progress):
-        fault = doubt = None
+        fault = doubt = unread = None
         try:
             doubt = arrays.verify(path, read)
+        except Unreadable as error:
+            unread = str(error)
         except Damaged as error:
             if not path.exists():  # the run has just deleted it
                 continue
             fault = str(error)
-        yield Verdict(int(path.name), fault, doubt)
+        yield Verdict(int(path.name), fault, doubt, unread)
 
 
 def export(workdir: str | os.PathLike, step: int | str, file: str | os.PathLike) -> int:
@@ -163,60 +168,87 @@ def export(workdir: str | os.PathLike, step: int | str, file: str | os.PathLike)
 
 def repair(
     workdir: str | os.PathLike,
+    lock: contextlib.AbstractContextManager,
     *,
     dry_run: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Iterator[str]:
     """Put a run's checkpoints in order, and say each thing that was done; with `dry_run`, that
-    would be. Holds the run's lock: raises InputError while a process trains there.
+    would be. Holds `lock`, the run's, which raises InputError while a process trains there.
 
     Arrays decide. A checkpoint whose arrays are not what was saved is set aside as STEP.damaged;
     one set aside whose arrays are all good is brought back; a list of files that is missing,
-    damaged or not that of good arrays is written anew; what a killed process left is removed.
+    damaged or not that of good arrays is written anew; what a killed process left is removed. What
+    cannot be read now stays as it is, and so does what cannot be changed: each is said.
     `progress` is called with (bytes hashed, bytes in all).
     """
-    folder, would = _folder(workdir), "would be " if dry_run else ""
-    with workdirs.locked(user_path(workdir)):
+    folder = _folder(workdir)
+
+    def done(what: str, act: Callable[[], object]) -> str:
+        """Do it, unless it is only planned; what to say of it."""
+        if dry_run:
+            return f"would be {what}"
+        try:
+            act()
+        except (OSError, InputError) as error:
+            return f"could NOT be {what}: {one_line(error)}"
+        return what
+
+    with lock:
         if not folder.is_dir():
             return
         for path in files.leftovers(folder):
-            if not dry_run:
-                shutil.rmtree(path)
-            yield f"{path.name}: {would}removed, it is unfinished"
+            yield f"{path.name}: " + done("removed, it is unfinished", partial(shutil.rmtree, path))
         whole = [folder / str(step) for step in files.steps(folder)]
-        taken = set()
+        taken = {}
         for path, read in _in_turn(whole + _aside(folder), progress):
-            fault, doubt = _judged(path, read)
             step = path.name.partition(files.DAMAGED)[0]
             back = path.with_name(step)
+            try:
+                fault, doubt = _judged(path, read)
+            except Unreadable as error:
+                taken.setdefault(step, f"{step} cannot be read now")
+                yield f"{path.name}: stays as it is, unreadable ({error})"
+                continue
             if path == back and fault:
                 aside = files.aside(path)
-                if not dry_run:
-                    path.rename(aside)
-                yield f"{path.name}: {would}set aside as {aside.name} ({fault})"
+                what = f"set aside as {aside.name} ({fault})"
+                said = done(what, partial(path.rename, aside))
+                if path.exists() and not dry_run:
+                    taken[step] = f"{step} is in its place"
+                yield f"{path.name}: {said}"
                 continue
             if fault:
                 yield f"{path.name}: stays aside ({fault})"
                 continue
             if path == back:
-                taken.add(step)
+                taken[step] = f"so are those of {step}"
             elif step in taken:
-                yield f"{path.name}: stays aside, its arrays are good, and so are those of {step}"
+                yield f"{path.name}: stays aside, its arrays are good, and {taken[step]}"
                 continue
             else:
-                taken.add(step)
-                if not dry_run:
-                    path.rename(back)
-                yield f"{path.name}: {would}brought back as {step}, its arrays are good"
+                taken[step] = f"so are those of {step}"
+                what = f"brought back as {step}, its arrays are good"
+                yield f"{path.name}: {done(what, partial(path.rename, back))}"
+                if not (back.exists() or dry_run):
+                    continue
             if doubt:
-                if not dry_run:
-                    files.write_list(back)
-                yield f"{step}: {would}given a new list of files, its arrays are good ({doubt})"
+                what = f"given a new list of files, its arrays are good ({doubt})"
+                yield f"{step}: {done(what, partial(files.write_list, back))}"
 
 
 def _folder(workdir: str | os.PathLike) -> Path:
     read_config(workdir)
-    return (user_path(workdir) / "checkpoints").absolute()
+    folder = (user_path(workdir) / "checkpoints").absolute()
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise InputError(f"{folder}: it is no folder; checkpoints are kept in one of that name")
+    return folder
+
+
+def _score(path: Path) -> float | None:
+    with contextlib.suppress(Unreadable):
+        return files.validation(path)
+    return None
 
 
 def _aside(folder: Path) -> list[Path]:
@@ -228,16 +260,15 @@ def _glance(path: Path) -> str:
     """What can be told of a checkpoint from its metadata, its list and the sizes of its files."""
     try:
         files.read_metadata(path)
-    except Damaged as error:
-        return f"damaged: {error}"
-    try:
-        entries = files.read_list(path)
-    except Damaged:
-        return "no list"
-    try:
+        try:
+            entries = files.read_list(path)
+        except Damaged:
+            return "no list"
         files.check_sizes(path, entries)
     except Damaged as error:
         return f"damaged: {error}"
+    except Unreadable as error:
+        return f"unreadable: {error}"
     return "listed"
 
 

@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import json
+import os
+import pathlib
 import resource
 import subprocess
 import sys
@@ -145,6 +147,38 @@ def test_of_a_step_that_is_saved_already_the_metadata_alone_are_written(tmp_path
     assert restored.metadata == {"at": "later"}
 
 
+def test_a_score_that_comes_later_decides_at_once_which_is_kept_as_the_best(tmp_path):
+    checkpoints = Checkpoints(tmp_path, newest=1, best=1, log_spaced=False)
+    assert checkpoints.save(3, make_state(3), validation=2.0)
+    assert checkpoints.save(5, make_state(5))
+    assert checkpoints.wait()
+    assert checkpoints.steps() == [3, 5]
+    assert checkpoints.save(5, make_state(5), validation=1.0)
+    assert checkpoints.steps() == [5]
+    assert checkpoints.close()
+
+
+def test_where_only_the_score_cannot_be_written_the_state_is_saved_and_the_former_best_kept(
+    tmp_path, monkeypatch, capsys
+):
+    def fail(path, text):
+        raise InputError(f"{path}: cannot be written: No space left on device")
+
+    checkpoints = Checkpoints(tmp_path, newest=1, best=1, log_spaced=False)
+    assert checkpoints.save(3, make_state(3), validation=2.0)
+    assert checkpoints.save(5, make_state(5))
+    assert checkpoints.wait()
+    with monkeypatch.context() as full:
+        full.setattr(checkpoint_files, "write_whole", fail)
+        assert checkpoints.save(5, make_state(5), validation=1.0)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mlstm: the metadata and the score of checkpoint 5 were NOT saved: ")
+    assert checkpoints.steps() == [3, 5]
+    damage("truncated", tmp_path / "5" / "metadata" / "metadata")
+    assert not checkpoints.save(5, make_state(5), validation=1.0)
+    assert checkpoints.close()
+
+
 def test_no_checkpoint_restores_to_none(tmp_path):
     assert Checkpoints(tmp_path).restore(abstract(make_state())) is None
 
@@ -202,6 +236,26 @@ def test_the_list_is_written_when_all_files_are_final_and_before_the_checkpoint_
     assert {path.relative_to(tmp_path / "1").as_posix() for path in files} - listed.keys() == {
         "files.json", "metadata/metadata", "_CHECKPOINT_METADATA", "commit_success.txt",
     }  # fmt: skip
+
+
+def test_a_size_on_the_list_is_that_of_the_bytes_that_were_hashed(tmp_path, monkeypatch):
+    """Not what a network file system last heard of the name."""
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "metadata" / "metadata").write_text("{}")
+    hashed = checkpoint_files.hashlib.file_digest
+
+    def grows(file, name):
+        with (tmp_path / "file").open("ab") as more:
+            more.write(b"678")
+        return hashed(file, name)
+
+    monkeypatch.setattr(checkpoint_files.hashlib, "file_digest", grows)
+    checkpoint_files.write_list(tmp_path)
+    monkeypatch.undo()
+    listed = checkpoint_files.read_list(tmp_path)
+    assert listed["file"][0] == 8
+    checkpoint_files.check_files(tmp_path, listed)
 
 
 def test_where_the_list_cannot_be_written_there_is_no_checkpoint(tmp_path, monkeypatch, capsys):
@@ -296,6 +350,109 @@ def test_trouble_of_the_machine_is_not_called_damage(tmp_path, monkeypatch, erro
     with pytest.raises(kind):
         read_parameters(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
+
+
+def bad_sector(monkeypatch, folder, *, times=10**9):
+    """Nothing under the folder can be opened, so many times."""
+    opened, left = pathlib.Path.open, [times]
+
+    def fail(self, *arguments, **named):
+        if folder in self.parents and left[0]:
+            left[0] -= 1
+            raise OSError(errno.EIO, "Input/output error", str(self))
+        return opened(self, *arguments, **named)
+
+    monkeypatch.setattr(pathlib.Path, "open", fail)
+
+
+@pytest.mark.parametrize("part", ["parameters", "metadata"])
+def test_a_bad_sector_in_the_newest_falls_back_renames_nothing_and_costs_no_good_checkpoint(
+    tmp_path, monkeypatch, capsys, part
+):
+    folder = saved(tmp_path, [3, 5, 7])
+    bad_sector(monkeypatch, folder / "7" / part)
+    checkpoints = Checkpoints(folder, newest=1, log_spaced=False)
+    restored = checkpoints.restore(abstract(make_state()))
+    assert restored.step == 5
+    assert bits(restored.state) == bits(make_state(5))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"checkpoint {folder / '7'} is left as it is (" in line
+    assert "Input/output error" in line
+    assert line.endswith("going on from step 5")
+    assert checkpoints.save(6, make_state(6))
+    assert checkpoints.wait()
+    assert checkpoints.steps() == [6, 7]
+    assert checkpoints.save(7, make_state(8))
+    assert checkpoints.wait()
+    assert "7 could not be read; set aside as 7.damaged, saved anew" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert sorted(path.name for path in folder.iterdir()) == ["7", "7.damaged"]
+    restored = Checkpoints(folder).restore(abstract(make_state()))
+    assert bits(restored.state) == bits(make_state(8))
+
+
+def test_what_the_disk_gives_when_it_is_asked_again_is_restored(tmp_path, monkeypatch, capsys):
+    folder = saved(tmp_path, [1, 2])
+    checkpoints = Checkpoints(folder)
+    bad_sector(monkeypatch, folder / "2", times=1)
+    assert checkpoints.restore(abstract(make_state())).step == 2
+    assert checkpoints.save(2, make_state(2), metadata={"at": "later"})
+    assert capsys.readouterr().err == ""
+
+
+def test_damage_that_shows_at_the_second_reading_is_called_damage(tmp_path, monkeypatch, capsys):
+    folder = saved(tmp_path, [1, 2])
+    damage("flipped", folder / "2" / "training" / "_sharding")
+    checkpoints = Checkpoints(folder)
+    bad_sector(monkeypatch, folder / "2", times=1)
+    assert checkpoints.restore(abstract(make_state())).step == 1
+    assert "2 is damaged (training/_sharding" in capsys.readouterr().err
+
+
+def test_an_unread_checkpoint_that_cannot_be_set_aside_fails_the_save_in_one_line(
+    tmp_path, monkeypatch, capsys
+):
+    def fail(path):
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    folder = saved(tmp_path, [1, 2])
+    bad_sector(monkeypatch, folder / "2")
+    monkeypatch.setattr(checkpoint_files, "set_aside", fail)
+    checkpoints = Checkpoints(folder)
+    assert checkpoints.restore(abstract(make_state())).step == 1
+    capsys.readouterr()
+    assert not checkpoints.save(2, make_state(2))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "step 2 was NOT saved: the one that is there cannot be read, nor set aside" in line
+    assert checkpoints.save(3, make_state(3))
+    assert checkpoints.close()
+
+
+def test_where_one_is_damaged_and_one_unread_both_reasons_are_given_and_nothing_renamed(
+    tmp_path, monkeypatch
+):
+    folder = saved(tmp_path, [1, 2])
+    damage("deleted", folder / "1" / "metadata" / "metadata")
+    bad_sector(monkeypatch, folder / "2" / "parameters")
+    with pytest.raises(Unreadable, match=r"damaged or cannot be read.*\(2: .*Input/out.*; 1: "):
+        Checkpoints(folder).restore(abstract(make_state()))
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOMEM, errno.EMFILE, errno.EACCES, errno.ESTALE, errno.ETIMEDOUT]
+)
+def test_other_trouble_of_the_machine_ends_a_restore_at_once(tmp_path, monkeypatch, number):
+    folder, tries = saved(tmp_path, [1, 2]), []
+
+    def fail(self, path, *_, **__):
+        tries.append(path)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(checkpoint.ocp.StandardCheckpointHandler, "restore", fail)
+    with pytest.raises(Unreadable, match=os.strerror(number)):
+        Checkpoints(folder).restore(abstract(make_state()))
+    assert len(tries) == 1
 
 
 def test_another_model_is_an_error_and_sets_nothing_aside(tmp_path):

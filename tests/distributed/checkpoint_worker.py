@@ -7,6 +7,7 @@ What it found is one line of JSON on stdout. With COUNT 1 the process is alone.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -23,8 +24,9 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from mlstm import checkpoint_arrays, devices, job
+from mlstm import checkpoint_arrays, checkpoint_files, devices, job
 from mlstm.checkpoint import Checkpoints, read_parameters
+from mlstm.checkpoint_errors import raise_if_of_the_machine
 from mlstm.errors import InputError
 
 SPECS = {
@@ -159,7 +161,8 @@ def unreadable(folder, process, kind):
 
     def fail(self, path, **arguments):
         if job.index() == int(process) and "/2/" in str(path):
-            raise {"damaged": ValueError("DATA_LOSS"), "disk": OSError(5, os.strerror(5))}[kind]
+            number = {"disk": errno.EIO, "rights": errno.EACCES}.get(kind)
+            raise OSError(number, os.strerror(number)) if number else ValueError("DATA_LOSS")
         return read(self, path, **arguments)
 
     with mock.patch.object(checkpoint_arrays.ocp.StandardCheckpointHandler, "restore", fail):
@@ -167,6 +170,22 @@ def unreadable(folder, process, kind):
             return restore(folder)
         except InputError as error:
             return f"{type(error).__name__}: {error}"
+
+
+def bad_sector(folder):
+    """The disk does not give process 0 a file of the newest, which is then saved anew."""
+    check = checkpoint_files.check_files
+
+    def fail(path, *arguments):
+        if path.name == "2":
+            raise_if_of_the_machine(path, OSError(errno.EIO, os.strerror(errno.EIO)))
+        check(path, *arguments)
+
+    with mock.patch.object(checkpoint_files, "check_files", fail):
+        checkpoints = Checkpoints(folder, newest=9, timeout=60)
+        restored = checkpoints.restore(abstract())
+        found = [restored.step, checkpoints.save(2, make_state(2)), checkpoints.close()]
+    return [*found, restore(folder)]
 
 
 def main():

@@ -70,27 +70,35 @@ def flip(path):
 
 
 def test_what_two_processes_saved_two_restore_bitwise_and_find_damage_alike(saved, tmp_path):
-    for name in ("whole", "flipped", "unread", "no disk", "amended"):
+    for name in ("whole", "flipped", "unread", "no rights", "no disk", "bad", "amended"):
         shutil.copytree(saved / "run", tmp_path / name)
     written_by_the_second = max((tmp_path / "flipped" / "2").rglob("ocdbt.process_1/d/*"))
     flip(written_by_the_second)
     acts = ["restore:whole", "restore:flipped", "unreadable:unread:1:damaged"]
-    acts += ["unreadable:no disk:1:disk", "restore:no disk", "amend:amended:1", "save:whole:3"]
+    acts += ["unreadable:no rights:1:rights", "unreadable:no disk:1:disk", "restore:no disk"]
+    acts += ["bad_sector:bad", "amend:amended:1", "save:whole:3"]
     first, second, said, also = both(tmp_path, *acts)
     on_the_first = [2, True, True], [1, True, True], [1, True, True]
     assert first[:3] == second[:3] == list(on_the_first)
     assert first[3].startswith("Unreadable: process 1: ")
-    assert "Input/output error" in first[3]
-    assert "Input/output error" in second[3]
+    assert "Permission denied" in first[3]
+    assert "Permission denied" in second[3]
     assert first[4:] == second[4:]
-    assert first[4:] == [[2, True, True], [True, 1, {"at": "later"}, True], [True, True]]
+    assert first[4:6] == [[1, True, True], [2, True, True]]
+    assert first[6] == [1, True, True, [2, True, True]]
+    assert first[7:] == [[True, 1, {"at": "later"}, True], [True, True]]
     assert also == []
-    assert len(said) == 2
+    assert len(said) == 5
     name = written_by_the_second.relative_to(tmp_path / "flipped" / "2").as_posix()
     assert f"is damaged ({name} has other bytes than were written)" in said[0]
     assert "2.damaged" in os.listdir(tmp_path / "flipped")
     assert "is damaged (process 1: " in said[1]
+    assert "no disk/2 is left as it is (process 1: " in said[2]
+    assert "bad/2 is left as it is (" in said[3]
+    assert "bad/2 could not be read; set aside as 2.damaged, saved anew" in said[4]
+    assert sorted(os.listdir(tmp_path / "no rights")) == ["1", "2"]
     assert sorted(os.listdir(tmp_path / "no disk")) == ["1", "2"]
+    assert sorted(os.listdir(tmp_path / "bad")) == ["1", "2", "2.damaged"]
     assert sorted(os.listdir(tmp_path / "whole")) == ["1", "2", "3"]
 
 

@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -42,6 +44,38 @@ def test_verify_ends_with_4_where_something_is_damaged_and_repair_mends_it(launc
     assert (done.returncode, done.stderr) == (0, b"")
     result = launch("checkpoint", f"--workdir={run}", "--verify")
     assert (result.returncode, result.stdout) == (0, b"1: good\n")
+
+
+def test_checkpoints_that_are_no_folder_are_one_line_and_exit_code_2(launch, run):
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").write_text("")
+    for flags in ([], ["--verify"], ["--repair"]):
+        result = launch("checkpoint", f"--workdir={run}", *flags)
+        assert (result.returncode, result.stdout) == (2, b"")
+        assert result.stderr.count(b"\n") == 1
+        assert b"it is no folder" in result.stderr
+
+
+BAD_SECTOR = """
+import errno
+from launch import checkpoint
+from mlstm import checkpoint_files
+
+def fail(path):
+    raise OSError(errno.EIO, "Input/output error", str(path))
+
+checkpoint_files._sha256 = fail
+checkpoint.run()
+"""
+
+
+def test_verify_ends_with_4_where_something_cannot_be_read(run):
+    command = [sys.executable, "-c", BAD_SECTOR, f"--workdir={run}", "--verify"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 4, result.stderr
+    one, two = result.stdout.splitlines()
+    assert one.startswith("1: UNREADABLE (")
+    assert two.startswith("2: UNREADABLE (")
 
 
 def test_parameters_are_exported(launch, run, tmp_path):
