@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from mlstm import checkpoint_files, devices
-from mlstm.checkpoint_errors import Damaged
+from mlstm.checkpoint_errors import Damaged, DiskError
 from mlstm.corpus.stream import Stream
 from mlstm.model import language_model
 from mlstm.training.config import Config
@@ -31,7 +31,7 @@ def of_newest(folder: Path) -> list[int] | None:
     for step in reversed(checkpoint_files.steps(folder)):
         try:
             return checkpoint_files.read_metadata(folder / str(step))["content"].get("streams")
-        except Damaged:  # said when it is restored
+        except (Damaged, DiskError):  # said when it is restored
             continue
     return None
 
