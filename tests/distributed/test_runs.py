@@ -147,6 +147,7 @@ def reads_of(text, workdir, steps, mesh):
     return module.run(str(text), str(workdir), steps, mesh)
 
 
+@pytest.mark.slow
 def test_a_run_moved_over_meshes_and_processes_reads_every_byte_once(place, start, finish):
     moved, still = place / "moved", place / "still"
     text = place / "text.txt"

@@ -150,6 +150,7 @@ def killed_and_begun_again(folder: Path, processes: int, kills: int, steps: int)
     return table
 
 
+@pytest.mark.slow
 def test_a_job_of_two_killed_three_times_loses_nothing(folder):
     table = killed_and_begun_again(folder, processes=2, kills=3, steps=200)
     assert table["kills"] == 3
