@@ -1,8 +1,13 @@
 """Keep a training alive on this host: start its processes, start them again when one fails.
 
-    python -m launch.node --processes=gpu --config=radford_amazon --workdir=runs/reviews
+    python -m launch.node --processes=gpu --config=radford_amazon \\
+        --config.data.source=data/reviews --config.mesh.data=8 --workdir=runs/reviews  # 8 GPUs
     python -m launch.node --nodes=4 --node_rank=0 --coordinator=host0:8476 --processes=gpu \\
-        --config=radford_amazon --workdir=runs/reviews        # the same on each of 4 hosts
+        --config=radford_amazon --config.data.source=/shared/data/reviews \\
+        --config.mesh.data=32 --workdir=/shared/runs/reviews  # each of 4 hosts with 8 GPUs
+
+The mesh takes all devices of all hosts: config.mesh.data x config.mesh.model is their number, and
+config.mesh.data divides config.data.batch.
 
 Flags that are not its own are those of launch.train (python -m launch.train --help) and are passed
 on to it. What each process says is appended to WORKDIR/logs/rank-I.log; process 0 is seen here too.
