@@ -77,6 +77,7 @@ _OWN = {
         START_TIMEOUT, GRACE, NODE_TIMEOUT, LOGS,
     )
 }  # fmt: skip
+_MOST = 256  # processes of a host
 # -P: a working directory may have a folder `launch` of its own.
 TRAIN = ("-P", "-m", "launch.train")
 
@@ -180,9 +181,12 @@ def _processes() -> tuple[int, bool]:
         return 1, False
     if wanted == "node":
         return 1, False
-    if not wanted.isascii() or not wanted.isdecimal() or int(wanted) < 1:
+    if not wanted.isascii() or not wanted.isdecimal() or not wanted.strip("0"):
         raise InputError(f"--processes={wanted} is neither gpu nor node nor a number from 1 on")
-    return int(wanted), False
+    number = int(wanted) if len(wanted) < 9 else _MOST + 1
+    if number > _MOST:
+        raise InputError(f"--processes={wanted}: a host has at most {_MOST}")
+    return number, False
 
 
 def _address(coordinator: str) -> tuple[str, int]:

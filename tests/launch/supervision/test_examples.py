@@ -55,6 +55,7 @@ def check(monkeypatch):
         values = flags.FlagValues()
         shipped.define_config_flag(values, required=True)
         values(line)
+        assert values["config"].value is not None
         given = config.from_config_dict(values["config"].value)
         (nodes,) = [int(w.partition("=")[2]) for w in arguments if w.startswith("--nodes=")] or [1]
         assert given.mesh.data * given.mesh.model == nodes * devices

@@ -5,11 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from launch.supervision import alone, codes, gpus, settings
+from launch.supervision import attempt as attempts
+from launch.supervision.asked import Asked
+from launch.supervision.terminal import Terminal
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -53,7 +57,8 @@ def test_a_job_of_one_process_is_a_plain_run(job, processes):
     code, said = run.run(f"--processes={processes}", "--config=x")
     assert code == 0, said
     (start,) = run.events("start")
-    assert set(start["flags"]) == {"workdir", "config"}
+    assert set(start["flags"]) == {"workdir", "config", "num_processes"}
+    assert start["flags"]["num_processes"] == "1"
 
 
 def test_restarts_are_bounded_even_with_progress(job):
@@ -133,6 +138,101 @@ def test_a_crash_that_follows_bad_input_of_another_rank_is_its_consequence(job):
 )
 def test_exit_codes_are_judged_in_the_order_in_which_they_came(returned, told, code):
     assert codes.judge(returned, told) == code
+
+
+def test_of_ranks_seen_to_have_ended_at_once_those_that_others_may_have_followed_come_first():
+    ended = [("a", -6), ("b", 0), ("c", 2), ("d", -15)]
+    assert codes.causes_first(ended, told=False) == [("c", 2), ("a", -6), ("b", 0), ("d", -15)]
+    assert codes.causes_first(ended, told=True) == [("c", 2), ("d", -15), ("a", -6), ("b", 0)]
+
+
+class Process:
+    """In the place of a rank: it ends when it is told to, or as `codes` say by its number."""
+
+    started: list["Process"]
+    codes: dict[int, int]
+    hooks: list[Callable[[], None]]
+
+    def __init__(self, number, *_):
+        self.number, self.returned = number, None
+        self.started.append(self)
+        for hook in self.hooks:
+            hook()
+
+    def code(self):
+        self.returned = self.codes.get(self.number, self.returned)
+        return self.returned
+
+    def tell(self, number):
+        self.returned = -number
+
+    def kill(self):
+        self.returned = -signal.SIGKILL if self.returned is None else self.returned
+
+    def stopped(self):
+        return 0.0
+
+    def last_lines(self):
+        return []
+
+
+@pytest.fixture
+def attempt(tmp_path, monkeypatch):
+    """attempt(on_start, codes) -> the attempt of four processes and what is asked of it;
+    `on_start` is called with that and the number of those that have been started."""
+    given = settings.Settings(
+        workdir=tmp_path, logs=tmp_path, program=[], processes=4, by_gpu=False, nodes=1,
+        node_rank=0, host="a", port=1, max_restarts=0, fruitless=1, heartbeat=1,
+        start_timeout=1, grace=9, node_timeout=9,
+    )  # fmt: skip
+
+    def make(on_start, ends=None):
+        asked = Asked()
+        Process.started, Process.codes = [], ends or {}
+        Process.hooks = [lambda: on_start(asked, len(Process.started))]
+        host = alone.Alone(given)
+        return attempts.Running(given, host.open(), host, asked, terminal)
+
+    monkeypatch.setattr(attempts, "Rank", Process)
+    with Terminal("node") as terminal:
+        yield make
+
+
+def ask(number):
+    return lambda asked, started: asked._note(signal.SIGTERM, None) if started == number else None
+
+
+def test_a_signal_while_ranks_are_started_starts_no_more(attempt):
+    verdict = attempt(ask(2)).run()
+    assert (verdict.code, verdict.stopped, len(Process.started)) == (42, True, 2)
+
+
+def test_a_signal_before_the_first_rank_starts_none(attempt):
+    running = attempt(ask(9))
+    running._asked._note(signal.SIGTERM, None)
+    verdict = running.run()
+    assert (verdict.code, verdict.stopped, Process.started) == (42, True, [])
+
+
+def test_a_second_signal_while_ranks_are_started_kills_those_that_are_there(attempt):
+    def twice(asked, started):
+        for _ in range(2 * (started == 2)):
+            asked._note(signal.SIGTERM, None)
+
+    with pytest.raises(codes.Ended, match="a second SIGTERM"):
+        attempt(twice).run()
+    assert [each.returned for each in Process.started] == [-signal.SIGKILL] * 2
+
+
+@pytest.mark.parametrize(("ended", "code"), [(-9, 1), (2, 2)])
+def test_a_rank_that_ends_badly_while_others_are_started_starts_no_more(attempt, ended, code):
+    verdict = attempt(lambda *_: None, {1: ended, 0: 0}).run()
+    assert (verdict.code, len(Process.started)) == (code, 2)
+
+
+def test_ranks_that_are_done_before_others_have_started_do_not_end_the_attempt(attempt):
+    verdict = attempt(lambda *_: None, dict.fromkeys(range(4), 0)).run()
+    assert (verdict.code, len(Process.started)) == (0, 4)
 
 
 def test_ranks_that_do_not_follow_a_final_code_are_killed(job):
@@ -315,6 +415,8 @@ def test_a_full_disk_behind_the_terminal_and_the_log_stops_nothing(job):
         (["--workdir=/proc/run"], "cannot be written"),
         (["--workdir=run", "--processes=0"], "--processes=0 is neither"),
         (["--workdir=run", "--processes=gpus"], "--processes=gpus is neither"),
+        (["--workdir=run", "--processes=257"], "a host has at most 256"),
+        (["--workdir=run", "--processes=" + "9" * 5000], "a host has at most 256"),
         (["--workdir=run", "--nodes=0"], "nodes"),
         (["--workdir=run", "--nodes=2"], "needs --node_rank and --coordinator"),
         (["--workdir=run", "--nodes=2", "--node_rank=0"], "needs --node_rank and --coordinator"),
@@ -432,5 +534,6 @@ def test_launch_train_is_ours_in_a_folder_with_strangers_of_the_same_names(tmp_p
         timeout=240,
         check=False,
     )
-    assert result.stdout == "train: error: Unknown command line flag 'foo'\n"
+    assert result.stdout.startswith("train: error: Unknown command line flag 'foo'")
+    assert result.stdout.count("\n") == 1
     assert (result.returncode, result.stderr) == (2, "")
