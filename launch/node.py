@@ -51,9 +51,9 @@ NODE_RANK = flags.DEFINE_integer("node_rank", None, "which of them this is, from
 COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "HOST:PORT of node 0; on one host a free port is found"
 )
-MAX_RESTARTS = flags.DEFINE_integer("max_restarts", 20, "restarts in all", lower_bound=0)
+MAX_RESTARTS = flags.DEFINE_integer("max_restarts", 20, "restarts within 24 hours", lower_bound=0)
 FRUITLESS = flags.DEFINE_integer(
-    "fruitless", 3, "attempts in a row without a newer checkpoint that end the job", lower_bound=1
+    "fruitless", 3, "attempts in a row without a new checkpoint that end the job", lower_bound=1
 )
 HEARTBEAT = flags.DEFINE_integer(
     "heartbeat", 10, "seconds after which processes miss one that says nothing", lower_bound=1

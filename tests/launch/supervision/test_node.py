@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from launch.supervision import alone, codes, gpus, settings
+from launch.supervision import alone, codes, gpus, restarts, settings
 from launch.supervision import attempt as attempts
 from launch.supervision.asked import Asked
 from launch.supervision.terminal import Terminal
 
+PATIENCE = 60
 REPOSITORY = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -67,7 +68,7 @@ def test_restarts_are_bounded_even_with_progress(job):
     code, said = run.run("--processes=1", "--max_restarts=2")
     assert code == 1
     assert len(run.events("start")) == 3
-    assert "giving up after 2 restarts (--max_restarts=2)" in said
+    assert "giving up after 2 restarts within 24 hours (--max_restarts=2)" in said
     assert "rank-0.log" in said
 
 
@@ -77,7 +78,7 @@ def test_a_crash_loop_without_progress_is_given_up(job):
     code, said = run.run("--processes=1", "--fruitless=2")
     assert code == 1
     assert len(run.events("start")) == 2
-    assert "2 attempts in a row without a checkpoint newer than step 7" in said
+    assert "2 attempts in a row without a new checkpoint beside that of step 7" in said
     assert "rank-0.log" in said
 
 
@@ -86,6 +87,24 @@ def test_progress_begins_the_count_of_fruitless_attempts_anew(job):
     code, said = run.run("--processes=1", "--fruitless=2")
     assert code == 0, said
     assert len(run.events("start")) == 4
+
+
+def test_a_new_checkpoint_below_the_highest_is_progress():
+    counted = restarts.Restarts(most=9, fruitless=2)
+    assert counted.pause({10, 30}, {10, 30}, "") == 1
+    assert counted.pause({10, 30}, {10, 20, 30}, "") == 1
+    assert counted.pause({10, 20, 30}, {20, 30}, "") == 1
+    with pytest.raises(codes.Ended, match="2 attempts in a row"):
+        counted.pause({20, 30}, {20, 30}, "")
+
+
+def test_restarts_of_more_than_a_day_ago_are_not_counted():
+    times = iter([0.0, 23.0, 24.5, 47.5, 48.0])
+    counted = restarts.Restarts(most=2, fruitless=1, clock=lambda: next(times) * 3600)
+    for _ in range(4):
+        counted.pause(set(), {1}, "")
+    with pytest.raises(codes.Ended, match="2 restarts within 24 hours"):
+        counted.pause(set(), {1}, "")
 
 
 @pytest.mark.parametrize("final", [0, 2, 3, 42])
@@ -271,14 +290,16 @@ def test_a_crash_of_ranks_that_were_told_to_stop_starts_nothing_again(job):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_second_signal_kills_at_once(job, number, code):
     run = job({"*": [["ignore", "say deaf", "sleep 600"]]})
-    node = run.start("--processes=1")
+    said = run.workdir / "said"
+    with said.open("w") as file:
+        node = run.start("--processes=1", stdout=file)
     run.started(1)
     run.until(lambda: "deaf" in run.log(0))
     node.send_signal(number)
-    time.sleep(0.5)
+    run.until(lambda: "told to save and stop" in said.read_text())
     assert node.poll() is None
     node.send_signal(number)
-    run.finish(node)
+    node.wait(PATIENCE)
     assert node.returncode == code
     assert not run.alive(run.events("start")[0]["pid"])
 
@@ -296,13 +317,13 @@ def test_a_rank_that_does_not_end_in_the_grace_is_killed_and_the_code_is_1(job):
 
 def test_a_signal_during_the_back_off_ends_at_once_with_42(job):
     run = job({"*": [["exit 1"]]})
-    node = run.start("--processes=1", "--fruitless=9")
-    last = run.started(3)[2]["pid"]
-    run.until(lambda: not run.alive(last))
-    time.sleep(1)  # of the 4 seconds that it waits now
+    said = run.workdir / "said"
+    with said.open("w") as file:
+        node = run.start("--processes=1", "--fruitless=9", stdout=file)
+    run.until(lambda: "start again in 4 s" in said.read_text())
     node.send_signal(signal.SIGTERM)
-    said = run.finish(node)
-    assert node.returncode == 42, said
+    node.wait(PATIENCE)
+    assert node.returncode == 42, said.read_text()
     assert len(run.events("start")) == 3
 
 
