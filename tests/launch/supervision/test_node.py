@@ -480,11 +480,11 @@ def test_the_supervisor_imports_neither_jax_nor_numpy():
 
 
 def test_the_supervisor_means_by_each_final_code_what_training_means():
-    from launch import train
-    from mlstm.training import interrupts
-
-    assert codes.SAVED_AND_STOPPED == interrupts.SAVED_AND_STOPPED
-    assert codes.NOT_FINITE == train.NOT_FINITE
+    # In a process of its own: launch.node and launch.train define flags of the same names.
+    code = "from launch import train; from mlstm.training import interrupts;"
+    code += "print(interrupts.SAVED_AND_STOPPED, train.NOT_FINITE)"
+    said = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=REPOSITORY)
+    assert said.split() == [str(codes.SAVED_AND_STOPPED), str(codes.NOT_FINITE)]
 
 
 def test_a_supervisor_whose_children_are_nobodys_business_learns_how_they_end(job):
