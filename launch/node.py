@@ -1,8 +1,13 @@
 """Keep a training alive on this host: start its processes, start them again when one fails.
 
-    python -m launch.node --processes=gpu --config=radford_amazon --workdir=runs/reviews
+    python -m launch.node --processes=gpu --config=radford_amazon \\
+        --config.data.source=data/reviews --config.mesh.data=8 --workdir=runs/reviews  # 8 GPUs
     python -m launch.node --nodes=4 --node_rank=0 --coordinator=host0:8476 --processes=gpu \\
-        --config=radford_amazon --workdir=runs/reviews        # the same on each of 4 hosts
+        --config=radford_amazon --config.data.source=/shared/data/reviews \\
+        --config.mesh.data=32 --workdir=/shared/runs/reviews  # each of 4 hosts with 8 GPUs
+
+The mesh takes all devices of all hosts: config.mesh.data x config.mesh.model is their number, and
+config.mesh.data divides config.data.batch.
 
 Flags that are not its own are those of launch.train (python -m launch.train --help) and are passed
 on to it. What each process says is appended to WORKDIR/logs/rank-I.log; process 0 is seen here too.
@@ -46,9 +51,9 @@ NODE_RANK = flags.DEFINE_integer("node_rank", None, "which of them this is, from
 COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "HOST:PORT of node 0; on one host a free port is found"
 )
-MAX_RESTARTS = flags.DEFINE_integer("max_restarts", 20, "restarts in all", lower_bound=0)
+MAX_RESTARTS = flags.DEFINE_integer("max_restarts", 20, "restarts within 24 hours", lower_bound=0)
 FRUITLESS = flags.DEFINE_integer(
-    "fruitless", 3, "attempts in a row without a newer checkpoint that end the job", lower_bound=1
+    "fruitless", 3, "attempts in a row without a new checkpoint that end the job", lower_bound=1
 )
 HEARTBEAT = flags.DEFINE_integer(
     "heartbeat", 10, "seconds after which processes miss one that says nothing", lower_bound=1
@@ -72,6 +77,7 @@ _OWN = {
         START_TIMEOUT, GRACE, NODE_TIMEOUT, LOGS,
     )
 }  # fmt: skip
+_MOST = 256  # processes of a host
 # -P: a working directory may have a folder `launch` of its own.
 TRAIN = ("-P", "-m", "launch.train")
 
@@ -175,9 +181,12 @@ def _processes() -> tuple[int, bool]:
         return 1, False
     if wanted == "node":
         return 1, False
-    if not wanted.isascii() or not wanted.isdecimal() or int(wanted) < 1:
+    if not wanted.isascii() or not wanted.isdecimal() or not wanted.strip("0"):
         raise InputError(f"--processes={wanted} is neither gpu nor node nor a number from 1 on")
-    return int(wanted), False
+    number = int(wanted) if len(wanted) < 9 else _MOST + 1
+    if number > _MOST:
+        raise InputError(f"--processes={wanted}: a host has at most {_MOST}")
+    return number, False
 
 
 def _address(coordinator: str) -> tuple[str, int]:

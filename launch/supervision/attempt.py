@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from launch.supervision.asked import Asked
-from launch.supervision.codes import CRASH, HOPELESS, Verdict, described, judge, together
+from launch.supervision.codes import (
+    CRASH,
+    HOPELESS,
+    SAVED_AND_STOPPED,
+    Verdict,
+    causes_first,
+    described,
+    judge,
+    together,
+)
 from launch.supervision.ranks import Rank, kill_all
 from launch.supervision.settings import Attempt, Settings, command, environment
 from launch.supervision.terminal import Terminal
@@ -41,6 +50,7 @@ class Running:
         self._settings, self._attempt = settings, attempt
         self._others, self._asked, self._terminal = others, asked, terminal
         self._ranks: list[Rank] = []
+        self._all_started = False  # or those that are not never will be
         self._ended: dict[Rank, int] = {}  # in the order in which they ended
         self._code: int | None = None  # of the attempt, once it is known
         self._why = ""
@@ -50,14 +60,25 @@ class Running:
     def run(self) -> Verdict:
         """Start the ranks and watch them to their end; none is left when this returns."""
         try:
-            for local in range(self._settings.processes):
-                self._start(local)
-            while (verdict := self._look()) is None:
+            verdict = self._start_all()
+            while verdict is None:
                 time.sleep(TICK)
+                verdict = self._look()
         finally:
             kill_all(self._ranks)
         self._report(verdict)
         return verdict
+
+    def _start_all(self) -> Verdict | None:
+        """One after another, with a look between them: what is over by then starts no more."""
+        for local in range(self._settings.processes):
+            if (verdict := self._look()) is not None:
+                return verdict
+            if self._told or self._code in HOPELESS:
+                break
+            self._start(local)
+        self._all_started = True
+        return self._look()
 
     def _start(self, local: int) -> None:
         number = self._settings.rank(local)
@@ -79,9 +100,7 @@ class Running:
         self._asked.raise_second()
         if self._asked.stop:
             self._tell(self._asked.stop)
-        for rank in self._ranks:
-            if rank not in self._ended and (code := rank.code()) is not None:
-                self._ended[rank] = code
+        self._note_ends()
         own = judge(self._ended.values(), self._told is not None)
         sign = self._others.tick(own, self._first_end(), self._told)
         if sign.stop:
@@ -95,13 +114,26 @@ class Running:
             return Verdict(CRASH, held)
         if self._code is None:
             return None
-        if len(self._ended) == len(self._ranks):
+        if self._all_started and len(self._ended) == len(self._ranks):
             return Verdict(self._code, self._why)
         if time.monotonic() < self._deadline:
             return None
         if self._code in HOPELESS:
             return Verdict(self._code, self._why)
         return Verdict(CRASH, f"{self._names_of_alive()} did not end with the others")
+
+    def _note_ends(self) -> None:
+        """The ranks that have ended since the last look. One that aborts because another ended
+        with 2 or 3 may be seen before it: there is another look, until nothing is new, and causes
+        come first."""
+        new: dict[Rank, int] = {}
+        while found := {
+            rank: code
+            for rank in self._ranks
+            if rank not in self._ended | new and (code := rank.code()) is not None
+        }:
+            new |= found
+        self._ended.update(causes_first(new.items(), self._told is not None))
 
     def _learn(self, own: int | None, sign: Sign) -> None:
         """The attempt's code, from here or elsewhere, and until when others may end by themselves.
@@ -118,8 +150,9 @@ class Running:
 
     def _when_told(self, own: int | None) -> Verdict | None:
         """Told to stop, each saves and ends; nobody is hurried, a crash is not repeated."""
-        if own is not None and len(self._ended) == len(self._ranks):
-            return Verdict(own, self._first_end(), stopped=True)
+        if len(self._ended) == len(self._ranks):
+            code = SAVED_AND_STOPPED if own is None else own  # None: nothing was started here
+            return Verdict(code, self._first_end(), stopped=True)
         if time.monotonic() < self._deadline:
             return None
         why = f"{self._names_of_alive()} did not end in {self._settings.grace} s after {self._told}"

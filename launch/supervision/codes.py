@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from launch.program import BAD_INPUT, NOT_FINITE
 
@@ -40,14 +41,25 @@ def judge(returned: Iterable[int], told: bool = False) -> int | None:
     those that lost a peer by it.
     """
     seen: list[int] = []
-    excuses = {*HOPELESS, -signal.SIGTERM} if told else {*HOPELESS}
+    causes = _causes(told)
     for code in returned:
-        if code not in FINAL and code not in excuses:
-            if not excuses & set(seen):
+        if code not in FINAL and code not in causes:
+            if not causes & set(seen):
                 return CRASH
             continue
         seen.append(code)
     return together(SAVED_AND_STOPPED if code == -signal.SIGTERM else code for code in seen)
+
+
+def causes_first(ended: Iterable[tuple[Any, int]], told: bool) -> list[tuple[Any, int]]:
+    """Those that were seen to have ended at once, as (who, code), in an order to `judge` in."""
+    causes = _causes(told)
+    return sorted(ended, key=lambda each: each[1] not in causes)
+
+
+def _causes(told: bool) -> set[int]:
+    """Codes of which the crashes that follow are consequences."""
+    return {*HOPELESS, -signal.SIGTERM} if told else {*HOPELESS}
 
 
 def together(codes: Iterable[int]) -> int | None:

@@ -2,7 +2,7 @@
 
 WORKDIR/.gang/node-K.json is its word: {id, job, processes, state, token, code, why, stop, beat}.
 `state` is "up" while it waits or its ranks run, "down" when those of the attempt `token` have all
-gone, "left" when it takes no more part.
+gone, or were never started, "left" when it takes no more part.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ class Follower:
                 self._token = said["token"]
                 self._note.keep(state="up", token=self._token, code=None, why="", stop=None)
                 return Attempt(said["attempt"], said["token"], said["coordinator"])
+            elif said.get("state") == "waiting" and said.get("token") not in (None, self._token):
+                self._token = said["token"]  # of an attempt that was over before it was seen here
+                self._note.keep(state="down", token=self._token, code=None, why="", stop=None)
             self._note.keep()
             time.sleep(TICK)
 

@@ -10,7 +10,7 @@ from launch.supervision.attempt import TICK, Running
 from launch.supervision.codes import CRASH, SAVED_AND_STOPPED, Ended
 from launch.supervision.follower import Follower
 from launch.supervision.leader import Leader
-from launch.supervision.restarts import Restarts, newest_checkpoint
+from launch.supervision.restarts import Restarts, checkpoints
 from launch.supervision.settings import Settings
 from launch.supervision.terminal import Terminal
 
@@ -53,11 +53,11 @@ def _lead(settings: Settings, host: Alone | Leader, asked: Asked, terminal: Term
     if isinstance(host, Leader):
         host.gather()
     while True:
-        before = newest_checkpoint(settings.workdir)
+        before = checkpoints(settings.workdir)
         verdict = host.settle(Running(settings, host.open(), host, asked, terminal).run())
         if verdict.code != CRASH or verdict.stopped:
             raise Ended(verdict.code, verdict.why if verdict.code == CRASH else "")
-        pause = restarts.pause(before, newest_checkpoint(settings.workdir), verdict.why)
+        pause = restarts.pause(before, checkpoints(settings.workdir), verdict.why)
         if not asked.stop:
             terminal.say(f"all ranks start again in {pause:.0f} s")
         until = time.monotonic() + pause

@@ -29,6 +29,8 @@ from launch.supervision.notes import Note, Watched
 from launch.supervision.settings import Attempt, Settings
 from launch.supervision.terminal import Terminal
 
+_LAST_WORD = 10.0  # seconds in which it is tried
+
 
 class Leader:
     """What node 0 knows of the others."""
@@ -99,12 +101,13 @@ class Leader:
         return sign
 
     def settle(self, verdict: Verdict) -> Verdict:
-        """How the attempt ended on all nodes, once it has ended on each, or within a bound."""
+        """How the attempt ended on all nodes, once it has ended on each, or within a bound. Raises
+        Ended where a node still has ranks of it: nothing may start beside them."""
         settings = self._settings
         if verdict.code != CRASH:
             self._note.keep(code=verdict.code, why=verdict.why)
             bound = min(30, settings.grace) if verdict.code in HOPELESS else settings.grace
-            down = self._wait(lambda: self._all_down() or self._hear().code == CRASH, bound)
+            down = self._wait(lambda: not self._not_down() or self._hear().code == CRASH, bound)
             sign = self._hear()
             code = together([verdict.code] if sign.code is None else [verdict.code, sign.code])
             stopped = verdict.stopped or self._stop is not None
@@ -112,7 +115,13 @@ class Leader:
                 return Verdict(code, sign.why if code == sign.code else verdict.why, stopped)
             verdict = Verdict(CRASH, sign.why if down else "a node did not end in time", stopped)
         self._note.keep(state="waiting", code=CRASH, why=verdict.why)
-        self._wait(self._all_down, 3 * settings.heartbeat)
+        if not self._wait(lambda: not self._not_down(), settings.node_timeout):
+            names = ", ".join(map(str, self._not_down()))
+            raise Ended(
+                CRASH,
+                f"node {names} did not end its ranks within {settings.node_timeout} s "
+                f"(--node_timeout) after the attempt: {verdict.why}",
+            )
         return Verdict(CRASH, verdict.why, verdict.stopped or self._stop is not None)
 
     def idle(self) -> None:
@@ -121,9 +130,12 @@ class Leader:
         self._note.keep()
 
     def end(self, code: int, why: str) -> None:
-        """The last word, where it is still ours to say."""
-        if self._is_ours():
-            self._note.keep(state="ended", code=code, why=why)
+        """The last word, where it is still ours to say; tried for a while when the disk is full."""
+        deadline = time.monotonic() + _LAST_WORD
+        while self._is_ours() and not self._note.keep(state="ended", code=code, why=why):
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(5 * TICK)
 
     def _is_ours(self) -> bool:
         return self._word.look().get("job") in (None, self._job)
@@ -170,12 +182,15 @@ class Leader:
                 "(--node_timeout): its host or its supervisor has gone",
             )
 
-    def _all_down(self) -> bool:
+    def _not_down(self) -> list[int]:
+        """The nodes that have not said that they have no rank of this attempt, or no more."""
         assert self._attempt is not None
-        return all(
-            node.content.get("token") == self._attempt.token and node.content.get("state") == "down"
-            for node in self._nodes.values()
-        )
+        down = (self._attempt.token, "down")
+        return [
+            rank
+            for rank, node in self._nodes.items()
+            if (node.content.get("token"), node.content.get("state")) != down
+        ]
 
     def _wait(self, happens: Callable[[], bool], seconds: float) -> bool:
         """Until it happens, or for so long: whether it did. Raises Ended."""

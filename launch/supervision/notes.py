@@ -28,17 +28,19 @@ class Note:
         self._fields: dict[str, Any] = {}
         self._tried = -BEAT
 
-    def keep(self, **fields: Any) -> None:
+    def keep(self, **fields: Any) -> bool:
         """Write what is new in it at once, else a sign of life when one is due. A disk that is full
-        is tried again: the note is older then, and others may take its writer for gone."""
+        is tried again: the note is older then, and others may take its writer for gone. Whether
+        the file says by now what it should."""
         fields = self._fields | fields
         now = time.monotonic()
         if fields == self._fields and now - self._tried < BEAT:
-            return
+            return True
         self._tried = now
         with contextlib.suppress(InputError):
             write_whole(self._path, json.dumps({**fields, "beat": self._beat + 1}))
             self._fields, self._beat = fields, self._beat + 1
+        return fields == self._fields
 
 
 class Watched:

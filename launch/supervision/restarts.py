@@ -3,49 +3,59 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from launch.supervision.codes import CRASH, Ended
 
-_LONGEST = 60.0
+_LONGEST, _DAY = 60.0, 24 * 3600.0
 
 
-def newest_checkpoint(workdir: Path) -> int:
-    """The highest step in WORKDIR/checkpoints; -1 where there is none."""
-    steps = [-1]
+def checkpoints(workdir: Path) -> set[int]:
+    """The steps in WORKDIR/checkpoints."""
     with contextlib.suppress(OSError):
-        steps += [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdecimal()]
-    return max(steps)
+        return {int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdecimal()}
+    return set()
 
 
 class Restarts:
-    """Counts: `most` restarts in all, `fruitless` attempts in a row without a newer checkpoint."""
+    """Counts: `most` restarts within 24 hours, `fruitless` attempts in a row without a new
+    checkpoint. `clock` is in seconds."""
 
-    def __init__(self, most: int, fruitless: int) -> None:
-        self._most, self._fruitless = most, fruitless
-        self._restarts = self._in_vain = 0
+    def __init__(
+        self, most: int, fruitless: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._most, self._fruitless, self._clock = most, fruitless, clock
+        self._restarts: list[float] = []  # when, in the last 24 hours
+        self._in_vain = 0
 
-    def pause(self, before: int, after: int, why: str) -> float:
+    def pause(self, before: set[int], after: set[int], why: str) -> float:
         """The seconds to wait after a crash: 1, 2, 4 ... 60, and 1 again after progress.
 
-        `before`, `after`: the newest checkpoint when the attempt began, and now. Raises Ended where
-        another attempt is one too many.
+        `before`, `after`: the checkpoints when the attempt began, and now. Any new one is progress:
+        where the newest cannot be read, a run goes on from an older one. Raises Ended where another
+        attempt is one too many.
         """
-        self._in_vain = 0 if after > before else self._in_vain + 1
+        self._in_vain = 0 if after - before else self._in_vain + 1
         if self._in_vain >= self._fruitless:
-            none = f"a checkpoint newer than step {after}" if after >= 0 else "any checkpoint"
+            none = (
+                f"a new checkpoint beside that of step {max(after)}" if after else "any checkpoint"
+            )
             raise Ended(
                 CRASH,
                 f"giving up, this crashes again and again: {_times(self._in_vain)} without {none} "
                 f"(--fruitless={self._fruitless}); the last time {why}",
             )
-        if self._restarts >= self._most:
+        now = self._clock()
+        self._restarts = [then for then in self._restarts if now - then < _DAY]
+        if len(self._restarts) >= self._most:
             raise Ended(
                 CRASH,
-                f"giving up after {self._restarts} restarts (--max_restarts={self._most}); "
-                f"the last time {why}",
+                f"giving up after {len(self._restarts)} restarts within 24 hours "
+                f"(--max_restarts={self._most}); the last time {why}",
             )
-        self._restarts += 1
+        self._restarts.append(now)
         return min(2.0 ** max(self._in_vain - 1, 0), _LONGEST)
 
 

@@ -1,19 +1,27 @@
 """launch.node on several hosts: here several supervisors on one, which share a workdir."""
 
+import contextlib
+import dataclasses
 import json
 import os
 import signal
 import socket
 import sys
+import threading
 import time
 
 import pytest
 
+from launch.supervision import leader as leaders
+from launch.supervision import notes
 from launch.supervision.asked import Asked
-from launch.supervision.codes import Ended
+from launch.supervision.codes import CRASH, Ended, Verdict
+from launch.supervision.follower import Follower
 from launch.supervision.leader import Leader
 from launch.supervision.settings import Settings
 from launch.supervision.terminal import Terminal
+from mlstm.errors import InputError
+from mlstm.output import write_whole
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 WAITS = [["checkpoint 1", "wait"], ["exit 0"]]
@@ -141,7 +149,8 @@ def test_a_host_that_is_killed_by_a_second_signal_ends_the_job(hosts):
     run.started(4)
     run.until(lambda: all("deaf" in run.log(rank) for rank in range(4)))
     nodes[1].send_signal(signal.SIGTERM)
-    time.sleep(0.5)
+    note = run.workdir / ".gang" / "node-1.json"
+    run.until(lambda: json.loads(note.read_text())["stop"] == "SIGTERM")
     nodes[1].send_signal(signal.SIGTERM)
     said = [run.finish(each) for each in nodes]
     assert [each.returncode for each in nodes] == [1, 143], said
@@ -237,13 +246,13 @@ def leader(tmp_path):
     )  # fmt: skip
     (tmp_path / ".gang").mkdir()
 
-    def make(note=None):
+    def make(note=None, **settings):
         if note:
             write(note)
-        return Leader(given, Asked(), terminal), write
+        return Leader(dataclasses.replace(given, **settings), Asked(), terminal), write
 
     def write(note):
-        (tmp_path / ".gang" / "node-1.json").write_text(json.dumps(note))
+        write_whole(tmp_path / ".gang" / "node-1.json", json.dumps(note))
 
     with Terminal("node") as terminal:
         yield make
@@ -269,6 +278,95 @@ def test_a_node_of_another_job_is_not_taken_in(leader):
     write(NEW | {"job": "another"})
     with pytest.raises(Ended, match="node 1 did not appear"):
         node_0.gather()
+
+
+@contextlib.contextmanager
+def beating(write, says):
+    """A node 1 that lives: what it `says(seconds)` is added to its note."""
+    ends, began = threading.Event(), time.monotonic()
+
+    def beat():
+        number = 1
+        while not ends.wait(0.2):
+            number += 1
+            write(NEW | {"beat": number} | says(time.monotonic() - began))
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    yield
+    ends.set()
+    thread.join()
+
+
+def test_a_node_that_takes_long_to_end_its_ranks_is_waited_for(leader):
+    node_0, write = leader(NEW)
+    opened = []
+
+    def says(seconds):
+        return {"token": opened[0].token, "state": "down"} if seconds > 4.5 else {}
+
+    with beating(write, says):
+        node_0.gather()
+        opened.append(node_0.open())
+        verdict = node_0.settle(Verdict(CRASH, "rank 0 ended by SIGKILL"))
+    assert verdict == Verdict(CRASH, "rank 0 ended by SIGKILL")
+
+
+def test_a_node_that_lives_and_does_not_end_its_ranks_ends_the_job_by_its_name(leader):
+    node_0, write = leader(NEW, node_timeout=2)
+    with beating(write, lambda _: {}):
+        node_0.gather()
+        node_0.open()
+        with pytest.raises(Ended, match="node 1 did not end its ranks within 2 s"):
+            node_0.settle(Verdict(CRASH, "rank 0 ended by SIGKILL"))
+
+
+def test_an_attempt_that_was_over_before_a_node_saw_it_has_no_ranks_there(tmp_path):
+    given = Settings(
+        workdir=tmp_path, logs=tmp_path, program=[], processes=1, by_gpu=False, nodes=2,
+        node_rank=1, host="a", port=1, max_restarts=0, fruitless=1, heartbeat=1,
+        start_timeout=9, grace=1, node_timeout=9,
+    )  # fmt: skip
+    follower = Follower(given, Asked())
+    ours = tmp_path / ".gang" / "node-1.json"
+    word = {"job": "j", "members": [None, json.loads(ours.read_text())["id"]], "attempt": 1}
+
+    def lead():
+        write_whole(
+            ours.with_name("gang.json"), json.dumps(word | {"state": "waiting", "token": "t"})
+        )
+        until = time.monotonic() + 9
+        while json.loads(ours.read_text())["state"] != "down" and time.monotonic() < until:
+            time.sleep(0.05)
+        write_whole(ours.with_name("gang.json"), json.dumps(word | {"state": "ended", "code": 1}))
+
+    thread = threading.Thread(target=lead)
+    thread.start()
+    with pytest.raises(Ended):
+        follower.join()
+    thread.join()
+    said = json.loads(ours.read_text())
+    assert (said["state"], said["token"], said["code"]) == ("down", "t", None)
+
+
+@pytest.mark.parametrize(("fails", "word"), [(2, "ended"), (10**9, "waiting")])
+def test_the_last_word_is_tried_for_a_while_when_it_cannot_be_written(
+    leader, tmp_path, monkeypatch, fails, word
+):
+    node_0, _ = leader()
+    tries = []
+
+    def write(*arguments):
+        tries.append(arguments)
+        if len(tries) <= fails:
+            raise InputError("the disk is full")
+        write_whole(*arguments)
+
+    monkeypatch.setattr(notes, "write_whole", write)
+    monkeypatch.setattr(leaders, "_LAST_WORD", 2.0)
+    node_0.end(1, "why")
+    assert 3 <= len(tries) <= 6
+    assert json.loads((tmp_path / ".gang" / "gang.json").read_text())["state"] == word
 
 
 def test_half_written_or_foreign_files_are_ignored(hosts):

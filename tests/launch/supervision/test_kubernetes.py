@@ -45,8 +45,9 @@ def flags(pod):
 
 def test_every_flag_is_one_of_launch_node_or_of_launch_train(pod):
     own, others = node.split(pod["containers"][0]["args"])
-    assert {word.partition("=")[0] for word in others} == {"--config", "--workdir"}
-    assert len(own) == len(pod["containers"][0]["args"]) - 2
+    names = {word.partition("=")[0] for word in others}
+    assert {name for name in names if "." not in name} == {"--config", "--workdir"}
+    assert len(own) == len(pod["containers"][0]["args"]) - len(others)
 
 
 def test_there_is_a_pod_for_each_node_that_launch_node_counts_on(job, flags):
@@ -102,6 +103,7 @@ def test_the_workdir_lies_on_the_claim_that_all_nodes_may_write(documents, pod, 
     runs = volumes[mounts["/runs"]]
     assert runs["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
     assert flags["workdir"].startswith("/runs/")
+    assert flags["config.data.source"].startswith("/runs/")
 
 
 def test_the_image_is_made_of_what_there_is():

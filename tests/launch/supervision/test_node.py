@@ -5,12 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from launch.supervision import alone, codes, gpus, settings
+from launch.supervision import alone, codes, gpus, restarts, settings
+from launch.supervision import attempt as attempts
+from launch.supervision.asked import Asked
+from launch.supervision.terminal import Terminal
 
+PATIENCE = 60
 REPOSITORY = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -53,7 +58,8 @@ def test_a_job_of_one_process_is_a_plain_run(job, processes):
     code, said = run.run(f"--processes={processes}", "--config=x")
     assert code == 0, said
     (start,) = run.events("start")
-    assert set(start["flags"]) == {"workdir", "config"}
+    assert set(start["flags"]) == {"workdir", "config", "num_processes"}
+    assert start["flags"]["num_processes"] == "1"
 
 
 def test_restarts_are_bounded_even_with_progress(job):
@@ -62,7 +68,7 @@ def test_restarts_are_bounded_even_with_progress(job):
     code, said = run.run("--processes=1", "--max_restarts=2")
     assert code == 1
     assert len(run.events("start")) == 3
-    assert "giving up after 2 restarts (--max_restarts=2)" in said
+    assert "giving up after 2 restarts within 24 hours (--max_restarts=2)" in said
     assert "rank-0.log" in said
 
 
@@ -72,7 +78,7 @@ def test_a_crash_loop_without_progress_is_given_up(job):
     code, said = run.run("--processes=1", "--fruitless=2")
     assert code == 1
     assert len(run.events("start")) == 2
-    assert "2 attempts in a row without a checkpoint newer than step 7" in said
+    assert "2 attempts in a row without a new checkpoint beside that of step 7" in said
     assert "rank-0.log" in said
 
 
@@ -81,6 +87,24 @@ def test_progress_begins_the_count_of_fruitless_attempts_anew(job):
     code, said = run.run("--processes=1", "--fruitless=2")
     assert code == 0, said
     assert len(run.events("start")) == 4
+
+
+def test_a_new_checkpoint_below_the_highest_is_progress():
+    counted = restarts.Restarts(most=9, fruitless=2)
+    assert counted.pause({10, 30}, {10, 30}, "") == 1
+    assert counted.pause({10, 30}, {10, 20, 30}, "") == 1
+    assert counted.pause({10, 20, 30}, {20, 30}, "") == 1
+    with pytest.raises(codes.Ended, match="2 attempts in a row"):
+        counted.pause({20, 30}, {20, 30}, "")
+
+
+def test_restarts_of_more_than_a_day_ago_are_not_counted():
+    times = iter([0.0, 23.0, 24.5, 47.5, 48.0])
+    counted = restarts.Restarts(most=2, fruitless=1, clock=lambda: next(times) * 3600)
+    for _ in range(4):
+        counted.pause(set(), {1}, "")
+    with pytest.raises(codes.Ended, match="2 restarts within 24 hours"):
+        counted.pause(set(), {1}, "")
 
 
 @pytest.mark.parametrize("final", [0, 2, 3, 42])
@@ -135,6 +159,101 @@ def test_exit_codes_are_judged_in_the_order_in_which_they_came(returned, told, c
     assert codes.judge(returned, told) == code
 
 
+def test_of_ranks_seen_to_have_ended_at_once_those_that_others_may_have_followed_come_first():
+    ended = [("a", -6), ("b", 0), ("c", 2), ("d", -15)]
+    assert codes.causes_first(ended, told=False) == [("c", 2), ("a", -6), ("b", 0), ("d", -15)]
+    assert codes.causes_first(ended, told=True) == [("c", 2), ("d", -15), ("a", -6), ("b", 0)]
+
+
+class Process:
+    """In the place of a rank: it ends when it is told to, or as `codes` say by its number."""
+
+    started: list["Process"]
+    codes: dict[int, int]
+    hooks: list[Callable[[], None]]
+
+    def __init__(self, number, *_):
+        self.number, self.returned = number, None
+        self.started.append(self)
+        for hook in self.hooks:
+            hook()
+
+    def code(self):
+        self.returned = self.codes.get(self.number, self.returned)
+        return self.returned
+
+    def tell(self, number):
+        self.returned = -number
+
+    def kill(self):
+        self.returned = -signal.SIGKILL if self.returned is None else self.returned
+
+    def stopped(self):
+        return 0.0
+
+    def last_lines(self):
+        return []
+
+
+@pytest.fixture
+def attempt(tmp_path, monkeypatch):
+    """attempt(on_start, codes) -> the attempt of four processes and what is asked of it;
+    `on_start` is called with that and the number of those that have been started."""
+    given = settings.Settings(
+        workdir=tmp_path, logs=tmp_path, program=[], processes=4, by_gpu=False, nodes=1,
+        node_rank=0, host="a", port=1, max_restarts=0, fruitless=1, heartbeat=1,
+        start_timeout=1, grace=9, node_timeout=9,
+    )  # fmt: skip
+
+    def make(on_start, ends=None):
+        asked = Asked()
+        Process.started, Process.codes = [], ends or {}
+        Process.hooks = [lambda: on_start(asked, len(Process.started))]
+        host = alone.Alone(given)
+        return attempts.Running(given, host.open(), host, asked, terminal)
+
+    monkeypatch.setattr(attempts, "Rank", Process)
+    with Terminal("node") as terminal:
+        yield make
+
+
+def ask(number):
+    return lambda asked, started: asked._note(signal.SIGTERM, None) if started == number else None
+
+
+def test_a_signal_while_ranks_are_started_starts_no_more(attempt):
+    verdict = attempt(ask(2)).run()
+    assert (verdict.code, verdict.stopped, len(Process.started)) == (42, True, 2)
+
+
+def test_a_signal_before_the_first_rank_starts_none(attempt):
+    running = attempt(ask(9))
+    running._asked._note(signal.SIGTERM, None)
+    verdict = running.run()
+    assert (verdict.code, verdict.stopped, Process.started) == (42, True, [])
+
+
+def test_a_second_signal_while_ranks_are_started_kills_those_that_are_there(attempt):
+    def twice(asked, started):
+        for _ in range(2 * (started == 2)):
+            asked._note(signal.SIGTERM, None)
+
+    with pytest.raises(codes.Ended, match="a second SIGTERM"):
+        attempt(twice).run()
+    assert [each.returned for each in Process.started] == [-signal.SIGKILL] * 2
+
+
+@pytest.mark.parametrize(("ended", "code"), [(-9, 1), (2, 2)])
+def test_a_rank_that_ends_badly_while_others_are_started_starts_no_more(attempt, ended, code):
+    verdict = attempt(lambda *_: None, {1: ended, 0: 0}).run()
+    assert (verdict.code, len(Process.started)) == (code, 2)
+
+
+def test_ranks_that_are_done_before_others_have_started_do_not_end_the_attempt(attempt):
+    verdict = attempt(lambda *_: None, dict.fromkeys(range(4), 0)).run()
+    assert (verdict.code, len(Process.started)) == (0, 4)
+
+
 def test_ranks_that_do_not_follow_a_final_code_are_killed(job):
     run = job({"0": [["ignore", "sleep 600"]], "1": [["say wrong flag", "exit 2"]]})
     code, said = run.run("--processes=2", "--grace=1")
@@ -171,14 +290,16 @@ def test_a_crash_of_ranks_that_were_told_to_stop_starts_nothing_again(job):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_second_signal_kills_at_once(job, number, code):
     run = job({"*": [["ignore", "say deaf", "sleep 600"]]})
-    node = run.start("--processes=1")
+    said = run.workdir / "said"
+    with said.open("w") as file:
+        node = run.start("--processes=1", stdout=file)
     run.started(1)
     run.until(lambda: "deaf" in run.log(0))
     node.send_signal(number)
-    time.sleep(0.5)
+    run.until(lambda: "told to save and stop" in said.read_text())
     assert node.poll() is None
     node.send_signal(number)
-    run.finish(node)
+    node.wait(PATIENCE)
     assert node.returncode == code
     assert not run.alive(run.events("start")[0]["pid"])
 
@@ -196,13 +317,13 @@ def test_a_rank_that_does_not_end_in_the_grace_is_killed_and_the_code_is_1(job):
 
 def test_a_signal_during_the_back_off_ends_at_once_with_42(job):
     run = job({"*": [["exit 1"]]})
-    node = run.start("--processes=1", "--fruitless=9")
-    last = run.started(3)[2]["pid"]
-    run.until(lambda: not run.alive(last))
-    time.sleep(1)  # of the 4 seconds that it waits now
+    said = run.workdir / "said"
+    with said.open("w") as file:
+        node = run.start("--processes=1", "--fruitless=9", stdout=file)
+    run.until(lambda: "start again in 4 s" in said.read_text())
     node.send_signal(signal.SIGTERM)
-    said = run.finish(node)
-    assert node.returncode == 42, said
+    node.wait(PATIENCE)
+    assert node.returncode == 42, said.read_text()
     assert len(run.events("start")) == 3
 
 
@@ -315,6 +436,8 @@ def test_a_full_disk_behind_the_terminal_and_the_log_stops_nothing(job):
         (["--workdir=/proc/run"], "cannot be written"),
         (["--workdir=run", "--processes=0"], "--processes=0 is neither"),
         (["--workdir=run", "--processes=gpus"], "--processes=gpus is neither"),
+        (["--workdir=run", "--processes=257"], "a host has at most 256"),
+        (["--workdir=run", "--processes=" + "9" * 5000], "a host has at most 256"),
         (["--workdir=run", "--nodes=0"], "nodes"),
         (["--workdir=run", "--nodes=2"], "needs --node_rank and --coordinator"),
         (["--workdir=run", "--nodes=2", "--node_rank=0"], "needs --node_rank and --coordinator"),
@@ -357,11 +480,11 @@ def test_the_supervisor_imports_neither_jax_nor_numpy():
 
 
 def test_the_supervisor_means_by_each_final_code_what_training_means():
-    from launch import train
-    from mlstm.training import interrupts
-
-    assert codes.SAVED_AND_STOPPED == interrupts.SAVED_AND_STOPPED
-    assert codes.NOT_FINITE == train.NOT_FINITE
+    # In a process of its own: launch.node and launch.train define flags of the same names.
+    code = "from launch import train; from mlstm.training import interrupts;"
+    code += "print(interrupts.SAVED_AND_STOPPED, train.NOT_FINITE)"
+    said = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=REPOSITORY)
+    assert said.split() == [str(codes.SAVED_AND_STOPPED), str(codes.NOT_FINITE)]
 
 
 def test_a_supervisor_whose_children_are_nobodys_business_learns_how_they_end(job):
@@ -432,5 +555,6 @@ def test_launch_train_is_ours_in_a_folder_with_strangers_of_the_same_names(tmp_p
         timeout=240,
         check=False,
     )
-    assert result.stdout == "train: error: Unknown command line flag 'foo'\n"
+    assert result.stdout.startswith("train: error: Unknown command line flag 'foo'")
+    assert result.stdout.count("\n") == 1
     assert (result.returncode, result.stderr) == (2, "")

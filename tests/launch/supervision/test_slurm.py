@@ -1,6 +1,7 @@
 """launch/slurm: which node this is, and the batch script under a srun and a scontrol of our own."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from launch import node
 from launch.supervision import slurm
 from mlstm.errors import InputError
 
@@ -71,6 +73,11 @@ def test_shellcheck_has_nothing_to_say_of_the_script():
     if not binary:
         pytest.skip("shellcheck is not here (the extra `dev` brings it)")
     subprocess.run([binary, str(SCRIPT)], check=True)
+
+
+def test_the_signal_comes_early_enough_for_the_grace_of_the_ranks():
+    (seconds,) = re.findall(r"^#SBATCH --signal=TERM@(\d+)$", SCRIPT.read_text(), re.MULTILINE)
+    assert int(seconds) >= node.GRACE.default + 60
 
 
 # Starts the command as one task on each of two nodes, all of them here; the step's exit code is
