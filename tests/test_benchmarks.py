@@ -219,6 +219,7 @@ def test_an_exponent_is_the_least_squares_slope_with_its_standard_error(benchmar
     assert fit_of(x, 3 * x).at_most_one
 
 
+@pytest.mark.slow
 def test_both_ways_of_a_population_are_timed_beside_its_models_one_by_one(cache):
     flags = ("--hidden=8,16", "--seeds=2", "--batch=4", "--window=20", "--rounds=2")
     done = run(cache, "population.py", *flags)

@@ -116,6 +116,7 @@ def test_what_is_wrong_for_one_process_ends_all_with_one_line(place, start, fini
             assert "Traceback" not in text
 
 
+@pytest.mark.slow
 def test_a_second_job_in_the_same_folder_is_refused_while_the_first_runs(place, start, finish):
     first = start(command(place, place / "taken", "--config.train.steps=4000"), 2, 4)
     wait_for(place / "taken", first, 8)

@@ -148,6 +148,7 @@ def test_a_run_killed_at_five_random_moments_ends_bitwise_as_one_never_killed(pl
     assert len(samples(workdir)) == 3
 
 
+@pytest.mark.slow
 def test_a_population_killed_once_ends_bitwise_as_one_never_killed(place):
     steps = 80  # so that the kill does not race the end of the run
     several = ["--config.seeds=2", f"--config.train.steps={steps}"]

@@ -24,7 +24,9 @@ def corpus(tmp_path_factory):
     for name in range(20):
         text = numbers.integers(97, 105, numbers.integers(30, 66)).astype(np.uint8)
         (folder / f"{name}.txt").write_bytes(text.tobytes())
-    return open_source(folder, folder.parent / "corpus", splits=(1, 0, 0), reset="document")
+    return open_source(
+        folder, tmp_path_factory.mktemp("corpus") / "of it", splits=(1, 0, 0), reset="document"
+    )
 
 
 def make(corpus, accumulate, dtype=jnp.float32, **changes):

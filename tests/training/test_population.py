@@ -33,7 +33,9 @@ def corpus(tmp_path_factory):
     for name in range(40):  # each about 60 bytes: most windows have a document's start
         text = numbers.integers(97, 105, numbers.integers(30, 100)).astype(np.uint8)
         (folder / f"{name}.txt").write_bytes(text.tobytes())
-    return open_source(folder, folder.parent / "corpus", splits=(1, 0, 0), reset="document")
+    return open_source(
+        folder, tmp_path_factory.mktemp("corpus") / "of it", splits=(1, 0, 0), reset="document"
+    )
 
 
 def config_of(changes):
