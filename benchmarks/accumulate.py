@@ -7,14 +7,11 @@ state, and how many times longer than the first it takes.
 """
 
 import argparse
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import timing
+from texts import random_corpus
 
-from mlstm.corpus.shards import open_source
 from mlstm.errors import InputError
 from mlstm.training import setup as setups
 from mlstm.training.config import Config, from_config_dict, to_dict
@@ -58,10 +55,7 @@ def read_flags():
 def main():
     given, configs = read_flags()
     machine = timing.machine()
-    ids = np.random.default_rng(0).integers(0, 256, 2 * given.batch * (given.window + 1), np.uint8)
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "text").write_bytes(ids.tobytes())
-        corpus = open_source(Path(folder) / "text", Path(folder) / "corpus", splits=(1, 0, 0))
+    with random_corpus(given.batch, given.window) as corpus:
         ways = {f"accumulate {c.train.accumulate}": setups.make(c, corpus) for c in configs}
         temporaries = [timing.temporaries(setup.compiled_step()) for setup in ways.values()]
         times = timing.interleaved({n: step_of(setup) for n, setup in ways.items()}, given.rounds)

@@ -11,15 +11,12 @@ below 1 it is faster than that.
 
 import argparse
 import dataclasses
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import timing
+from texts import random_corpus
 
 from mlstm.corpus.reading import Corpus
-from mlstm.corpus.shards import open_source
 from mlstm.errors import InputError
 from mlstm.model.language_model import flops_per_byte
 from mlstm.training import setup as setups
@@ -85,11 +82,8 @@ def read_flags():
 def main():
     given, configs = read_flags()
     machine = timing.machine()
-    ids = np.random.default_rng(0).integers(0, 256, 2 * given.batch * (given.window + 1), np.uint8)
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "text").write_bytes(ids.tobytes())
-        corpus = open_source(Path(folder) / "text", Path(folder) / "corpus", splits=(1, 0, 0))
+    with random_corpus(given.batch, given.window) as corpus:
         for config in configs:
             times = timing.interleaved(make_runs(config, corpus), given.rounds)
             as_trained, *_ = times.values()

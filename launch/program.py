@@ -19,6 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from launch import interrupted_while_importing
+from launch.supervised import SUPERVISOR
 from mlstm.errors import InputError, NotNow
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def run(main: Callable[[list[str]], int | None]) -> NoReturn:
             _help(main, name)
         app.run(whole, flags_parser=_parse)
     except NotNow as error:
-        _fail(name, str(error), TRY_AGAIN if "MLSTM_SUPERVISOR" in os.environ else BAD_INPUT)
+        _fail(name, str(error), TRY_AGAIN if SUPERVISOR in os.environ else BAD_INPUT)
     except InputError as error:
         _fail(name, str(error))
     except KeyboardInterrupt:

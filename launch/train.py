@@ -21,6 +21,7 @@ import sys
 from absl import flags
 
 from launch import program, supervised
+from launch.program import NOT_FINITE, NOT_SAVED
 from mlstm.errors import InputError
 
 CONFIG = program.config_flag()
@@ -50,8 +51,6 @@ PROFILE = flags.DEFINE_string(
     "profile_steps", "", "FIRST:LAST, steps of which a trace is written to WORKDIR/profile"
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "compile, say what the run would cost, train nothing")
-
-NOT_SAVED, NOT_FINITE = 1, 3
 
 
 def main(_: list[str]) -> int:
