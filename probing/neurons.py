@@ -11,10 +11,10 @@ from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from probing.evidence import scores
 from probing.evidence.controls import random_twin
-from probing.evidence.scores import NeuronTable
+from probing.evidence.scores import HALVES, NeuronTable
 from probing.states import activations, statistics
 from probing.states.statistics import Statistics, Summary
-from probing.tasks.labelled import HALVES, LabelledData
+from probing.tasks.labelled import LabelledData
 
 
 def score_neurons(

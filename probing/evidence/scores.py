@@ -20,9 +20,9 @@ import numpy as np
 from mlstm.model.sites import Neuron, parse_site
 from mlstm.output import write_whole
 from probing.states.statistics import Summary
-from probing.tasks.labelled import HALVES
 
 FORMAT_VERSION = 1
+HALVES = ("select", "test")
 
 
 @dataclass(frozen=True)

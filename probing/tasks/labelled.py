@@ -1,54 +1,88 @@
-"""Labelled data: what every task returns. Documents in bytes, and labels for every byte of them."""
+"""Labelled data: what every task returns. Documents, spans of their bytes, labels, groups, splits.
+
+A label belongs to the state of the model after it has read the byte at its position.
+"""
+
+# n labelled positions of a document, K classes, M numbers
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from mlstm.errors import InputError
 
-HALVES = ("select", "test")
+SPLITS = ("train", "dev", "test")
+FRACTIONS = (0.4, 0.2, 0.4)
+"""Of the groups, where the documents come without splits: select and fit, choose, test."""
+DEV_OF_TRAIN = 0.2
+"""Of the train groups, where an official split has no part to choose on."""
+
+Unit = Literal["document", "token", "byte"]
+
+
+class Labels(NamedTuple):
+    """The labelled positions of one document, in ascending order."""
+
+    positions: np.ndarray  # (n,) int32: the byte after which the state is read
+    starts: np.ndarray  # (n,) int32: what is labelled is the bytes [start, end)
+    ends: np.ndarray  # (n,) int32
+    classes: np.ndarray  # (n, K) bool: does it belong to the class
+    numbers: np.ndarray  # (n, M) float32: the value of each numeric concept, NaN nowhere
+
+
+def every_byte(classes: np.ndarray, numbers: np.ndarray) -> Labels:
+    """Labels of all bytes, each a span of its own; classes (bytes, K), numbers (bytes, M)."""
+    places = np.arange(len(classes), dtype=np.int32)
+    return Labels(
+        places, places, places + 1, classes.astype(bool), numbers.astype(np.float32, copy=False)
+    )
 
 
 @dataclass(frozen=True)
 class LabelledDocument:
-    """One document. It is also the group: no split ever parts it."""
+    """One document. Its labels are made when they are asked for, so that a text of any size needs
+    no more memory than its bytes."""
 
     name: str
     data: bytes
-    classes: np.ndarray  # (bytes, classes) bool: does the byte belong to the class
-    numbers: np.ndarray  # (bytes, numbers) int32: the value of each numeric concept at the byte
+    read: Callable[[], Labels] = field(compare=False, repr=False)
+    group: str = ""
+    """Documents of one group are on one side of every split. Its own name if empty."""
+    split: str = ""
+    """Where an official split puts it: one of SPLITS, or empty."""
+
+    @property
+    def of_group(self) -> str:
+        return self.group or self.name
 
 
 @dataclass(frozen=True)
 class LabelledData:
-    """Documents with, for each byte, membership in classes and values of numeric concepts.
-
-    A label belongs to the state of the model after it has read the byte.
-    """
+    """Documents with labels at positions: membership in classes, values of numeric concepts."""
 
     task: str
     origin: str  # where the documents came from, for people
+    unit: Unit  # what a label is given to: decides the null, the control task, the baseline
     classes: tuple[str, ...]
     numbers: tuple[str, ...]
     documents: tuple[LabelledDocument, ...]
+    exclusive: bool = False
+    """Each position has at most one class, so that classes are the values of one variable."""
+    otherwise: str = ""
+    """What a position without a class is called, where that is a value too: "negative"."""
     skipped: tuple[tuple[str, str], ...] = ()  # documents left out: name, reason
-    meaning: tuple[tuple[str, str], ...] = ()  # concept, what it is in a sentence
-
-    def __post_init__(self) -> None:
-        for document in self.documents:
-            for labels, names in (
-                (document.classes, self.classes),
-                (document.numbers, self.numbers),
-            ):
-                if labels.shape != (len(document.data), len(names)):
-                    raise ValueError(
-                        f"{document.name}: labels of shape {labels.shape}, "
-                        f"not {(len(document.data), len(names))}"
-                    )
+    meaning: Mapping[str, str] = field(default_factory=dict)  # concept: what it is in a sentence
+    notes: tuple[str, ...] = ()  # what a reader of results has to know of the labels
+    judge: Callable[[bytes], Labels] | None = field(default=None, compare=False, repr=False)
+    """Labels any text as the task does, where labels are a function of the text alone."""
+    fractions: tuple[float, float, float] = FRACTIONS
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -58,6 +92,35 @@ class LabelledData:
     @property
     def bytes(self) -> int:
         return sum(len(document.data) for document in self.documents)
+
+    def labels(self, document: int) -> Labels:
+        """The labels of that document. Raises ValueError where a task made them wrongly."""
+        of = self.documents[document]
+        labels = of.read()
+        n = len(labels.positions)
+        shapes = {
+            "starts": (n,),
+            "ends": (n,),
+            "classes": (n, len(self.classes)),
+            "numbers": (n, len(self.numbers)),
+        }
+        for name, shape in shapes.items():
+            if getattr(labels, name).shape != shape:
+                raise ValueError(
+                    f"{of.name}: {name} of shape {getattr(labels, name).shape}, not {shape}"
+                )
+        if n and not (
+            labels.positions[0] >= 0
+            and labels.positions[-1] < len(of.data)
+            and (np.diff(labels.positions) >= 0).all()
+        ):
+            raise ValueError(f"{of.name}: positions are not ascending places of its bytes")
+        return labels
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """(documents,) int64: labelled positions of each document. Reads all labels once."""
+        return np.array([len(self.labels(i).positions) for i in range(len(self.documents))], int)
 
     @cached_property
     def digest(self) -> str:
@@ -69,45 +132,145 @@ class LabelledData:
         return digest.hexdigest()
 
     @cached_property
-    def halves(self) -> np.ndarray:
-        """(documents,) int: 0 where a document selects neurons, 1 where it tests them.
+    def splits(self) -> np.ndarray:
+        """(documents,) int8: which of SPLITS each document belongs to.
 
-        Documents in the order of the sha256 of their names, cut where the bytes are nearest half:
-        independent of their content, and never inside a document. InputError with fewer than two
-        documents that have any bytes.
+        Official splits where there are any: without an official test part the dev part is the
+        test, and without one to choose on, a fifth of the train groups is. Else groups by the
+        sha256 of their names, cut where the documents' bytes come nearest to `fractions`:
+        independent of the content, and no group in two. InputError where there are too few groups
+        for three parts, or an official split without a train part.
         """
-        sizes = np.array([len(document.data) for document in self.documents])
-        if np.count_nonzero(sizes) < 2:
+        official = {document.split for document in self.documents} - {""}
+        if not official:
+            return _cut(self, range(len(self.documents)), self.fractions)
+        if unknown := official - set(SPLITS):
+            raise InputError(f"{self.origin}: no split {sorted(unknown)}; splits are {SPLITS}")
+        given = np.array([SPLITS.index(d.split) if d.split else -1 for d in self.documents])
+        if "train" not in official or len(official) < 2 or (given < 0).any():
             raise InputError(
-                f"{self.origin}: {np.count_nonzero(sizes)} labelled document(s); at least 2 are "
-                "needed, since neurons are selected on some and tested on others"
+                f"{self.origin}: an official split needs a train part and a dev or test part, and "
+                f"a place for every document; it has {', '.join(sorted(official))}"
             )
-        names = [hashlib.sha256(document.name.encode()).digest() for document in self.documents]
-        order = np.array(sorted(range(len(names)), key=lambda i: (sizes[i] == 0, names[i])))
-        before = np.cumsum(sizes[order])
-        filled = np.count_nonzero(sizes)
-        cut = 1 + int(np.argmin(np.abs(before[: filled - 1] - before[-1] / 2)))
-        halves = np.zeros(len(names), np.int32)
-        halves[order[cut:]] = 1
-        return halves
+        if "test" not in official:
+            given[given == SPLITS.index("dev")] = SPLITS.index("test")
+        splits = given.astype(np.int8)
+        if len(official) < 3:
+            train = np.flatnonzero(given == 0)
+            splits[train] = _cut(self, train, (1 - DEV_OF_TRAIN, DEV_OF_TRAIN, 0.0))
+        return splits
 
-    def half(self, name: str) -> tuple[LabelledDocument, ...]:
-        """The documents of the half "select" or "test"."""
-        wanted = HALVES.index(name)
-        return tuple(
-            d for d, half in zip(self.documents, self.halves, strict=True) if half == wanted
+    def indices(self, split: str) -> np.ndarray:
+        """The documents of "train", "dev" or "test", as places in `documents`."""
+        return np.flatnonzero(self.splits == SPLITS.index(split))
+
+    @cached_property
+    def hashes(self) -> np.ndarray:
+        """(documents,) uint64: of each document's group, for folds and seeds."""
+        return np.array([group_hash(d.of_group) for d in self.documents], np.uint64)
+
+    def folds(self, count: int) -> np.ndarray:
+        """(documents,) int32 in [0, count): folds of groups within each split, as even in number
+        of groups as can be, in the order of the groups' hashes."""
+        folds = np.zeros(len(self.documents), np.int32)
+        for split in range(len(SPLITS)):
+            here = np.flatnonzero(self.splits == split)
+            groups = np.unique(self.hashes[here])
+            folds[here] = np.searchsorted(groups, self.hashes[here]) % count
+        return folds
+
+    def take(self, documents: Sequence[int] | np.ndarray) -> LabelledData:
+        """The same data with only these documents, which keep their splits."""
+        kept = tuple(
+            dataclasses.replace(self.documents[i], split=SPLITS[self.splits[i]]) for i in documents
         )
+        return dataclasses.replace(self, documents=kept)
+
+    def target(self, labels: Labels, concept: str | None = None) -> np.ndarray:
+        """What a probe is to tell of each position: (n,).
+
+        Of a class bool, of a number float32; without a concept the name of the class (or of
+        `otherwise`), where classes exclude each other. InputError where they do not.
+        """
+        if concept in self.classes:
+            return labels.classes[:, self.classes.index(concept)]
+        if concept in self.numbers:
+            return labels.numbers[:, self.numbers.index(concept)]
+        if concept is not None:
+            raise InputError(f"no concept {concept!r}: there are {', '.join(self.concepts)}")
+        if not self.exclusive or not self.classes:
+            raise InputError(
+                f"task {self.task}: its classes do not exclude each other; name one of "
+                f"{', '.join(self.concepts)}"
+            )
+        names = np.array([*self.classes, self.otherwise])
+        place = np.where(labels.classes.any(1), labels.classes.argmax(1), len(self.classes))
+        return names[place]
 
     def check_labels(self) -> None:
-        """InputError unless some byte has some class or a number that varies."""
-        if any(d.classes.any() for d in self.documents):
-            return
-        values = {int(v) for d in self.documents for v in np.unique(d.numbers)}
-        if len(values) < 2:
-            raise InputError(
-                f"{self.origin}: no labelled byte for task {self.task} in "
-                f"{len(self.documents)} document(s){skipped_line(self.skipped)}"
-            )
+        """InputError unless some position has, and some has not, a class, or a number varies."""
+        on = np.zeros(len(self.classes), bool)
+        off = np.zeros(len(self.classes), bool)
+        low = np.full(len(self.numbers), np.inf)
+        high = np.full(len(self.numbers), -np.inf)
+        n = 0
+        for i in range(len(self.documents)):
+            labels = self.labels(i)
+            if not len(labels.positions):
+                continue
+            n += len(labels.positions)
+            on |= labels.classes.any(0)
+            off |= ~labels.classes.all(0)
+            low = np.minimum(low, labels.numbers.min(0, initial=np.inf))
+            high = np.maximum(high, labels.numbers.max(0, initial=-np.inf))
+            if (on & off).any() or (low < high).any():
+                return
+        what = "no labelled byte" if not n else "one class only, and no number that varies,"
+        raise InputError(
+            f"{self.origin}: {what} for task {self.task} in {len(self.documents)} "
+            f"document(s){skipped_line(self.skipped)}"
+        )
+
+
+def group_hash(name: str) -> int:
+    """The first 8 bytes of the sha256 of a group's name."""
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+
+
+def stored(labels: Labels) -> Callable[[], Labels]:
+    """A `read` for labels that are there already."""
+    return lambda: labels
+
+
+def _cut(
+    data: LabelledData, documents: Sequence[int] | np.ndarray, fractions: Sequence[float]
+) -> np.ndarray:
+    """A split for each of these documents: groups in the order of their hashes, cut by bytes."""
+    wanted = np.flatnonzero(fractions)
+    sizes: dict[str, int] = {}
+    for i in documents:
+        document = data.documents[i]
+        sizes[document.of_group] = sizes.get(document.of_group, 0) + len(document.data)
+    groups = sorted((g for g in sizes if sizes[g]), key=group_hash)
+    if len(groups) < len(wanted):
+        raise InputError(
+            f"{data.origin}: {len(groups)} labelled document(s) (or groups of them); at least "
+            f"{len(wanted)} are needed, since neurons are selected on some, probes tuned on "
+            "others, and both tested on the rest"
+        )
+    before = np.cumsum([sizes[g] for g in groups])
+    place, start, passed = dict.fromkeys(sizes, int(wanted[0])), 0, 0.0
+    for nth, split in enumerate(wanted):
+        left = len(wanted) - nth - 1
+        passed += fractions[split]
+        end = len(groups) - left
+        if left:  # the cut nearest to the share, with a group for each part
+            share = before[start:end] - passed * before[-1]
+            end = start + 1 + int(np.argmin(np.abs(share)))
+        for group in groups[start:end]:
+            place[group] = int(split)
+        start = end
+    return np.array([place[data.documents[i].of_group] for i in documents], np.int8)
 
 
 def skipped_line(skipped: tuple[tuple[str, str], ...]) -> str:

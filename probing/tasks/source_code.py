@@ -11,6 +11,7 @@ import itertools
 import os
 import tokenize
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +19,13 @@ import numpy as np
 
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
-from probing.tasks.labelled import LabelledData, LabelledDocument, skipped_line
+from probing.tasks.labelled import (
+    LabelledData,
+    LabelledDocument,
+    Labels,
+    every_byte,
+    skipped_line,
+)
 from probing.tasks.python_lexer import LexError, Tokens, lex
 
 LEXICAL = ("string", "comment", "docstring", "keyword", "name", "operator", "number")
@@ -77,15 +84,22 @@ def label(documents: Iterable[tuple[str, bytes]], origin: str) -> LabelledData:
     labelled, skipped = [], []
     for name, data in documents:
         try:
-            classes, numbers = labels(data)
+            labels(data)
         except Unreadable as error:
             skipped.append((name, str(error)))
         else:
-            labelled.append(LabelledDocument(name, data, classes, numbers))
+            labelled.append(LabelledDocument(name, data, partial(labels, data)))
     if not any(len(document.data) for document in labelled):
         raise InputError(f"{origin}: no Python source to label{skipped_line(tuple(skipped))}")
     return LabelledData(
-        "source_code", origin, CLASSES, NUMBERS, tuple(labelled), tuple(skipped), MEANING
+        "source_code",
+        origin,
+        "byte",
+        CLASSES,
+        NUMBERS,
+        tuple(labelled),
+        skipped=tuple(skipped),
+        meaning=dict(MEANING),
     )
 
 
@@ -107,8 +121,8 @@ def _find(path: Path) -> tuple[str, Iterator[tuple[str, bytes]]]:
     return str(path), ((p.relative_to(path).as_posix(), p.read_bytes()) for p in files)
 
 
-def labels(data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of every byte of one module: (bytes, CLASSES) bool and (bytes, NUMBERS) int32.
+def labels(data: bytes) -> Labels:
+    """Labels of every byte of one module.
 
     Raises Unreadable with the reason and the line.
     """
@@ -129,7 +143,7 @@ def labels(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     numbers[:, 2] = _position_in_line(data)
     for k, (number, level) in enumerate(LEVELS):
         classes[:, len(LEXICAL) + k] = numbers[:, NUMBERS.index(number)] >= level
-    return classes, numbers
+    return every_byte(classes, numbers)
 
 
 def _decode(data: bytes) -> tuple[str, np.ndarray, int]:

@@ -6,7 +6,7 @@ from mlstm.corpus.vocabulary import Bytes
 from mlstm.loading import Model
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
-from probing.tasks import LabelledData, LabelledDocument
+from probing.tasks import LabelledData, LabelledDocument, every_byte, stored
 
 PLANTED = 5
 
@@ -41,10 +41,19 @@ def digits() -> LabelledData:
             LabelledDocument(
                 f"<doc {k}>",
                 data,
-                np.stack([digit, coin, np.zeros_like(coin)], 1),
-                np.arange(len(data), dtype=np.int32)[:, None],
+                stored(
+                    every_byte(
+                        np.stack([digit, coin, np.zeros_like(coin)], 1),
+                        np.arange(len(data))[:, None],
+                    )
+                ),
             )
         )
     return LabelledData(
-        "digits", "drawn <b>text</b>", ("digit", "coin", "never"), ("place",), tuple(documents)
+        "digits",
+        "drawn <b>text</b>",
+        "byte",
+        ("digit", "coin", "never"),
+        ("place",),
+        tuple(documents),
     )

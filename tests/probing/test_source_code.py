@@ -37,7 +37,7 @@ KINDS = {
 
 def marks(data: bytes) -> str:
     """One character for each byte."""
-    classes, _ = source_code.labels(data)
+    classes = source_code.labels(data).classes
     out = []
     for row in classes[:, : len(source_code.LEXICAL)]:
         names = [name for name, on in zip(source_code.LEXICAL, row, strict=True) if on]
@@ -248,7 +248,7 @@ PIECES = st.lists(
 def test_labels_have_the_length_of_the_bytes_and_lexical_classes_never_overlap(pieces):
     data = "".join(pieces).encode()
     try:
-        classes, values = source_code.labels(data)
+        _, _, _, classes, values = source_code.labels(data)
     except source_code.Unreadable:
         return
     assert len(classes) == len(values) == len(data)
