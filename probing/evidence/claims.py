@@ -1,0 +1,171 @@
+"""The verdict on a neuron, or a direction, and a concept: what `verify` returns.
+
+The rule, on test documents, in this order. *Not significant*: the max-statistic p over all
+neurons that were tried is alpha or more. *Explained by a baseline*: the lower 95% bound (jackknife
+by document, paired) of the neuron's score minus the larger of the surface model's and of the random
+twin's best neuron's is 0 or less. *Correlational only*: necessity or sufficiency failed, or was not
+tested. *Supported*: otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from mlstm.output import to_json, write_whole
+
+FORMAT_VERSION = 1
+ALPHA = 0.05
+
+Verdict = Literal["not significant", "explained by a baseline", "correlational only", "supported"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 95% interval."""
+
+    value: float
+    lower: float
+    upper: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.lower:.3f}, {self.upper:.3f}]"
+
+
+@dataclass(frozen=True)
+class CausalCheck:
+    """Necessity or sufficiency: whether it held, and its p among matched neurons."""
+
+    held: bool
+    p: float
+    controls: int
+
+
+def decide(
+    p: float,
+    lead: Interval,
+    necessity: CausalCheck | None = None,
+    sufficiency: CausalCheck | None = None,
+    alpha: float = ALPHA,
+) -> Verdict:
+    """The verdict from the figures behind it. A figure that is not a number speaks against."""
+    if not p < alpha:
+        return "not significant"
+    if not lead.lower > 0:
+        return "explained by a baseline"
+    if not all(check is not None and check.held for check in (necessity, sufficiency)):
+        return "correlational only"
+    return "supported"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That a neuron follows a concept: the verdict, and the numbers behind it.
+
+    Scores are AUC of a class and |r| of a number, in the direction chosen on train documents.
+    """
+
+    concept: str
+    metric: str  # "AUC" or "r"
+    neuron: str
+    direction: int  # 1: higher in the concept
+    chosen: bool  # by the train documents, rather than named beforehand
+    task: str
+    model: str
+    data: str
+    data_digest: str
+    documents: dict[str, int]  # of each split
+    positions: dict[str, int]
+    tried: int  # neurons over which the maximum of the null is taken
+    select: float  # score on train documents
+    test: Interval
+    cohen_d: float
+    p: float
+    draws: int
+    null: str  # what was permuted
+    majority: float  # share of the most frequent value, of test positions
+    surface: Interval
+    twin: Interval
+    twin_neuron: str
+    lead: Interval  # test minus the larger of surface and twin, paired
+    verdict: Verdict
+    alpha: float = ALPHA
+    control: dict[str, float] | None = None  # control task; None: not applicable
+    probes: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    overlap: dict[str, float] | None = None  # with the training text; None: no text to compare
+    necessity: CausalCheck | None = None
+    sufficiency: CausalCheck | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """All fields; what was not tested is null."""
+        plain = {"format_version": FORMAT_VERSION, "kind": "claim", **dataclasses.asdict(self)}
+        return to_json(plain, indent=2)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the JSON, whole or not at all."""
+        write_whole(path, self.to_json() + "\n")
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words. "encodes" is said of a supported claim alone."""
+        verb = {
+            "not significant": "is not shown to follow",
+            "explained by a baseline": "follows no better than a baseline does:",
+            "correlational only": "follows",
+            "supported": "encodes",
+        }[self.verdict]
+        return f'{self.neuron} {verb} "{self.concept}"'
+
+    def __str__(self) -> str:
+        how = "chosen on train documents" if self.chosen else "named beforehand"
+        documents, positions = (
+            " / ".join(f"{part.get(split, 0):,}" for split in ("train", "dev", "test"))
+            for part in (self.documents, self.positions)
+        )
+        lines = [
+            f"{self.sentence}  ({self.verdict})",
+            f"  model      {self.model}",
+            f"  data       {self.task} in {self.data}: {documents} documents, {positions} "
+            "positions (train / dev / test)",
+            f"  neuron     {self.neuron}, {'higher' if self.direction > 0 else 'lower'} in the "
+            f"concept; {how}, {self.tried:,} tried",
+            f"  {self.metric + ' on test':11}{self.test}, d {_figure(self.cohen_d)}; "
+            f"{_figure(self.select)} on train",
+            f"  null       p = {self.p:.4f} over {self.draws} draws ({self.null}), maximum over "
+            f"{self.tried:,} neurons",
+            f"  surface    {self.surface}",
+            f"  twin       {self.twin} ({self.twin_neuron or 'none'})",
+            f"  lead       {self.lead} over the better of the two, paired by document",
+        ]
+        if self.metric == "AUC":
+            lines.append(f"  majority   {self.majority:.3f} of test positions have one value")
+        for name, figures in self.probes.items():
+            listed = ", ".join(f"{key} {_figure(value)}" for key, value in figures.items())
+            lines.append(f"  {name:11}{listed}")
+        control = "not applicable to labels of documents"
+        if self.control is not None:
+            control = ", ".join(f"{k} {_figure(v)}" for k, v in self.control.items())
+        lines.append(f"  control    {control}")
+        if self.overlap is not None:
+            lines.append(
+                f"  overlap    {self.overlap['share']:.1%} of test documents share 13 words in a "
+                "row with the training text"
+            )
+        else:
+            lines.append("  overlap    not measured: the training text is not at hand")
+        for name in ("necessity", "sufficiency"):
+            check = getattr(self, name)
+            said = "not tested"
+            if check is not None:
+                said = f"{'held' if check.held else 'failed'}, p = {check.p:.4f}"
+            lines.append(f"  {name:11}{said}")
+        lines += [f"  note       {note}" for note in self.notes]
+        return "\n".join(lines)
+
+
+def _figure(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
