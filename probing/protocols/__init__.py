@@ -1,0 +1,1 @@
+"""Published protocols, step by step, by name."""

@@ -1,0 +1,121 @@
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlstm.corpus.vocabulary import Bytes
+from mlstm.errors import InputError
+from mlstm.loading import Model
+from mlstm.model import language_model
+from mlstm.model.language_model import ModelConfig
+from probing.protocols.radford import GRID, best_threshold, radford
+from probing.tasks import LabelledData, LabelledDocument, Labels, stored
+
+UNIT = 3
+
+
+@pytest.fixture(scope="module")
+def opinions() -> LabelledData:
+    """Documents with a '+' somewhere, or a '-'; one in twenty has the wrong label."""
+    draw = np.random.default_rng(0)
+    documents = []
+    for k in range(300):
+        positive = k % 2 == 0
+        letters = draw.choice(list("abcdefg"), size=20)
+        letters[draw.integers(20)] = "+" if positive else "-"
+        text = f"\n{''.join(letters)}&amp;".encode()
+        label = np.array([[positive != (k % 20 == 1)]])
+        end = np.array([len(text)], np.int32)
+        labels = Labels(end - 1, end * 0, end, label, np.zeros((1, 0), np.float32))
+        documents.append(LabelledDocument(f"opinion {k}", text, stored(labels)))
+    return LabelledData(
+        "sentiment", "drawn", "document", ("positive",), (), tuple(documents), True, "negative"
+    )
+
+
+@pytest.fixture(scope="module")
+def reader() -> Model:
+    """An LSTM whose unit 3 of c is moved by '+' and '-' and then keeps its value."""
+    config = ModelConfig(cell="lstm", hidden=16, embedding=4, weight_norm=False)
+    parameters = jax.tree.map(np.array, language_model.init_parameters(config, jax.random.key(1)))
+    layer = parameters["layers"]["0"]
+    parameters["embedding"][:, 0] = 0
+    parameters["embedding"][[ord("+"), ord("-")], 0] = 1, -1
+    layer["wx"][:, :, UNIT] = 0
+    layer["wh"][:, :, UNIT] = 0
+    layer["b"][:3, UNIT] = 20
+    layer["b"][3, UNIT] = 0
+    layer["wx"][0, 3, UNIT] = 2
+    return Model(config, parameters, Bytes(), origin="reader")
+
+
+def test_the_neuron_that_decides_is_found_and_the_noise_of_the_labels_is_all_that_is_wrong(
+    reader, opinions
+):
+    report = radford(reader, opinions)
+    assert report.neuron == f"0.c[{UNIT}]"
+    assert report.weight > 0
+    assert report.test > 0.9
+    assert report.neuron_test > 0.9
+    assert len(report.neuron_mistakes) == round((1 - report.neuron_test) * len(report.labels))
+    assert all(("+" in m.text) != (m.label == "positive") for m in report.neuron_mistakes)
+    assert sum(report.documents.values()) == 300
+    assert list(report.grid) == list(GRID)
+    assert report.dev == report.grid[report.C] == max(report.grid.values())
+    assert [n for n, _, _ in report.curve] == [16, 32, 64]
+    assert "neuron 0.c[3]" in str(report)
+    assert json.loads(report.to_json())["nonzero"] == report.nonzero
+
+
+def test_the_labels_of_test_documents_decide_nothing_that_is_chosen(reader, opinions):
+    report = radford(reader, opinions)
+    test = set(opinions.indices("test").tolist())
+
+    def turned(i: int, document: LabelledDocument) -> LabelledDocument:
+        labels = document.read()
+        flipped = labels._replace(classes=~labels.classes)
+        return dataclasses.replace(document, read=stored(flipped)) if i in test else document
+
+    other = dataclasses.replace(
+        opinions, documents=tuple(turned(i, d) for i, d in enumerate(opinions.documents))
+    )
+    moved = radford(reader, other)
+    for name in ("C", "neuron", "weight", "nonzero", "threshold", "train", "dev", "grid"):
+        assert getattr(moved, name) == getattr(report, name)
+    assert moved.test == pytest.approx(1 - report.test)
+    assert moved.neuron_test == pytest.approx(1 - report.neuron_test)
+
+
+def test_the_text_is_cleaned_as_the_released_code_does_it(reader, opinions):
+    clean = dataclasses.replace(
+        opinions,
+        documents=tuple(
+            dataclasses.replace(d, data=b"  " + d.data.strip().replace(b"&amp;", b"&") + b"\n")
+            for d in opinions.documents
+        ),
+    )
+    np.testing.assert_allclose(
+        radford(reader, clean, draws=1).weights, radford(reader, opinions, draws=1).weights
+    )
+
+
+def test_labels_of_tokens_are_refused_in_one_line(reader, digits):
+    with pytest.raises(InputError, match="takes documents of two kinds"):
+        radford(reader, digits)
+
+
+@given(st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=1, max_size=30))
+def test_no_threshold_is_better_than_the_best(pairs):
+    values, labels = (np.array(part) for part in zip(*pairs, strict=True))
+    found = best_threshold(values, labels)
+
+    def accuracy(threshold: float, direction: int) -> float:
+        return float(((direction * (values - threshold) > 0) == labels).mean())
+
+    assert found.accuracy == pytest.approx(accuracy(found.value, found.direction))
+    every = [(t, d) for t in np.arange(-5.5, 5.5) for d in (1, -1)]
+    assert found.accuracy == pytest.approx(max(accuracy(*one) for one in every))
