@@ -32,7 +32,7 @@ from probing.tasks.labelled import SPLITS, LabelledData
 
 FORMAT_VERSION = 1
 CS = (0.001, 0.01, 0.1, 1.0)
-ALPHAS = (0.1, 10.0, 1e3, 1e5)
+ALPHAS = (1e5, 1e3, 10.0, 0.1)
 SEED = 0
 
 
