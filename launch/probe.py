@@ -69,7 +69,7 @@ def main(_) -> None:
     if shown:
         print("\n" + terminal.example(shown[0], table, colours=terminal.depth(_COLOUR.value)))
     else:
-        print(f"\nno passage of the test half shows {_SHOW.value or 'any concept'}")
+        print(f"\nno passage of the test split shows {_SHOW.value or 'any concept'}")
     print(f"\nresults  {written.json}\nreport   {written.report}")
 
 

@@ -5,6 +5,7 @@ The passage is chosen by its labels alone, never by what a neuron does on it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,17 +15,18 @@ from mlstm.loading import Model
 from mlstm.model.sites import parse_neuron
 from probing.evidence.scores import NeuronTable, Row
 from probing.states import activations
-from probing.tasks.labelled import LabelledData
+from probing.tasks.labelled import LabelledData, Labels
 
 LENGTH, REACH = 700, 6000  # bytes shown, and how far into a document they are looked for
 
 
 class Passage(NamedTuple):
-    """Bytes [start, end) of a document."""
+    """Bytes [start, end) of a document, with the labels of one concept."""
 
     document: int  # which of data.documents
     start: int
     end: int
+    labels: np.ndarray  # (end - start,) bool of a class, float32 of a number
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,17 @@ class Example:
     line: int  # of the document, from 1
     data: bytes
     values: np.ndarray  # (bytes,) the neuron after each byte
-    labels: np.ndarray  # (bytes,) bool of a class, int of a number
+    labels: np.ndarray  # (bytes,) bool of a class, float32 of a number
 
 
 def examples(model: Model, data: LabelledData, table: NeuronTable) -> list[Example]:
-    """One for each concept that has a best neuron and appears in the test half.
+    """One for each concept that has a best neuron and appears in the test split.
 
     A second, short run: the chosen documents from their start to the end of the passage.
     """
-    found = [(row, choose(data, row.concept)) for row in table.rows() if row.neuron]
-    wanted = [(row, passage) for row, passage in found if passage is not None]
+    rows = [row for row in table.rows() if row.neuron]
+    passages = choose(data, [row.concept for row in rows])
+    wanted = [(row, passages[row.concept]) for row in rows if row.concept in passages]
     documents = sorted({passage.document for _, passage in wanted})
     ends = {d: max(p.end for _, p in wanted if p.document == d) for d in documents}
     neurons = list(dict.fromkeys(row.neuron for row, _ in wanted))
@@ -55,7 +58,7 @@ def examples(model: Model, data: LabelledData, table: NeuronTable) -> list[Examp
         [parse_neuron(neuron) for neuron in neurons],
     )
     shown = []
-    for row, (which, start, end) in wanted:
+    for row, (which, start, end, labels) in wanted:
         document = data.documents[which]
         shown.append(
             Example(
@@ -64,40 +67,76 @@ def examples(model: Model, data: LabelledData, table: NeuronTable) -> list[Examp
                 document.data.count(b"\n", 0, start) + 1,
                 document.data[start:end],
                 traces[documents.index(which)][start:end, neurons.index(row.neuron)],
-                column(data, which, row.concept)[start:end],
+                labels,
             )
         )
     return shown
 
 
-def column(data: LabelledData, document: int, concept: str) -> np.ndarray:
-    """The labels of one concept over a document: bool of a class, int of a number."""
-    k = data.concepts.index(concept)
-    if k < len(data.classes):
-        return data.documents[document].classes[:, k]
-    return data.documents[document].numbers[:, k - len(data.classes)]
+def by_byte(data: LabelledData, labels: Labels, concept: str, size: int) -> np.ndarray:
+    """The labels of one concept over the first `size` bytes of a document, each spread over its
+    span: bool of a class, float32 of a number. What no span covers is False or 0."""
+    values = data.target(labels, concept)
+    out = np.zeros(size, values.dtype)
+    if data.unit == "byte":
+        here = labels.positions < size
+        out[labels.positions[here]] = values[here]
+        return out
+    for start, end, value in zip(labels.starts, labels.ends, values, strict=True):
+        if value:
+            out[start:end] = value
+    return out
 
 
-def choose(data: LabelledData, concept: str) -> Passage | None:
-    """The lines of a test document on which the concept comes and goes most evenly.
+def choose(data: LabelledData, concepts: Sequence[str]) -> dict[str, Passage]:
+    """For each concept the lines of a test document on which it comes and goes most evenly.
 
-    For a number, the lines over which it varies most. None where it never appears.
+    For a number, the lines over which it varies most. Where the documents have the labels, the
+    end of the first one that has the class, or of the one with the largest number. What never
+    appears is left out.
     """
-    best, merit = None, 0.0
-    for which in np.flatnonzero(data.halves):
-        text = data.documents[which].data[:REACH]
-        values = column(data, int(which), concept)[: len(text)].astype(float)
-        lines = [0] + [i + 1 for i, byte in enumerate(text) if byte == ord("\n")]
-        for start in lines[::2]:
-            end = _end_of_line(text, start)
-            part = values[start:end]
-            if len(part) < 2:
-                continue
-            changes = np.count_nonzero(np.diff(part))
-            now = part.std() * min(1, changes / 20) * min(1, len(part) / (LENGTH / 2))
-            if now > merit * 1.02:  # a little better somewhere else is no reason to go there
-                best, merit = Passage(int(which), start, end), now
+    best: dict[str, Passage] = {}
+    merit = dict.fromkeys(concepts, 0.0)
+    for which in data.indices("test").tolist():
+        if data.unit == "document":
+            candidates = _ends(data, which, concepts)
+        else:
+            candidates = _lines(data, which, concepts)
+        for concept, passage, now in candidates:
+            if now > merit[concept] * 1.02:  # a little better elsewhere is no reason to go there
+                best[concept], merit[concept] = passage, now
     return best
+
+
+Candidates = Iterator[tuple[str, Passage, float]]
+
+
+def _lines(data: LabelledData, which: int, concepts: Sequence[str]) -> Candidates:
+    text = data.documents[which].data[:REACH]
+    labels = data.labels(which)
+    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")) + 1
+    places = [(start, _end_of_line(text, start)) for start in [0, *ends.tolist()][::2]]
+    for concept in concepts:
+        column = by_byte(data, labels, concept, len(text))
+        values = column.astype(float)
+        for start, end in places:
+            part = values[start:end]
+            if len(part) > 1:
+                changes = np.count_nonzero(np.diff(part))
+                even = min(1, changes / 20) * min(1, len(part) / (LENGTH / 2))
+                yield concept, Passage(which, start, end, column[start:end]), part.std() * even
+
+
+def _ends(data: LabelledData, which: int, concepts: Sequence[str]) -> Candidates:
+    size = len(data.documents[which].data)
+    if size > REACH:
+        return
+    labels = data.labels(which)
+    for concept in concepts:
+        values = data.target(labels, concept)
+        if len(values):
+            shown = np.full(min(size, LENGTH), values[-1])
+            yield concept, Passage(which, size - len(shown), size, shown), float(values[-1])
 
 
 def _end_of_line(text: bytes, start: int) -> int:

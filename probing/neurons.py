@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import jax.numpy as jnp
-
 from mlstm.errors import check_one
 from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from probing.evidence import scores
 from probing.evidence.controls import random_twin
-from probing.evidence.scores import HALVES, NeuronTable
+from probing.evidence.scores import NeuronTable
 from probing.states import activations, statistics
 from probing.states.statistics import Statistics, Summary
-from probing.tasks.labelled import LabelledData
+from probing.tasks.labelled import SPLITS, LabelledData
 
 
 def score_neurons(
@@ -30,15 +28,16 @@ def score_neurons(
     sites: "0.c", "0.c,0.h" or a sequence; the model's primary site if None.
     twin_seed: of the random twin's parameters; None leaves the twin out.
     progress: called with bytes done and bytes in all, over both passes.
-    One pass for the model and one for the twin; states are not stored. InputError for an unknown
-    site, data without a label, fewer than two documents, or a list of models.
+    Neurons are chosen on train and tested on test; dev is counted beside them, for what comes
+    after. One pass for the model and one for the twin; states are not stored. InputError for an
+    unknown site, data without a label, too few documents to split, or a list of models.
     """
     check_one(model)
     names = activations.check_sites(
         model, model_sites.primary(model.config) if sites is None else sites
     )
     data.check_labels()
-    halves = [data.half(name) for name in HALVES]
+    parts = [data.indices(split) for split in SPLITS]
     passes = 1 if twin_seed is None else 2
 
     def collect(which: Model, nth: int) -> dict[str, Summary]:
@@ -55,8 +54,9 @@ def score_neurons(
         model=model.origin,
         data=data.origin,
         data_digest=data.digest,
-        documents=(len(halves[0]), len(halves[1])),
-        bytes=(sum(len(d.data) for d in halves[0]), sum(len(d.data) for d in halves[1])),
+        unit=data.unit,
+        documents=tuple(len(part) for part in parts),
+        bytes=tuple(sum(len(data.documents[i].data) for i in part) for part in parts),
         skipped=data.skipped,
         classes=data.classes,
         numbers=data.numbers,
@@ -76,19 +76,21 @@ def summarise(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Summary]:
-    """The statistics of each site over all documents, by half: a pilot sample, then one pass."""
+    """The statistics of each site over all documents, by slot: a pilot sample, then one pass."""
     pilots = activations.sample(model, data, names)
-    parts = {
-        name: Statistics.init(pilot, len(HALVES), len(data.classes), len(data.numbers))
-        for name, pilot in pilots.items()
-    }
+    parts: dict[str, Statistics] = {}
     done = 0
     for window in activations.stream(model, data, names):
-        labels = jnp.asarray(window.labels.reshape(-1, len(data.concepts)))
-        half = jnp.asarray(window.half.reshape(-1))
-        for name, states in window.states.items():
+        slots = window.slots()
+        if not parts and (slots >= 0).any():
+            values = window.numbers[slots >= 0]
+            parts = {
+                name: Statistics.init(pilot, activations.FOLDS, len(data.classes), values)
+                for name, pilot in pilots.items()
+            }
+        for name, part in parts.items():
             parts[name] = statistics.update(
-                parts[name], states.reshape(-1, states.shape[-1]), labels, half
+                part, window.states[name], window.classes, window.numbers, slots
             )
         done += window.bytes
         if progress:

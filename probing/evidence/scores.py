@@ -2,11 +2,11 @@
 
 A class is scored by the AUC (the probability that a byte of the class has a higher value than
 another, ties counting half), a number by the correlation. Both are read in either direction.
-Neurons are chosen on the select half of the documents; the other half gives the test figures,
-once for each concept.
+Neurons are chosen on the train split; the test split gives the test figures, once for each
+concept.
 """
 
-# F folds (0 select, 1 test), K concepts (classes, then numbers), N neurons over all sites
+# P splits (train, dev, test), K concepts (classes, then numbers), N neurons over all sites
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ import numpy as np
 from mlstm.model.sites import Neuron, parse_site
 from mlstm.output import write_whole
 from probing.states.statistics import Summary
+from probing.tasks.labelled import SPLITS
 
-FORMAT_VERSION = 1
-HALVES = ("select", "test")
+FORMAT_VERSION = 2
+TRAIN, TEST = SPLITS.index("train"), SPLITS.index("test")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures of every neuron for every concept, in each half; NaN where they are not defined."""
+    """Figures of every neuron for every concept, in each split; NaN where they are not defined."""
 
-    auc: np.ndarray  # (F, N, K) of classes: P(value in the class > value outside); else NaN
-    auc_bound: np.ndarray  # (F, N, K) the exact AUC differs by no more: half the tied mass
-    cohen_d: np.ndarray  # (F, N, K) of classes
-    correlation: np.ndarray  # (F, N, K) Pearson, of classes and numbers
-    n_on: np.ndarray  # (F, K) bytes of the class; for a number, all bytes
-    n_off: np.ndarray  # (F, K) the other bytes; for a number, 0
+    auc: np.ndarray  # (P, N, K) of classes: P(value in the class > value outside); else NaN
+    auc_bound: np.ndarray  # (P, N, K) the exact AUC differs by no more: half the tied mass
+    cohen_d: np.ndarray  # (P, N, K) of classes
+    correlation: np.ndarray  # (P, N, K) Pearson, of classes and numbers
+    n_on: np.ndarray  # (P, K) labelled positions in the class; for a number, all
+    n_off: np.ndarray  # (P, K) the other positions; for a number, 0
 
     def __post_init__(self) -> None:
         for array in vars(self).values():
@@ -45,7 +46,7 @@ def auc(on: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """AUC and its error bound from counts per bin (..., bins) in ascending order of value.
 
     Equals the Mann-Whitney U / (n_on n_off) of the values to within the bound: pairs in one bin
-    count half, and at worst all of them lie on one side. NaN where a class has no byte.
+    count half, and at worst all of them lie on one side. NaN where a class has no row.
     """
     on, off = np.asarray(on, np.float64), np.asarray(off, np.float64)
     below = np.cumsum(off, -1) - off
@@ -56,14 +57,15 @@ def auc(on: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def scores(summary: Summary, classes: int) -> Scores:
-    """Figures from the statistics of one site. The first label counts every byte."""
-    counts = summary.counts.transpose(1, 0, 3, 2)  # (F, N, 1 + classes, bins)
+    """Figures from the statistics of one site. The first label counts every row."""
+    summary = summary.by_split()
+    counts = summary.counts.transpose(1, 0, 3, 2)  # (P, N, 1 + classes, bins)
     area, bound = auc(counts[:, :, 1:], counts[:, :, :1] - counts[:, :, 1:])
-    n = summary.y[:, None, :1]  # (F, 1, 1)
-    y = summary.y[:, None, 1:]  # (F, 1, K)
+    n = summary.y[:, None, :1]  # (P, 1, 1)
+    y = summary.y[:, None, 1:]  # (P, 1, K)
     yy = summary.yy[:, None, 1:]
     x, xx, yx, yxx = (
-        np.moveaxis(part, 1, 2)  # (F, N, 1) and (F, N, K)
+        np.moveaxis(part, 1, 2)  # (P, N, 1) and (F, N, K)
         for part in (
             summary.yx[:, :1],
             summary.yxx[:, :1],
@@ -99,21 +101,21 @@ def scores(summary: Summary, classes: int) -> Scores:
 
 @dataclass(frozen=True)
 class Row:
-    """The best neuron for one concept: chosen on the select half, tested on the test half."""
+    """The best neuron for one concept: chosen on the train split, tested on the test split."""
 
     concept: str
     metric: str  # "AUC" of a class, "r" (correlation) of a number
-    neuron: str  # "" where the select half cannot decide
-    direction: int  # 1: higher values in the concept, -1: lower; fixed on the select half
-    select: float  # the metric in that direction
-    test: float  # the same on the test half: below .5 (or 0) where the direction turned
+    neuron: str  # "" where the train split cannot decide
+    direction: int  # 1: higher values in the concept, -1: lower; fixed on train
+    train: float  # the metric in that direction
+    test: float  # the same on the test split: below .5 (or 0) where the direction turned
     bound: float  # the test AUC is exact to this; 0 for r
     cohen_d: float
     correlation: float
-    n_on: int  # bytes of the test half
+    n_on: int  # labelled positions of the test split
     n_off: int
     twin_neuron: str = ""
-    twin_select: float = float("nan")
+    twin_train: float = float("nan")
     twin_test: float = float("nan")
     twin_bound: float = float("nan")
 
@@ -126,8 +128,9 @@ class NeuronTable:
     model: str  # where the model came from
     data: str  # where the documents came from
     data_digest: str
-    documents: tuple[int, int]  # in the select and in the test half
-    bytes: tuple[int, int]
+    unit: str  # what has a label: "document", "token" or "byte"
+    documents: tuple[int, ...]  # of each of SPLITS
+    bytes: tuple[int, ...]
     skipped: tuple[tuple[str, str], ...]
     classes: tuple[str, ...]
     numbers: tuple[str, ...]
@@ -147,43 +150,44 @@ class NeuronTable:
         return Neuron(parse_site(self.sites[index // self.units]), index % self.units)
 
     def best(self, concept: str) -> Row:
-        """The neuron that tells the concept best on the select half, with its test figures."""
+        """The neuron that tells the concept best on train, with its test figures."""
         k = self.concepts.index(concept)
-        index, direction, select, test, bound = self._choose(self.scores, k)
-        twin_index, _, twin_select, twin_test, twin_bound = self._choose(self.twin, k)
+        index, direction, train, test, bound = self._choose(self.scores, k)
+        twin_index, _, twin_train, twin_test, twin_bound = self._choose(self.twin, k)
         chosen = index if index >= 0 else 0
         return Row(
             concept,
             "AUC" if concept in self.classes else "r",
             str(self.neuron(index)) if index >= 0 else "",
             direction,
-            select,
+            train,
             test,
             bound,
-            float(self.scores.cohen_d[1, chosen, k]) if index >= 0 else float("nan"),
-            float(self.scores.correlation[1, chosen, k]) if index >= 0 else float("nan"),
-            int(self.scores.n_on[1, k]),
-            int(self.scores.n_off[1, k]),
+            float(self.scores.cohen_d[TEST, chosen, k]) if index >= 0 else float("nan"),
+            float(self.scores.correlation[TEST, chosen, k]) if index >= 0 else float("nan"),
+            int(self.scores.n_on[TEST, k]),
+            int(self.scores.n_off[TEST, k]),
             str(self.neuron(twin_index)) if twin_index >= 0 else "",
-            twin_select,
+            twin_train,
             twin_test,
             twin_bound,
         )
 
     def _choose(self, scores: Scores | None, k: int) -> tuple[int, int, float, float, float]:
-        """Index, direction, select and test figure, bound: (-1, 0, NaN, NaN, NaN) if undecided."""
+        """Index, direction, train and test figure, bound: (-1, 0, NaN, NaN, NaN) if undecided."""
         nothing = -1, 0, float("nan"), float("nan"), float("nan")
         if scores is None:
             return nothing
         is_class = k < len(self.classes)
-        select, test = (scores.auc if is_class else scores.correlation)[:, :, k]
+        part = scores.auc if is_class else scores.correlation
+        train, test = part[TRAIN, :, k], part[TEST, :, k]
         centre = 0.5 if is_class else 0.0
-        if np.isnan(select).all():
+        if np.isnan(train).all():
             return nothing
-        index = int(np.nanargmax(np.abs(select - centre)))
-        direction = 1 if select[index] >= centre else -1
-        bound = scores.auc_bound[1, index, k] if is_class else 0.0
-        figures = [centre + direction * (part[index] - centre) for part in (select, test)]
+        index = int(np.nanargmax(np.abs(train - centre)))
+        direction = 1 if train[index] >= centre else -1
+        bound = scores.auc_bound[TEST, index, k] if is_class else 0.0
+        figures = [centre + direction * (part[index] - centre) for part in (train, test)]
         return index, direction, float(figures[0]), float(figures[1]), float(bound)
 
     def rows(self) -> list[Row]:
@@ -194,12 +198,13 @@ class NeuronTable:
         head = (
             f"{self.task} in {self.model}: the best of {len(self.sites) * self.units} neurons "
             f"({', '.join(self.sites)}) for each concept\n"
-            f"chosen on {self.documents[0]} documents ({self.bytes[0]:,} bytes), tested on "
-            f"{self.documents[1]} others ({self.bytes[1]:,} bytes) of {self.data}\n"
+            f"chosen on {self.documents[TRAIN]} train documents ({self.bytes[TRAIN]:,} bytes), "
+            f"tested on {self.documents[TEST]} test documents ({self.bytes[TEST]:,} bytes) of "
+            f"{self.data}\n"
         )
         lines = [
-            f"{'concept':<24}{'neuron':<12}{'':<2}{'select':>7}{'twin':>7}{'test':>8}{'twin':>7}"
-            f"{'±':>8}{'d':>7}{'r':>7}{'bytes on':>10}"
+            f"{'concept':<24}{'neuron':<12}{'':<2}{'train':>7}{'twin':>7}{'test':>8}{'twin':>7}"
+            f"{'±':>8}{'d':>7}{'r':>7}{self.unit + 's on':>13}"
         ]
         metric = ""
         for row in self.rows():
@@ -207,16 +212,16 @@ class NeuronTable:
                 metric = row.metric
                 lines.append("- classes: AUC" if metric == "AUC" else "- numbers: correlation |r|")
             if not row.neuron:
-                lines.append(f"{row.concept:<24}no labelled byte in the select half")
+                lines.append(f"{row.concept:<24}none in the train split")
                 continue
             sign = "+" if row.direction > 0 else "-"
             bound = f"{row.bound:8.4f}" if row.metric == "AUC" else " " * 8
             lines.append(
-                f"{row.concept:<24}{row.neuron:<12}{sign:<2}{_figure(row.select)}"
-                f"{_figure(row.twin_select)}{_figure(row.test, 8)}{_figure(row.twin_test)}"
-                f"{bound}{_figure(row.cohen_d)}{_figure(row.correlation)}{row.n_on:>10,}"
+                f"{row.concept:<24}{row.neuron:<12}{sign:<2}{_figure(row.train)}"
+                f"{_figure(row.twin_train)}{_figure(row.test, 8)}{_figure(row.twin_test)}"
+                f"{bound}{_figure(row.cohen_d)}{_figure(row.correlation)}{row.n_on:>13,}"
             )
-        tail = "± bounds the error from binning; d Cohen's d and r correlation on the test half"
+        tail = "± bounds the error from binning; d Cohen's d and r correlation on the test split"
         if self.twin is not None:
             tail += (
                 "\ntwin: the best neuron of the same architecture with random parameters "
@@ -240,9 +245,10 @@ class NeuronTable:
             "model": self.model,
             "data": self.data,
             "data_digest": self.data_digest,
-            "halves": {
+            "unit": self.unit,
+            "splits": {
                 name: {"documents": self.documents[i], "bytes": self.bytes[i]}
-                for i, name in enumerate(HALVES)
+                for i, name in enumerate(SPLITS)
             },
             "skipped": [{"document": name, "reason": reason} for name, reason in self.skipped],
             "classes": list(self.classes),
@@ -251,7 +257,7 @@ class NeuronTable:
             "units": self.units,
             "twin_seed": self.twin_seed,
             "best": [{k: _plain(v) for k, v in vars(row).items()} for row in self.rows()],
-            "axes": ["half", "neuron", "concept"],
+            "axes": ["split", "neuron", "concept"],
             "neurons": {name: _plain(part) for name, part in vars(self.scores).items()},
             "twin": self.twin and {name: _plain(part) for name, part in vars(self.twin).items()},
         }

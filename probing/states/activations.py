@@ -1,6 +1,7 @@
 """Run labelled documents through a model and stream the states, window by window; store nothing."""
 
-# B streams, T steps of a window, H hidden, K concepts
+# B streams, T steps of a window, H hidden, N rows (labelled positions, padded), K classes,
+# M numbers
 
 from __future__ import annotations
 
@@ -12,18 +13,34 @@ import numpy as np
 
 from mlstm.loading import Model
 from mlstm.model import encoding, sites
-from probing.tasks.labelled import LabelledData
+from probing.tasks.labelled import SPLITS, LabelledData, Labels
 
 WINDOW = 128
+FOLDS = 8
+"""Of the documents of each split: what intervals and cross-validation leave out."""
+SMALLEST = 64  # rows: capacities are this times a power of 4, up to the cells of a window
 
 
 class LabelledWindow(NamedTuple):
-    """States beside the labels of the bytes that they follow."""
+    """The states of one window, and those at its labelled positions beside their labels.
 
-    states: dict[str, jax.Array]  # site name -> (T, B, H), on the device
-    labels: np.ndarray  # (T, B, K) int32, classes (0 or 1), then numbers; 0 where `half` is -1
-    half: np.ndarray  # (T, B) int32: 0 select, 1 test, -1 no byte here
+    A row without a label has split, fold and document -1.
+    """
+
+    states: dict[str, jax.Array]  # site name -> (N, H), on the device
+    split: np.ndarray  # (N,) int32: place in SPLITS
+    fold: np.ndarray  # (N,) int32: within the split, in [0, folds)
+    document: np.ndarray  # (N,) int32
+    position: np.ndarray  # (N,) int32: the byte after which the state is read
+    classes: np.ndarray  # (N, K) bool
+    numbers: np.ndarray  # (N, M) float32
+    every: encoding.Window  # all cells, (T, B, H), in the order in which they are read
     bytes: int  # how many cells hold a byte
+
+    def slots(self, folds: int = FOLDS) -> np.ndarray:
+        """(N,) int32: 0 train, 1 dev, 2 and more the folds of test; -1 a row without a label."""
+        test = SPLITS.index("test")
+        return np.where(self.split == test, test + self.fold, self.split).astype(np.int32)
 
 
 def check_sites(model: Model, wanted: str | Sequence[str]) -> tuple[str, ...]:
@@ -32,24 +49,106 @@ def check_sites(model: Model, wanted: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(sites.check_site(model.config, name)) for name in names))
 
 
-def stream(model: Model, data: LabelledData, names: Sequence[str]) -> Iterator[LabelledWindow]:
-    """Every byte of every document once, each document from the zero state."""
-    documents, halves = data.documents, data.halves
-    texts = [model.vocabulary.encode(document.data) for document in documents]
+def stream(
+    model: Model,
+    data: LabelledData,
+    names: Sequence[str],
+    *,
+    documents: Sequence[int] | np.ndarray | None = None,
+    folds: int = FOLDS,
+) -> Iterator[LabelledWindow]:
+    """Every labelled position of every document once, each document from the zero state.
+
+    documents: which of data.documents; all if None.
+
+    The labels of a document are made when the stream reaches it and dropped when it ends. A byte
+    with two labels gives two rows. N takes a few sizes only, so that what is compiled for it is
+    compiled a few times.
+    """
+    chosen = np.arange(len(data.documents)) if documents is None else np.asarray(documents)
+    texts = [model.vocabulary.encode(data.documents[i].data) for i in chosen]
     streams = encoding.choose_streams([len(text) for text in texts], WINDOW)
-    classes = len(data.classes)
+    splits, fold_of = data.splits, data.folds(folds)
+    open_labels: dict[int, Labels] = {}
+    capacity = 0
     for window in encoding.stream_states(
         model.config, model.parameters, texts, names, streams=streams, window=WINDOW
     ):
-        labels = np.zeros((*window.text.shape, len(data.concepts)), np.int32)
-        half = np.full(window.text.shape, -1, np.int32)
-        for text in np.unique(window.text[window.text >= 0]):
-            here = window.text == text
-            places = window.position[here]
-            labels[here, :classes] = documents[text].classes[places]
-            labels[here, classes:] = documents[text].numbers[places]
-            half[here] = halves[text]
-        yield LabelledWindow(window.states, labels, half, int(np.count_nonzero(half >= 0)))
+        numbered = np.where(window.text < 0, -1, chosen[window.text]).astype(np.int32)
+        window = window._replace(text=numbered)
+        found = _rows(window, data, open_labels)
+        cells = window.text.size
+        capacity = max(capacity, _capacity(len(found.cell), cells))
+        apart = len(found.cell) < 2 or (np.diff(np.sort(found.cell)) > 0).all()
+        place = found.cell if capacity == cells and apart else np.arange(len(found.cell))
+        split, fold, document, position = (np.full(capacity, -1, np.int32) for _ in range(4))
+        classes = np.zeros((capacity, len(data.classes)), bool)
+        numbers = np.zeros((capacity, len(data.numbers)), np.float32)
+        split[place], fold[place] = splits[found.document], fold_of[found.document]
+        document[place], position[place] = found.document, found.position
+        classes[place], numbers[place] = found.classes, found.numbers
+        cell = np.arange(capacity) if place is found.cell else np.zeros(capacity, np.int32)
+        cell[place] = found.cell
+        yield LabelledWindow(
+            {name: _gather(states, cell) for name, states in window.states.items()},
+            split,
+            fold,
+            document,
+            position,
+            classes,
+            numbers,
+            window,
+            int(np.count_nonzero(window.text >= 0)),
+        )
+
+
+class _Rows(NamedTuple):
+    cell: np.ndarray  # (n,) place in the flat (T, B) cells
+    document: np.ndarray
+    position: np.ndarray
+    classes: np.ndarray
+    numbers: np.ndarray
+
+
+def _rows(window: encoding.Window, data: LabelledData, open_labels: dict[int, Labels]) -> _Rows:
+    """The labelled positions in a window; opens the labels of what begins, closes what ends."""
+    streams = window.text.shape[1]
+    parts: list[_Rows] = []
+    for stream in range(streams):
+        column = window.text[:, stream]
+        for text in np.unique(column[column >= 0]).tolist():
+            steps = np.flatnonzero(column == text)
+            first = int(window.position[steps[0], stream])
+            if text not in open_labels:
+                open_labels[text] = data.labels(text)
+            labels = open_labels[text]
+            here = slice(*np.searchsorted(labels.positions, [first, first + len(steps)]))
+            position = labels.positions[here]
+            parts.append(
+                _Rows(
+                    (steps[0] + position - first) * streams + stream,
+                    np.full(len(position), text, np.int32),
+                    position,
+                    labels.classes[here],
+                    labels.numbers[here],
+                )
+            )
+            if first + len(steps) == len(data.documents[text].data):
+                del open_labels[text]
+    return _Rows(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _capacity(rows: int, cells: int) -> int:
+    """The smallest size that holds them: SMALLEST times a power of 4, or all cells of a window."""
+    capacity = SMALLEST
+    while capacity < rows:
+        capacity = cells if capacity < cells < 4 * capacity else 4 * capacity
+    return capacity
+
+
+@jax.jit
+def _gather(states_TBH: jax.Array, cell_N: np.ndarray) -> jax.Array:
+    return states_TBH.reshape(-1, states_TBH.shape[-1])[cell_N]
 
 
 def sample(

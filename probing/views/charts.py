@@ -71,7 +71,7 @@ def histogram(borders: np.ndarray, sides: Mapping[str, tuple[str, np.ndarray]]) 
         '<div class="histogram">'
         + (f'<p class="keys">{keys}</p>' if keys else "")
         + f'<svg viewBox="-14 0 {width + 28} {height + floor}" '
-        f'role="img"><title>values of the neuron on the test half</title>{areas}'
+        f'role="img"><title>values of the neuron on the test split</title>{areas}'
         f'<line class="axis" x1="0" x2="{width}" y1="{height}" y2="{height}"/>{ticks}</svg></div>'
     )
 

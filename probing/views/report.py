@@ -14,7 +14,7 @@ import numpy as np
 
 from mlstm.model.sites import parse_neuron
 from mlstm.output import write_whole
-from probing.evidence.scores import NeuronTable, Row
+from probing.evidence.scores import TEST, TRAIN, NeuronTable, Row
 from probing.examples import Example
 from probing.states.statistics import Summary
 from probing.views import charts
@@ -86,11 +86,11 @@ its value.</p>
 
 
 def _headline(rows: Sequence[Row]) -> str:
-    """The class with the clearest lead over the twin on the select half, and its test figure."""
+    """The class with the clearest lead over the twin on train, and its test figure."""
     named = [row for row in rows if row.metric == "AUC" and row.neuron and not np.isnan(row.test)]
     if not named:
         return "No class could be scored"
-    best = max(named, key=lambda row: row.select - (row.twin_select if row.twin_neuron else 0.5))
+    best = max(named, key=lambda row: row.train - (row.twin_train if row.twin_neuron else 0.5))
     twin = f", a random twin’s best {best.twin_test:.2f}" if best.twin_neuron else ""
     figures = f'<span class="soft">test AUC {best.test:.2f}{twin}</span>'
     if best.test - (best.twin_test if best.twin_neuron else 0.5) < CLEAR:
@@ -128,7 +128,7 @@ def _summary(table: NeuronTable, rows: Sequence[Row]) -> str:
             )
         concept = f'<td><a href="#{_anchor(row.concept)}">{_text(_pretty(row.concept))}</a></td>'
         if not row.neuron:
-            lines.append(f"<tr>{concept}<td colspan=6 class=soft>not in the select half</td></tr>")
+            lines.append(f"<tr>{concept}<td colspan=6 class=soft>not in the train split</td></tr>")
             continue
         bound = f'<span class="soft"> ±{row.bound:.4f}</span>' if row.metric == "AUC" else ""
         lines.append(
@@ -143,7 +143,7 @@ def _summary(table: NeuronTable, rows: Sequence[Row]) -> str:
         '<div class="scroll"><table><thead><tr><th>concept<th>neuron<th>in the concept'
         "<th class=wide>"
         '<span class="key model"></span>neuron <span class="key twin"></span>twin'
-        "<th class=n>test AUC<th class=n>twin<th class=n>bytes on</tr></thead><tbody>"
+        f"<th class=n>test AUC<th class=n>twin<th class=n>{table.unit}s on</tr></thead><tbody>"
         + "\n".join(lines)
         + "</tbody></table></div>"
     )
@@ -158,12 +158,13 @@ def _reading(table: NeuronTable) -> str:
         else ""
     )
     return f"""<details open><summary>What the numbers mean</summary><dl class=notes>
-<dt>test AUC</dt><dd>the chance that the neuron is further in its direction at a random byte of the
-concept than at a random other byte: 0.5 is chance, 1 is perfect. Each neuron is tried in both
+<dt>test AUC</dt><dd>the chance that the neuron is further in its direction at a random
+{table.unit} of the concept than at a random other: 0.5 is chance, 1 is perfect. Each neuron is
+tried in both
 directions.</dd>
-<dt>select, test</dt><dd>the best of {len(table.sites) * table.units} neurons and its direction are
-chosen on {table.documents[0]} documents ({table.bytes[0]:,} bytes); the figures shown are from
-{table.documents[1]} others ({table.bytes[1]:,} bytes), looked at once. No document is in
+<dt>train, test</dt><dd>the best of {len(table.sites) * table.units} neurons and its direction are
+chosen on {table.documents[TRAIN]} documents ({table.bytes[TRAIN]:,} bytes); the figures shown are
+from {table.documents[TEST]} others ({table.bytes[TEST]:,} bytes), looked at once. No document is in
 both.</dd>
 {twin}
 <dt>±</dt><dd>the exact AUC lies within this of the figure: values are counted in 256 bins, and
@@ -180,17 +181,17 @@ def _card(table: NeuronTable, row: Row, example: Example | None, meaning: str) -
     if meaning:
         title += f"<p class=soft>{_text(meaning)}</p>"
     if not row.neuron:
-        return title + "<p>No byte of the select half has it.</p></article>"
+        return title + "<p>Nothing in the train split has it.</p></article>"
     neuron = parse_neuron(row.neuron)
     summary = table.summaries.get(str(neuron.site))
     figures = [
         (f"test {row.metric}", _number(row.test)),
         ("of the twin", _number(row.twin_test)),
-        (f"select {row.metric}", _number(row.select)),
-        ("of the twin", _number(row.twin_select)),
+        (f"train {row.metric}", _number(row.train)),
+        ("of the twin", _number(row.twin_train)),
     ]
     if row.metric == "AUC":
-        figures += [("Cohen's d", _number(row.cohen_d)), ("bytes on / off", _counts(row))]
+        figures += [("Cohen's d", _number(row.cohen_d)), (f"{table.unit}s on / off", _counts(row))]
     body = (
         '<div class="figures">'
         + "".join(f"<div><b>{value}</b><span>{name}</span></div>" for name, value in figures)
@@ -208,10 +209,10 @@ def _card(table: NeuronTable, row: Row, example: Example | None, meaning: str) -
 
 def _histogram(table: NeuronTable, row: Row, summary: Summary, unit: int) -> str:
     if row.concept not in table.classes:
-        borders, every, _ = summary.density(unit, 0, [1], BARS)
+        borders, every, _ = summary.density(unit, 0, slice(TEST, None), BARS)
         return charts.histogram(borders, {"off": ("", every)})
     label = 1 + table.classes.index(row.concept)
-    borders, on, off = summary.density(unit, label, [1], BARS)
+    borders, on, off = summary.density(unit, label, slice(TEST, None), BARS)
     named = {"off": ("elsewhere", off), "on": (f"in {_pretty(row.concept)}", on)}
     return charts.histogram(borders, {side: part for side, part in named.items() if part[1].any()})
 
@@ -234,7 +235,7 @@ def _passage(example: Example, scale: Scale) -> str:
         label = example.labels[glyph.start]
         level = scale.level(glyph.value)
         marked = " on" if label.dtype == bool and label else ""
-        says = f"{glyph.value:+.3f}" if label.dtype == bool else f"{glyph.value:+.3f} at {label}"
+        says = f"{glyph.value:+.3f}" if label.dtype == bool else f"{glyph.value:+.3f} at {label:g}"
         text = {"\n": "<s>¶</s>\n", "\t": "<s>→</s>\t"}.get(glyph.text) or _text(glyph.text)
         if len(glyph.text) > 1:
             marked += " raw"

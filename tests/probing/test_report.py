@@ -7,7 +7,7 @@ import pytest
 import probing
 from mlstm.errors import InputError
 from probing.evidence.scores import Row
-from probing.examples import choose, column, examples
+from probing.examples import choose, examples
 from probing.views import report
 
 VOID = {"meta", "br", "rect", "line", "circle"}
@@ -82,7 +82,7 @@ def test_every_concept_has_a_card_that_the_table_links_to(page, digits):
 
 
 def test_numbers_stand_under_a_line_of_their_own_after_any_last_class(page):
-    never, place = (page.text.index(text) for text in ("not in the select half", "numbers: corr"))
+    never, place = (page.text.index(text) for text in ("not in the train split", "numbers: corr"))
     assert never < place
 
 
@@ -95,7 +95,7 @@ def test_the_best_neuron_its_figure_and_its_twins_are_there(page, table):
 
 def test_the_passage_shows_the_bytes_of_a_test_document_with_its_labels(shown, digits, planted):
     example = next(e for e in shown if e.row.concept == "digit")
-    tested = {d.name: d for d in digits.half("test")}
+    tested = {d.name: d for d in (digits.documents[i] for i in digits.indices("test"))}
     assert example.data in tested[example.document].data
     assert (example.labels == np.isin(list(example.data), list(b"0123"))).all()
     assert ((example.values > 0) == example.labels).all()
@@ -107,26 +107,29 @@ def test_underlined_characters_are_those_of_the_concept(source, shown):
     assert card.count(' on" title') == example.labels.sum()
 
 
-def test_a_passage_is_chosen_by_labels_from_the_test_half(digits):
-    passage = choose(digits, "coin")
-    assert digits.halves[passage.document] == 1
-    assert column(digits, passage.document, "coin")[passage.start : passage.end].any()
-    assert choose(digits, "never") is None
+def test_a_passage_is_chosen_by_labels_from_the_test_split(digits):
+    found = choose(digits, ["coin", "never"])
+    assert set(found) == {"coin"}
+    passage = found["coin"]
+    assert passage.document in digits.indices("test")
+    coin = digits.labels(passage.document).classes[passage.start : passage.end, 1]
+    assert coin.any()
+    assert (passage.labels == coin).all()
 
 
-def test_the_headline_is_the_class_that_leads_its_twin_most_on_the_select_half():
-    def row(concept: str, select: float, twin_select: float, test: float, twin_test: float) -> Row:
+def test_the_headline_is_the_class_that_leads_its_twin_most_on_train():
+    def row(concept: str, train: float, twin_train: float, test: float, twin_test: float) -> Row:
         figures = {"direction": 1, "bound": 0.0, "cohen_d": 1.0, "correlation": 0.5}
         return Row(
             concept,
             "AUC",
             "0.c[1]",
-            select=select,
+            train=train,
             test=test,
             n_on=9,
             n_off=9,
             twin_neuron="0.c[2]",
-            twin_select=twin_select,
+            twin_train=twin_train,
             twin_test=twin_test,
             **figures,
         )
@@ -142,7 +145,7 @@ def test_the_headline_is_the_class_that_leads_its_twin_most_on_the_select_half()
 def test_a_histogram_shows_the_side_that_has_bytes_alone(table, absent, kept):
     unit = 5
     counts = table.summaries["0.c"].counts.copy()
-    counts[:, 1, :, 1] = 0 if absent == "on" else counts[:, 1, :, 0]
+    counts[:, 2:, :, 1] = 0 if absent == "on" else counts[:, 2:, :, 0]
     summary = table.summaries["0.c"]._replace(counts=counts)
     drawn = report._histogram(table, table.best("digit"), summary, unit)
     assert f"{kept}-area" in drawn

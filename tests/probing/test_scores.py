@@ -9,7 +9,7 @@ import probing
 from mlstm.errors import InputError
 from probing.evidence import scores
 from probing.states import activations
-from probing.tasks import LabelledData, LabelledDocument
+from probing.tasks import LabelledData, LabelledDocument, Labels, every_byte, stored
 
 
 def test_auc_from_bins_equals_mann_whitney_within_its_bound_and_is_exact_on_ranks():
@@ -40,13 +40,14 @@ def table(planted, digits):
 
 @pytest.fixture(scope="module")
 def states(planted, digits):
-    """All states and labels of both halves, gathered: what the table is checked against."""
-    out = [], []
+    """All states, labels and folds of each split, gathered: what the table is checked against."""
+    out = [], [], []
     for window in activations.stream(planted, digits, ("0.c", "0.h")):
         both = np.concatenate([np.asarray(s) for s in window.states.values()], -1)
-        for half in (0, 1):
-            here = window.half == half
-            out[half].append(np.concatenate([both[here], window.labels[here]], -1))
+        for split in (0, 1, 2):
+            here = window.split == split
+            labels = [window.classes[here], window.numbers[here], window.fold[here, None]]
+            out[split].append(np.concatenate([both[here], *labels], -1))
     return [np.concatenate(part) for part in out]
 
 
@@ -59,10 +60,10 @@ def test_the_planted_neuron_is_found_first_and_scores_one(table):
 
 
 def test_a_neuron_that_is_lower_in_the_concept_scores_the_same(planted, digits):
-    flipped = tuple(
-        dataclasses.replace(d, classes=np.concatenate([~d.classes[:, :1], d.classes[:, 1:]], 1))
-        for d in digits.documents
-    )
+    def flip(labels: Labels) -> Labels:
+        return labels._replace(classes=labels.classes ^ np.array([True, False, False]))
+
+    flipped = tuple(dataclasses.replace(d, read=stored(flip(d.read()))) for d in digits.documents)
     data = dataclasses.replace(digits, documents=flipped)
     row = probing.score_neurons(planted, data, "0.c", twin_seed=None).best("digit")
     assert (row.neuron, row.direction) == ("0.c[5]", -1)
@@ -76,67 +77,60 @@ def test_labels_of_a_coin_give_a_test_auc_near_chance(table):
 
 
 def test_every_figure_equals_scipy_on_the_gathered_states(table, states):
-    for half in (0, 1):
-        rows = states[half]
+    for split in (0, 1, 2):
+        rows = states[split]
         for neuron in range(1, 32, 3):
             x = rows[:, neuron]
             for k in (0, 1):
                 on = rows[:, 32 + k] == 1
                 exact = mannwhitneyu(x[on], x[~on]).statistic / (on.sum() * (~on).sum())
-                area = table.scores.auc[half, neuron, k]
-                assert abs(area - exact) <= table.scores.auc_bound[half, neuron, k] + 1e-9
+                area = table.scores.auc[split, neuron, k]
+                assert abs(area - exact) <= table.scores.auc_bound[split, neuron, k] + 1e-9
                 pooled = ((x[on] - x[on].mean()) ** 2).sum() + ((x[~on] - x[~on].mean()) ** 2).sum()
-                d = (x[on].mean() - x[~on].mean()) / np.sqrt(pooled / (len(x) - 2))
-                assert table.scores.cohen_d[half, neuron, k] == pytest.approx(d, rel=1e-3, abs=1e-4)
+                scale = np.sqrt(pooled / (len(x) - 2))
+                d = (x[on].mean() - x[~on].mean()) / scale
+                assert table.scores.cohen_d[split, neuron, k] == pytest.approx(
+                    d, rel=1e-3, abs=1e-4
+                )
             r = pearsonr(x, rows[:, 35]).statistic
-            assert table.scores.correlation[half, neuron, 3] == pytest.approx(r, abs=1e-4)
+            assert table.scores.correlation[split, neuron, 3] == pytest.approx(r, abs=1e-6)
 
 
-def with_other_test_half(part: scores.Scores) -> scores.Scores:
-    """Figures of the test half drawn at random, those of the select half kept."""
+def with_other_test_split(part: scores.Scores) -> scores.Scores:
+    """Figures of the test split drawn at random, the others kept."""
     draw, changed = np.random.default_rng(0), {}
     for name in ("auc", "correlation"):
         changed[name] = getattr(part, name).copy()
-        changed[name][1] = draw.random(changed[name][1].shape)
+        changed[name][2] = draw.random(changed[name][2].shape)
     return dataclasses.replace(part, **changed)
 
 
-def test_selection_looks_at_the_select_half_alone(table):
+def test_selection_looks_at_train_alone(table):
     other = dataclasses.replace(
-        table, scores=with_other_test_half(table.scores), twin=with_other_test_half(table.twin)
+        table, scores=with_other_test_split(table.scores), twin=with_other_test_split(table.twin)
     )
     for row, moved in zip(table.rows(), other.rows(), strict=True):
-        for name in ("neuron", "direction", "select", "twin_neuron", "twin_select"):
+        for name in ("neuron", "direction", "train", "twin_neuron", "twin_train"):
             np.testing.assert_equal(getattr(moved, name), getattr(row, name))
         if row.neuron:
             assert moved.test != row.test
             assert moved.twin_test != row.twin_test
 
 
-def test_the_twins_figures_stand_beside_those_of_both_halves(table):
+def test_the_twins_figures_stand_beside_those_of_train_and_test(table):
     row = table.best("digit")
     neuron = table.sites.index("0.c") * 16 + int(row.twin_neuron.removeprefix("0.c[")[:-1])
-    for half, figure in enumerate((row.twin_select, row.twin_test)):
-        area = table.twin.auc[half, neuron, 0]
+    for split, figure in ((0, row.twin_train), (2, row.twin_test)):
+        area = table.twin.auc[split, neuron, 0]
         assert figure == pytest.approx(max(area, 1 - area))
-    assert f"{row.select:.3f}{row.twin_select:7.3f}{row.test:8.3f}{row.twin_test:7.3f}" in str(
-        table
-    )
+    assert f"{row.train:.3f}{row.twin_train:7.3f}{row.test:8.3f}{row.twin_test:7.3f}" in str(table)
     saved = json.loads(table.to_json())["best"][0]
-    assert saved["twin_select"] == pytest.approx(row.twin_select, abs=1e-6)
-
-
-def test_the_halves_share_no_document_and_hold_all(digits):
-    select, test = ({d.name for d in digits.half(name)} for name in ("select", "test"))
-    assert not select & test
-    assert len(select) + len(test) == len(digits.documents)
-    sizes = [sum(len(d.data) for d in digits.half(name)) for name in ("select", "test")]
-    assert min(sizes) > 0.3 * sum(sizes)
+    assert saved["twin_train"] == pytest.approx(row.twin_train, abs=1e-6)
 
 
 def test_every_byte_is_counted_once(table, digits):
     assert table.scores.n_on[:, 3].sum() == digits.bytes
-    labelled = sum(d.classes[:, 0].sum() for d in digits.documents)
+    labelled = sum(d.read().classes[:, 0].sum() for d in digits.documents)
     assert table.scores.n_on[:, 0].sum() == labelled
 
 
@@ -144,7 +138,7 @@ def test_a_concept_that_never_appears_has_no_neuron(table):
     row = table.best("never")
     assert row.neuron == ""
     assert np.isnan(row.test)
-    assert "no labelled byte" in str(table)
+    assert "none in the train split" in str(table)
 
 
 def test_the_twin_has_other_parameters_of_the_same_shapes(planted):
@@ -163,9 +157,9 @@ def test_the_json_is_strict_versioned_and_has_every_figure(table, tmp_path):
         raise AssertionError(constant)
 
     saved = json.loads((tmp_path / "deep" / "results.json").read_text(), parse_constant=refuse)
-    assert saved["format_version"] == 1
+    assert saved["format_version"] == 2
     assert saved["best"][0]["neuron"] == "0.c[5]"
-    assert np.shape(saved["neurons"]["auc"]) == (2, 32, 4)
+    assert np.shape(saved["neurons"]["auc"]) == (3, 32, 4)
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["results.json"]
 
 
@@ -179,16 +173,13 @@ def test_a_list_of_models_is_refused(planted, digits):
         probing.score_neurons([planted], digits)
 
 
-def test_data_without_a_label_or_with_one_document_is_refused(planted):
+def test_data_without_a_label_or_with_too_few_documents_is_refused(planted):
     def data(count: int, on: bool) -> LabelledData:
-        labels = np.full((3, 1), on)
-        documents = [
-            LabelledDocument(str(k), b"abc", labels, np.zeros((3, 0), np.int32))
-            for k in range(count)
-        ]
-        return LabelledData("t", "here", ("x",), (), tuple(documents))
+        read = stored(every_byte(np.array([[on], [False], [False]]), np.zeros((3, 0))))
+        documents = [LabelledDocument(str(k), b"abc", read) for k in range(count)]
+        return LabelledData("t", "here", "byte", ("x",), (), tuple(documents))
 
-    with pytest.raises(InputError, match="no labelled byte"):
-        probing.score_neurons(planted, data(2, False))
-    with pytest.raises(InputError, match="at least 2"):
-        probing.score_neurons(planted, data(1, True))
+    with pytest.raises(InputError, match="one class only"):
+        probing.score_neurons(planted, data(3, False))
+    with pytest.raises(InputError, match="at least 3"):
+        probing.score_neurons(planted, data(2, True))
