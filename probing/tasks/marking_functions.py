@@ -80,8 +80,8 @@ def _column(value: object, what: str, data: bytes, document: str) -> np.ndarray:
         array = np.empty(0, object)
     if array.ndim != 1 or array.dtype.kind not in "biuf":
         raise InputError(
-            f"{what} returned {type(value).__name__} of shape {array.shape} and type {array.dtype}, "
-            f"of document {document}; a bool or a number for each byte is wanted"
+            f"{what} returned {type(value).__name__} of shape {array.shape} and type "
+            f"{array.dtype}, of document {document}; a bool or a number for each byte is wanted"
         )
     if len(array) != len(data):
         raise InputError(
@@ -89,10 +89,11 @@ def _column(value: object, what: str, data: bytes, document: str) -> np.ndarray:
         )
     if array.dtype.kind == "b":
         return array
-    if not np.isfinite(array).all():
+    bad = np.flatnonzero(~np.isfinite(array))
+    if len(bad):
         raise InputError(
-            f"{what} returned {array[~np.isfinite(array)][0]} for byte "
-            f"{int(np.argmin(np.isfinite(array)))} of document {document}; numbers have to be finite"
+            f"{what} returned {array[bad[0]]} for byte {bad[0]} of document {document}; numbers "
+            "have to be finite"
         )
     return array.astype(np.float32)
 
@@ -108,7 +109,5 @@ def _where(path: Path, error: BaseException) -> str:
 
 def _said(error: BaseException) -> str:
     """The type and the first line of an error."""
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return (
-        f"{type(error).__name__}: {(text or '').splitlines()[0]}" if text else type(error).__name__
-    )
+    kind, text = type(error).__name__, error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{kind}: {text.splitlines()[0]}" if text else kind
