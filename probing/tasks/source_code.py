@@ -1,4 +1,4 @@
-"""Python source: what each byte is, exact in bytes for any encoding and line ending.
+"""Source code: what each byte is, exact in bytes; Python in any encoding and line ending, and C.
 
 Classes overlap where the language does: a docstring is also a string, a comment within brackets
 is also inside brackets. White space outside tokens belongs to no lexical class.
@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
-from typing import Protocol
+from pathlib import PurePath
+from typing import NamedTuple
 
 import numpy as np
 
-from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
+from probing.tasks import c_lexer
+from probing.tasks.documents import Source, documents
 from probing.tasks.labelled import (
     LabelledData,
     LabelledDocument,
@@ -54,75 +54,107 @@ MEANING = (
 )
 
 
+C_NUMBERS = ("brace depth", "parenthesis depth", "position in line")
+C_LEVELS = (
+    ("brace depth", 1),
+    ("brace depth", 2),
+    ("brace depth", 3),
+    ("parenthesis depth", 1),
+    ("parenthesis depth", 2),
+    ("position in line", 40),
+)
+C_CLASSES = c_lexer.KINDS + tuple(f"{number} >= {level}" for number, level in C_LEVELS)
+C_MEANING = (
+    ("string", "string literals with prefix and quotes"),
+    ("char literal", "character constants with prefix and quotes"),
+    ("comment", "/* to */, and // to the end of the line"),
+    ("preprocessor", "directives from # to the end of the line, but for comments in them"),
+    ("keyword", "the reserved words of C23"),
+    ("name", "identifiers that are not keywords"),
+    ("operator", "operators, brackets and punctuation"),
+    ("number", "number literals"),
+    ("brace depth", "open { around the byte, the braces inside; none are counted in directives"),
+    ("parenthesis depth", "open ( around the byte, the parentheses inside"),
+    ("position in line", "bytes since the line began"),
+)
+
+
 class Unreadable(ValueError):
-    """A document that is not Python; the message says why and in which line."""
+    """A document that is not of its language; the message says why and in which line."""
 
 
-class _Documents(Protocol):
-    @property
-    def names(self) -> list[str]: ...
-    def document(self, i: int) -> bytes: ...
+class _Language(NamedTuple):
+    title: str
+    suffixes: tuple[str, ...]
+    classes: tuple[str, ...]
+    numbers: tuple[str, ...]
+    meaning: tuple[tuple[str, str], ...]
+    labels: Callable[[bytes], Labels]
 
 
-def source_code(source: str | os.PathLike | _Documents) -> LabelledData:
-    """Label Python source.
+def source_code(source: Source, language: str | None = None) -> LabelledData:
+    """Label Python or C source.
 
-    source: a folder of .py files, one .py file, a prepared corpus (its test split is taken), or an
-        open split of one. Documents that are not Python are left out and named in `.skipped`.
-    InputError where there is no such thing, or nothing in it that can be labelled.
+    source: a folder of .py files (or .c and .h), one file, a prepared corpus (its test split is
+        taken), or an open split of one. Documents that are not of the language are left out and
+        named in `.skipped`.
+    language: "python" or "c"; unless given, what the names of the documents say, and Python where
+        they say nothing.
+    InputError where there is no such thing, nothing in it that can be labelled, or both languages.
     """
-    if isinstance(source, (str, os.PathLike)):
-        origin, found = _find(user_path(source))
-    else:
-        origin = "corpus split"
-        found = ((name, source.document(i)) for i, name in enumerate(source.names))
-    return label(found, origin)
+    if language is not None and language not in _LANGUAGES:
+        raise InputError(f"language {language!r}: there are {', '.join(_LANGUAGES)}")
+    chosen = _LANGUAGES.values() if language is None else [_LANGUAGES[language]]
+    origin, found = documents(source, tuple(s for each in chosen for s in each.suffixes))
+    return label(found, origin, language)
 
 
-def label(documents: Iterable[tuple[str, bytes]], origin: str) -> LabelledData:
-    """Label (name, bytes) pairs; those that are not Python are skipped and named."""
+def label(
+    documents: Iterable[tuple[str, bytes]], origin: str, language: str | None = None
+) -> LabelledData:
+    """Label (name, bytes) pairs; those that are not of the language are skipped and named."""
+    documents = list(documents)
+    spoken = [_language_of(name) for name, _ in documents]
+    if language is None:
+        language, *others = sorted(set(spoken) - {None}, key=str) or ["python"]
+        if others:
+            raise InputError(f"{origin}: both Python and C source; say language=python or c")
+    read = _LANGUAGES[str(language)]
     labelled, skipped = [], []
-    for name, data in documents:
+    for (name, data), its in zip(documents, spoken, strict=True):
         try:
-            labels(data)
+            if its not in (None, language):
+                raise Unreadable(f"its name is one of {_LANGUAGES[its].title}")
+            read.labels(data)
         except Unreadable as error:
             skipped.append((name, str(error)))
         else:
-            labelled.append(LabelledDocument(name, data, partial(labels, data)))
+            labelled.append(LabelledDocument(name, data, partial(read.labels, data)))
     if not any(len(document.data) for document in labelled):
-        raise InputError(f"{origin}: no Python source to label{skipped_line(tuple(skipped))}")
+        raise InputError(f"{origin}: no {read.title} source to label{skipped_line(tuple(skipped))}")
     return LabelledData(
         "source_code",
         origin,
         "byte",
-        CLASSES,
-        NUMBERS,
+        read.classes,
+        read.numbers,
         tuple(labelled),
         skipped=tuple(skipped),
-        meaning=dict(MEANING),
+        meaning=dict(read.meaning),
     )
 
 
-def _find(path: Path) -> tuple[str, Iterator[tuple[str, bytes]]]:
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    if path.is_file():
-        return str(path), iter([(path.name, path.read_bytes())])
-    if (path / "manifest.json").is_file():
-        from mlstm.corpus.shards import Corpus
-
-        split = Corpus.open(path).split("test")
-        return f"{path} (test split)", (
-            (name, split.document(i)) for i, name in enumerate(split.names)
-        )
-    files = sorted(p for p in path.rglob("*.py") if p.is_file())
-    if not files:
-        raise InputError(f"{path}: no .py files in this folder")
-    return str(path), ((p.relative_to(path).as_posix(), p.read_bytes()) for p in files)
+def _language_of(name: str) -> str | None:
+    """By the last suffix that is one of source code, so that kernel.c.txt is C."""
+    for suffix in reversed(PurePath(name).suffixes):
+        for language, its in _LANGUAGES.items():
+            if suffix in its.suffixes:
+                return language
+    return None
 
 
 def labels(data: bytes) -> Labels:
-    """Labels of every byte of one module.
+    """Labels of every byte of one Python module.
 
     Raises Unreadable with the reason and the line.
     """
@@ -143,6 +175,31 @@ def labels(data: bytes) -> Labels:
     numbers[:, 2] = _position_in_line(data)
     for k, (number, level) in enumerate(LEVELS):
         classes[:, len(LEXICAL) + k] = numbers[:, NUMBERS.index(number)] >= level
+    return every_byte(classes, numbers)
+
+
+def c_labels(data: bytes) -> Labels:
+    """Labels of every byte of a text in C.
+
+    Raises Unreadable with the reason and the line.
+    """
+    try:
+        tokens = c_lexer.lex(data)
+    except c_lexer.LexError as error:
+        line = data.count(b"\n", 0, error.place) + 1
+        raise Unreadable(f"line {line}: {error}") from None
+    kinds, starts, ends = np.array(tokens.spans, int).reshape(-1, 3).T
+    borders = np.stack([starts, ends], 1).ravel()  # outside, token, outside, token, ... outside
+    kind_of = np.full(2 * len(kinds) + 1, -1)
+    kind_of[1::2] = kinds
+    kind_at = np.repeat(kind_of, np.diff(borders, prepend=0, append=len(data)))
+    levels = np.array([(0, 0, 0), *tokens.levels], int)
+    depths = np.repeat(levels[:, 1:], np.diff(levels[:, 0], append=len(data)), axis=0)
+    numbers = np.column_stack([depths, _position_in_line(data)])
+    classes = np.zeros((len(data), len(C_CLASSES)), bool)
+    classes[:, : len(c_lexer.KINDS)] = kind_at[:, None] == np.arange(len(c_lexer.KINDS))
+    for k, (number, level) in enumerate(C_LEVELS):
+        classes[:, len(c_lexer.KINDS) + k] = numbers[:, C_NUMBERS.index(number)] >= level
     return every_byte(classes, numbers)
 
 
@@ -201,3 +258,9 @@ def _position_in_line(data: bytes) -> np.ndarray:
     ends |= (ids == ord("\r")) & ~np.append(ends[1:], False)[: len(ids)]
     begins = np.append(True, ends)[: len(ids)]
     return places - np.maximum.accumulate(np.where(begins, places, 0)) if len(ids) else places
+
+
+_LANGUAGES = {
+    "python": _Language("Python", (".py",), CLASSES, NUMBERS, MEANING, labels),
+    "c": _Language("C", (".c", ".h"), C_CLASSES, C_NUMBERS, C_MEANING, c_labels),
+}

@@ -46,8 +46,8 @@ def marks(data: bytes) -> str:
 
 
 def numbers(data: bytes, name: str) -> list[int]:
-    column = source_code.labels(data).numbers[:, source_code.NUMBERS.index(name)]
-    return column.astype(int).tolist()
+    values = source_code.labels(data).numbers[:, source_code.NUMBERS.index(name)]
+    return values.astype(int).tolist()
 
 
 def test_every_byte_of_the_golden_file_has_the_label_written_beside_it():
