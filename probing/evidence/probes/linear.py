@@ -40,8 +40,8 @@ def check_training(
     classes, places = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise InputError(
-            f"{type(estimator).__name__}: the labels have one class, {classes[0]!r}; a probe "
-            "needs at least 2 classes"
+            f"{type(estimator).__name__}: the labels have one class, {classes.tolist()[0]!r}; a "
+            "probe needs at least 2 classes"
         )
     return X, classes, places
 

@@ -45,7 +45,9 @@ class SingleNeuronProbes(BaseEstimator):
             check_classification_targets(y)
             self.concepts_ = np.unique(y)
             if len(self.concepts_) < 2:
-                raise InputError(f"the labels have one class, {y[0]!r}; at least 2 are needed")
+                raise InputError(
+                    f"the labels have one class, {y.tolist()[0]!r}; at least 2 are needed"
+                )
             self.concepts_ = self.concepts_[1 if len(self.concepts_) == 2 else 0 :]
         else:
             self.concepts_ = np.arange(y.shape[1])

@@ -82,7 +82,8 @@ def save_probe(
     names = {type(each).__name__ for each in classes}
     if len(names) != 1 or not names <= set(PYTHON):
         raise InputError(
-            f"classes of types {', '.join(sorted(names))} cannot be saved; one of {', '.join(PYTHON)} can"
+            f"classes of types {', '.join(sorted(names))} cannot be saved; they are all of one of "
+            f"{', '.join(PYTHON)}"
         )
     described = {
         "format_version": FORMAT_VERSION,

@@ -121,6 +121,8 @@ class LDAProbe(LinearProbe):
         intercept = np.log(count / n) - 0.5 * (coef * means_HK.T).sum(1)
         if len(classes) == 2:
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+        else:  # What is the same for all classes depends on where the features' zero is.
+            coef, intercept = coef - coef.mean(0), intercept - intercept.mean()
         self.coef_, self.intercept_, self.classes_ = coef, intercept, classes
         self.n_features_in_ = H
         return self

@@ -13,20 +13,24 @@ from probing.evidence.probes import (
     SparseProbe,
 )
 
-PROBES = [
-    LogisticProbe(),
+QUICK = [LogisticProbe(), RidgeProbe(), LDAProbe(), GaussianProbe()]
+SLOW = [
     LogisticProbe(solver="jax"),
     LogisticProbe(l1_ratio=1.0),
-    RidgeProbe(),
-    LDAProbe(),
-    GaussianProbe(),
     SparseProbe(k=2),
     MDLProbe(),
     SingleNeuronProbes(),
 ]
 
 
-@parametrize_with_checks(PROBES)
+@parametrize_with_checks(QUICK)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_a_probe_keeps_the_conventions_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(SLOW)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_a_slower_probe_keeps_them_too(estimator, check):
     check(estimator)

@@ -120,7 +120,7 @@ def test_C_is_the_best_on_dev_and_of_equals_the_smaller():
 @pytest.mark.parametrize("wrong", [{"solver": "adam"}, {"C": 0}, {"l1_ratio": 2}])
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(InputError):
-        LogisticProbe(**wrong).fit(*states(2, rows=50, units=3))
+        LogisticProbe(**wrong).fit(*states(2, rows=50, units=5))
 
 
 def test_one_class_is_refused():

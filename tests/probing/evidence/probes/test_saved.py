@@ -1,11 +1,10 @@
+import contextlib
 import json
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-pytest.importorskip("safetensors", reason="needs safetensors, which files of probes are")
 from safetensors.numpy import save
 
 from mlstm.errors import InputError
@@ -116,10 +115,8 @@ def test_a_damaged_file_is_read_or_refused_but_never_fails_otherwise(
     damaged[place] = byte
     for content in (bytes(damaged), WHOLE[:cut]):
         path.write_bytes(content)
-        try:
+        with contextlib.suppress(InputError):
             load_probe(path)
-        except InputError as error:
-            assert "\n" not in str(error)
 
 
 def test_states_of_another_width_are_refused(tmp_path):
