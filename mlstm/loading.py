@@ -9,10 +9,13 @@ import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 import jax
+import numpy as np
+from jax.sharding import Mesh
 
 from mlstm.corpus import vocabulary as vocabularies
 from mlstm.corpus.files import user_path
@@ -44,6 +47,42 @@ class Model:
         return (
             f"Model({self.config.cell}, {self.config.layers} x {self.config.hidden} units, "
             f"{count:,} parameters, {self.vocabulary.kind}, from {self.origin})"
+        )
+
+    def encode(
+        self,
+        texts: Iterable[str | bytes],
+        site: str | Sequence[str] | None = None,
+        pooling: str = "last",
+        cleaning: str | None = None,
+        *,
+        streams: int | None = None,
+        mesh: Mesh | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> np.ndarray:
+        """Features of texts, (texts, units) float32, in the order of the texts.
+
+        Args:
+          texts: each of any length. One without a byte, after cleaning, has the zero state: a row
+            of zeros.
+          site: states to read, as "0.c", "0.c,0.h" or a sequence of names, whose units come one
+            after another; None is the primary one, `sites.primary`.
+          pooling: over the positions of a text: "last" is the state after its last byte, else
+            the "mean", "max" or "min" of each unit.
+          cleaning: a recipe of `corpus.cleaning`: "none", "openai". None is the model's own.
+          streams: how many texts are read side by side; None chooses by their lengths.
+          mesh: of `devices.mesh`, for several devices. Processes of one job give the same texts,
+            and each gets all rows.
+          progress: called with the bytes read and all bytes.
+
+        Each text starts from the zero state, and its row does not depend on the others, but for
+        rounding. Raises InputError for a site, a pooling or a cleaning that there is not, and for
+        what is no list of texts.
+        """
+        from mlstm import features
+
+        return features.encode(
+            self, texts, site, pooling, cleaning, streams=streams, mesh=mesh, progress=progress
         )
 
 

@@ -105,7 +105,8 @@ def test_python_P_m_finds_our_programs(installed, foreign, environment):
 
 
 @pytest.mark.parametrize(
-    "program", ["prepare", "train", "evaluate", "sample", "probe", "quickstart", "checkpoint"]
+    "program",
+    ["prepare", "train", "evaluate", "sample", "encode", "probe", "quickstart", "checkpoint"],
 )
 def test_every_console_script_starts(installed, foreign, environment, program):
     said = run(installed / f"mlstm-{program}", "--help", cwd=foreign, env=environment)

@@ -15,8 +15,12 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
+from mlstm import devices
+from mlstm.errors import InputError
 from mlstm.model import language_model
+from mlstm.model.readable import ALONE
 
 
 class Window(NamedTuple):
@@ -49,14 +53,25 @@ def windows_needed(lengths: Sequence[int], streams: int, window: int) -> int:
     return -(-max(loads) // window)
 
 
-def choose_streams(lengths: Sequence[int], window: int, largest: int = 64) -> int:
-    """The power of two, up to `largest`, at which these texts should take least time.
+def useful_share(lengths: Sequence[int], streams: int, window: int) -> float:
+    """The share of the computed cells that hold an id of a text; 1 where there is no text."""
+    cells = windows_needed(lengths, streams, window) * window * streams
+    return sum(lengths) / cells if cells else 1.0
+
+
+def choose_streams(
+    lengths: Sequence[int], window: int, largest: int = 64, mesh: Mesh | None = None
+) -> int:
+    """The number of streams at which these texts should take least time: a power of two, up to
+    `largest`, for each group of devices that the mesh splits them over.
 
     A step costs about as much as its rows plus 16: below that, reading the weights dominates
     (measured on CPU, 256 units). One long text makes many streams wait for it.
     """
-    candidates = [1 << k for k in range(largest.bit_length()) if 1 << k <= largest]
-    return min(candidates, key=lambda b: (windows_needed(lengths, b, window) * (b + 16), b))
+    groups = mesh.shape["data"] if mesh else 1
+    each = [1 << k for k in range(largest.bit_length()) if 1 << k <= largest]
+    rows = min(each, key=lambda b: (windows_needed(lengths, b * groups, window) * (b + 16), b))
+    return rows * groups
 
 
 class Feed(NamedTuple):
@@ -102,19 +117,24 @@ def feeds(texts: Sequence[np.ndarray], streams: int, window: int) -> Iterator[Fe
         yield feed
 
 
-@partial(jax.jit, static_argnames=("config", "sites"))
-def _window(config, parameters, ids_TB, mask_TB, resets_TB, state, edits, sites):
+@partial(jax.jit, static_argnames=("config", "sites", "mesh"))
+def _window(config, parameters, feed, state, edits, sites, mesh):
     output = language_model.forward(
         config,
         parameters,
-        ids_TB,
+        feed["ids"],
         state,
-        mask=mask_TB,
-        resets=resets_TB,
+        mask=feed["mask"],
+        resets=feed["resets"],
         edits=edits,
         emit=sites,
+        placement=devices.placement(mesh) if mesh else ALONE,
     )
-    return output.emitted, output.state
+    if mesh is None:
+        return output.emitted, output.state
+    # As it came in, or the second window would be compiled for another placement.
+    carried = jax.lax.with_sharding_constraint(output.state, devices.carry_sharding(mesh))
+    return output.emitted, carried
 
 
 def stream_states(
@@ -126,17 +146,43 @@ def stream_states(
     streams: int = 32,
     window: int = 128,
     edits=None,
+    mesh: Mesh | None = None,
 ) -> Iterator[Window]:
     """Run texts through the model and yield the states of `sites`, window by window.
 
     texts: arrays of ids, each of any length; each starts from the zero state.
     edits: what `mlstm.model.edits.edits` returns, or None.
+    mesh: what `mlstm.devices.mesh` returns: streams are split over `data`, hidden units over
+        `model`. In a job of several processes each gives the same texts and computes its own
+        streams; what it reads of the states on its host it reads with `devices.fetch`.
+
     Every id of every text appears exactly once in the windows. Texts, their number and lengths
-    never recompile; another `streams`, `window`, set of sites or kind of edits does.
+    never recompile; another `streams`, `window`, set of sites, mesh or kind of edits does.
+    Raises InputError where the mesh does not divide the streams or the hidden units.
     """
     state = language_model.initial_state(config, streams)
+    if mesh:
+        _check_divides(mesh, config, streams)
+        parameters = devices.spread(parameters, devices.parameter_shardings(mesh, parameters))
+        state = devices.spread(state, devices.carry_sharding(mesh))
+        edits = devices.spread(edits, devices.replicated(mesh))
     for feed in feeds(texts, streams, window):
-        states, state = _window(
-            config, parameters, feed.ids, feed.mask, feed.resets, state, edits, tuple(sites)
-        )
+        given = {"ids": feed.ids, "mask": feed.mask, "resets": feed.resets}
+        if mesh:
+            rows = devices.local_rows(mesh, streams)
+            given = {name: array[:, rows] for name, array in given.items()}
+            given = devices.place_batch(mesh, given, streams, rows)
+        states, state = _window(config, parameters, given, state, edits, tuple(sites), mesh)
         yield Window(states, feed.text, feed.position)
+
+
+def _check_divides(mesh: Mesh, config: language_model.ModelConfig, streams: int) -> None:
+    for axis, count, what in (
+        ("data", streams, "streams"),
+        ("model", config.hidden, "hidden units"),
+    ):
+        if count % mesh.shape[axis]:
+            raise InputError(
+                f"a mesh with {mesh.shape[axis]} devices on its axis {axis} does not divide "
+                f"{count} {what}"
+            )
