@@ -2,24 +2,28 @@
 
     python -m launch.probe --model=runs/quickstart --task=source_code    # the run's own test split
     python -m launch.probe --model=runs/quickstart --data=src/ --sites=0.c,0.h --output=probes/src
+    python -m launch.probe --model=runs/reviews --task=sentiment --data=sst/ --protocol=radford
 
 Prints a table and a coloured sample; writes results.json and report.html to the output folder.
+With --protocol it runs a published protocol instead, prints what that prints, and writes
+PROTOCOL.json.
 """
 
 from absl import flags
 
-from launch import program
+from launch import program, tasks
 from launch.progress import ProgressLine
 from mlstm.errors import InputError
 
-TASKS = ("source_code",)
+PROTOCOLS = ("radford", "concept_neurons", "diagnostic")
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
-_TASK = flags.DEFINE_enum("task", "source_code", TASKS, "What is asked of the neurons.")
-_DATA = flags.DEFINE_string(
-    "data", None, "A folder of .py files or a prepared corpus (default: the run's own, test split)."
+tasks.define()
+_PROTOCOL = flags.DEFINE_enum("protocol", None, PROTOCOLS, "A published protocol, by name.")
+_ROWS = flags.DEFINE_integer(
+    "probe_rows", 20_000, "Protocols on positions: about how many of each split are kept.", 100
 )
 _SITES = flags.DEFINE_string("sites", None, "States to score, as 0.c,0.h (default: the primary).")
 _OUTPUT = flags.DEFINE_string(
@@ -35,25 +39,52 @@ _COLOUR = flags.DEFINE_enum(
 
 
 def main(_) -> None:
-    import mlstm
-    import probing
     from mlstm.corpus.files import user_path
-    from mlstm.loading import load_one, validation_curve
+    from mlstm.loading import load_one
     from mlstm.model import sites
     from mlstm.output import check_folder
     from probing import results
     from probing.states.activations import check_sites
-    from probing.views import terminal
 
     workdir = user_path(_MODEL.value)
     model = load_one(workdir, _STEP.value, _MODEL_SEED.value)
     names = check_sites(model, _SITES.value or sites.primary(model.config))
-    data = getattr(probing.tasks, _TASK.value)(_DATA.value or mlstm.corpus_of(workdir))
+    data = tasks.read(workdir)
     if _SHOW.value and _SHOW.value not in data.concepts:
         raise InputError(f"--show={_SHOW.value}: the concepts are {', '.join(data.concepts)}")
-    default = results.folder_of(workdir, _TASK.value, model)
+    default = results.folder_of(workdir, flags.FLAGS.task, model)
     output = user_path(_OUTPUT.value) if _OUTPUT.value else default
     check_folder(output)
+    if _PROTOCOL.value:
+        _published(model, data, names, output)
+    else:
+        _table(workdir, model, data, names, output)
+
+
+def _published(model, data, names, output) -> None:
+    """Run the protocol that --protocol names, on one site."""
+    from probing import protocols
+
+    if len(names) > 1:
+        raise InputError(f"--protocol={_PROTOCOL.value} takes one site, not {', '.join(names)}")
+    rows = {} if _PROTOCOL.value == "radford" else {"rows": _ROWS.value}
+    with ProgressLine(_PROTOCOL.value, "parts") as progress:
+        report = getattr(protocols, _PROTOCOL.value)(
+            model, data, site=names[0], progress=progress, **rows
+        )
+    path = output / f"{_PROTOCOL.value}.json"
+    report.save(path)
+    print(report)
+    print(f"\nresults  {path}")
+
+
+def _table(workdir, model, data, names, output) -> None:
+    """Score every neuron, and write the report."""
+    import probing
+    from mlstm.loading import validation_curve
+    from probing import results
+    from probing.views import terminal
+
     with ProgressLine("scoring neurons", "bytes") as progress:
         table = probing.score_neurons(
             model, data, names, twin_seed=_TWIN_SEED.value, progress=progress
@@ -69,7 +100,7 @@ def main(_) -> None:
     if shown:
         print("\n" + terminal.example(shown[0], table, colours=terminal.depth(_COLOUR.value)))
     else:
-        print(f"\nno passage of the test split shows {_SHOW.value or 'any concept'}")
+        print(f"\nno passage of the test documents shows {_SHOW.value or 'any concept'}")
     print(f"\nresults  {written.json}\nreport   {written.report}")
 
 

@@ -100,10 +100,12 @@ class Claim:
     sufficiency: CausalCheck | None = None
     notes: tuple[str, ...] = ()
 
+    def plain(self) -> dict:
+        """All fields as JSON has them; what was not tested is None."""
+        return {"format_version": FORMAT_VERSION, "kind": "claim", **dataclasses.asdict(self)}
+
     def to_json(self) -> str:
-        """All fields; what was not tested is null."""
-        plain = {"format_version": FORMAT_VERSION, "kind": "claim", **dataclasses.asdict(self)}
-        return to_json(plain, indent=2)
+        return to_json(self.plain(), indent=2)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the JSON, whole or not at all."""

@@ -1,0 +1,164 @@
+"""The surface baseline: what can be told of a label from the bytes alone, without any network.
+
+Of documents: TF-IDF of character 1-5-grams, and the length. Of words and bytes: the 1-5-grams that
+end at the position, the word so far, it and the word before, its length, all hashed. A logistic
+regression (L2) for each class, a ridge regression for each number, fitted on train; the penalty is
+chosen on dev.
+"""
+
+# n positions, C concepts
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sparse
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import roc_auc_score
+
+from probing.tasks.labelled import LabelledData, Labels
+
+ROWS = 50_000
+COLUMNS = 1 << 18  # of hashed features
+CS = (0.1, 1.0, 10.0)
+ALPHAS = (100.0, 10.0, 1.0)
+ORDERS = range(1, 6)
+LONGEST = 24  # words of more bytes count as so long
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+_SPACE = np.isin(np.arange(256), np.frombuffer(b" \t\r\n", np.uint8))
+
+
+class SurfaceModel:
+    """fit(data), then scores(data, document): decision values, higher in the concept."""
+
+    def __init__(self, seed: int = 0, rows: int = ROWS):
+        """rows: of a seeded sample of train documents (and of dev), about so many positions."""
+        self.seed, self.rows = seed, rows
+
+    def fit(self, data: LabelledData) -> SurfaceModel:
+        train, dev = (self._sample(data, split) for split in ("train", "dev"))
+        self.vectorizer_ = None
+        if data.unit == "document":
+            self.vectorizer_ = TfidfVectorizer(
+                analyzer="char", ngram_range=(1, 5), sublinear_tf=True, lowercase=False, min_df=2
+            )
+            self.vectorizer_.fit([_text(data.documents[i].data) for i in train] + ["aa", "aa"])
+        X, Y = self._rows(data, train)
+        X_dev, Y_dev = self._rows(data, dev)
+        self.models_ = []
+        for k in range(len(data.concepts)):
+            if k < len(data.classes):
+                self.models_.append(_best_class(X, Y[:, k] > 0, X_dev, Y_dev[:, k] > 0, self.seed))
+            else:
+                self.models_.append(_best_number(X, Y[:, k], X_dev, Y_dev[:, k]))
+        return self
+
+    def scores(self, data: LabelledData, document: int) -> np.ndarray:
+        """(n, C) float64 of the labelled positions of a document; 0 for what train lacks."""
+        labels = data.labels(document)
+        scores = np.zeros((len(labels.positions), len(data.concepts)))
+        if len(labels.positions):
+            X = self._features(data.documents[document].data, labels)
+            for k, model in enumerate(self.models_):
+                if isinstance(model, LogisticRegression):
+                    scores[:, k] = model.decision_function(X)
+                elif model is not None:
+                    scores[:, k] = model.predict(X)
+        return scores
+
+    def _sample(self, data: LabelledData, split: str) -> list[int]:
+        documents = np.random.default_rng(self.seed).permutation(data.indices(split))
+        enough = np.searchsorted(np.cumsum(data.counts[documents]), self.rows) + 1
+        return documents[:enough].tolist()
+
+    def _rows(
+        self, data: LabelledData, documents: list[int]
+    ) -> tuple[sparse.csr_matrix, np.ndarray]:
+        """Features and labels of their positions, `rows` at the most."""
+        X, Y, count = [], [], 0
+        for i in documents:
+            labels = data.labels(i)
+            if len(labels.positions):
+                X.append(self._features(data.documents[i].data, labels))
+                Y.append(np.concatenate([labels.classes, labels.numbers], 1, dtype=float))
+                count += len(labels.positions)
+        if not X:
+            return sparse.csr_matrix((0, COLUMNS)), np.zeros((0, len(data.concepts)))
+        every = np.arange(count)
+        if count > self.rows:
+            every = np.random.default_rng(self.seed).permutation(count)[: self.rows]
+        return sparse.csr_matrix(sparse.vstack(X))[every], np.concatenate(Y)[every]
+
+    def _features(self, data: bytes, labels: Labels) -> sparse.csr_matrix:
+        if self.vectorizer_ is not None:
+            counts = self.vectorizer_.transform([_text(data)])
+            length = sparse.csr_matrix([[np.log1p(len(data))]])
+            once = sparse.hstack([counts, length])
+            return sparse.csr_matrix(sparse.vstack([once] * len(labels.positions)))
+        return _hashed(data, labels)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _hashed(data: bytes, labels: Labels) -> sparse.csr_matrix:
+    """Binary features of what lies before and at each position, by a rolling hash of its bytes."""
+    ids = np.frombuffer(data, np.uint8)
+    ends = labels.positions.astype(np.int64) + 1
+    place = np.arange(len(ids))
+    starts_word = ~_SPACE[ids] & np.append(True, _SPACE[ids[:-1]])
+    word = np.maximum.accumulate(np.where(starts_word, place, 0))  # where the latest word began
+    before = np.append(0, word[:-1])[word]  # and the one before it
+    at = labels.positions
+    starts = [np.maximum(ends - order, 0) for order in ORDERS] + [word[at], before[at]]
+    hashes = [_between(ids, start, ends) for start in starts]
+    # the word before, without this one: other words may share what follows it
+    hashes.append(_between(ids, before[at], np.maximum(word[at], before[at])))
+    hashes.append(np.minimum(ends - word[at], LONGEST).astype(np.uint64))
+    columns = np.stack(
+        [
+            (h + np.uint64(kind + 1)) * np.uint64(0xD6E8FEB86659FD93) >> np.uint64(46)
+            for kind, h in enumerate(hashes)
+        ],
+        1,
+    )
+    n, each = columns.shape
+    matrix = sparse.csr_matrix(
+        (
+            np.ones(n * each),
+            columns.reshape(-1).astype(np.int32),
+            np.arange(0, n * each + 1, each, dtype=np.int32),
+        ),
+        shape=(n, COLUMNS),
+    )
+    matrix.sum_duplicates()
+    return matrix
+
+
+def _between(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """A 64-bit hash of the bytes [start, end) of each pair, by a polynomial's differences."""
+    with np.errstate(over="ignore"):
+        powers = np.cumprod(np.append(np.uint64(1), np.full(len(ids), _BASE)))
+        terms = (ids.astype(np.uint64) + np.uint64(1)) * powers[:-1][::-1]
+        sums = np.append(np.uint64(0), np.cumsum(terms, dtype=np.uint64))
+        # the same bytes elsewhere differ by a power of the base, which is odd: it is multiplied in
+        return (sums[ends] - sums[starts]) * powers[ends]
+
+
+def _best_class(X, y, X_dev, y_dev, seed: int) -> LogisticRegression | None:
+    if len(y) == 0 or y.all() or not y.any():
+        return None
+    fits = [LogisticRegression(C=C, solver="liblinear", random_state=seed).fit(X, y) for C in CS]
+    if len(y_dev) == 0 or y_dev.all() or not y_dev.any():
+        return fits[1]
+    return max(fits, key=lambda fit: roc_auc_score(y_dev, fit.decision_function(X_dev)))
+
+
+def _best_number(X, y, X_dev, y_dev) -> Ridge | None:
+    if len(y) == 0 or y.min() == y.max():
+        return None
+    fits = [Ridge(alpha, solver="lsqr").fit(X, y) for alpha in ALPHAS]
+    if len(y_dev) == 0:
+        return fits[1]
+    return min(fits, key=lambda fit: float(((fit.predict(X_dev) - y_dev) ** 2).sum()))
