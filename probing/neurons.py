@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from mlstm.errors import check_one
 from mlstm.loading import Model
 from mlstm.model import sites as model_sites
-from probing.evidence import scores
+from probing.evidence import figures
 from probing.evidence.controls import random_twin
 from probing.evidence.scores import NeuronTable
 from probing.states import activations, statistics
@@ -98,5 +98,5 @@ def summarise(
     return {name: part.finalize() for name, part in parts.items()}
 
 
-def _scores(summaries: dict[str, Summary], data: LabelledData) -> scores.Scores:
-    return scores.join([scores.scores(s, len(data.classes)) for s in summaries.values()])
+def _scores(summaries: dict[str, Summary], data: LabelledData) -> figures.Scores:
+    return figures.join([figures.scores(s, len(data.classes)) for s in summaries.values()])

@@ -1,102 +1,25 @@
-"""Neurons x concepts: how well each neuron alone tells a concept, from one pass over the states.
+"""The table of the best neurons: for each concept the neuron that tells it best by itself.
 
-A class is scored by the AUC (the probability that a byte of the class has a higher value than
-another, ties counting half), a number by the correlation. Both are read in either direction.
-Neurons are chosen on the train split; the test split gives the test figures, once for each
-concept.
+A class is read by the AUC, a number by the correlation, both in either direction. Neurons are
+chosen on the train split; the test split gives the test figures, once for each concept.
 """
-
-# P splits (train, dev, test), K concepts (classes, then numbers), N neurons over all sites
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from mlstm.model.sites import Neuron, parse_site
 from mlstm.output import write_whole
+from probing.evidence.figures import Scores
 from probing.states.statistics import Summary
 from probing.tasks.labelled import SPLITS
 
 FORMAT_VERSION = 2
 TRAIN, TEST = SPLITS.index("train"), SPLITS.index("test")
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Figures of every neuron for every concept, in each split; NaN where they are not defined."""
-
-    auc: np.ndarray  # (P, N, K) of classes: P(value in the class > value outside); else NaN
-    auc_bound: np.ndarray  # (P, N, K) the exact AUC differs by no more: half the tied mass
-    cohen_d: np.ndarray  # (P, N, K) of classes
-    correlation: np.ndarray  # (P, N, K) Pearson, of classes and numbers
-    n_on: np.ndarray  # (P, K) labelled positions in the class; for a number, all
-    n_off: np.ndarray  # (P, K) the other positions; for a number, 0
-
-    def __post_init__(self) -> None:
-        for array in vars(self).values():
-            array.flags.writeable = False
-
-
-def auc(on: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AUC and its error bound from counts per bin (..., bins) in ascending order of value.
-
-    Equals the Mann-Whitney U / (n_on n_off) of the values to within the bound: pairs in one bin
-    count half, and at worst all of them lie on one side. NaN where a class has no row.
-    """
-    on, off = np.asarray(on, np.float64), np.asarray(off, np.float64)
-    below = np.cumsum(off, -1) - off
-    pairs = on.sum(-1) * off.sum(-1)
-    tied = (on * off).sum(-1) / 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return ((on * below).sum(-1) + tied) / pairs, tied / pairs
-
-
-def scores(summary: Summary, classes: int) -> Scores:
-    """Figures from the statistics of one site. The first label counts every row."""
-    summary = summary.by_split()
-    counts = summary.counts.transpose(1, 0, 3, 2)  # (P, N, 1 + classes, bins)
-    area, bound = auc(counts[:, :, 1:], counts[:, :, :1] - counts[:, :, 1:])
-    n = summary.y[:, None, :1]  # (P, 1, 1)
-    y = summary.y[:, None, 1:]  # (P, 1, K)
-    yy = summary.yy[:, None, 1:]
-    x, xx, yx, yxx = (
-        np.moveaxis(part, 1, 2)  # (P, N, 1) and (F, N, K)
-        for part in (
-            summary.yx[:, :1],
-            summary.yxx[:, :1],
-            summary.yx[:, 1:],
-            summary.yxx[:, 1:],
-        )
-    )
-    numbers = y.shape[-1] - classes
-    undefined = np.full((*area.shape[:2], numbers), np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        covariance = yx / n - x / n * (y / n)
-        variance_x, variance_y = xx / n - (x / n) ** 2, yy / n - (y / n) ** 2
-        correlation = covariance / np.sqrt(np.maximum(variance_x * variance_y, 0))
-        off = n - y
-        mean_on, mean_off = yx / y, (x - yx) / off
-        within = (yxx - y * mean_on**2) + (xx - yxx - off * mean_off**2)
-        d = (mean_on - mean_off) / np.sqrt(np.maximum(within, 0) / (n - 2))
-    correlation[~np.isfinite(correlation)] = np.nan
-    d[~np.isfinite(d)] = np.nan
-    n_on = np.concatenate([summary.y[:, 1 : 1 + classes], np.tile(summary.y[:, :1], numbers)], 1)
-    n_off = np.concatenate(
-        [summary.y[:, :1] - summary.y[:, 1 : 1 + classes], np.zeros((len(n_on), numbers))], 1
-    )
-    return Scores(
-        np.concatenate([area, undefined], -1),
-        np.concatenate([bound, undefined], -1),
-        np.concatenate([d[..., :classes], undefined], -1),
-        correlation,
-        n_on.round().astype(np.int64),
-        n_off.round().astype(np.int64),
-    )
 
 
 @dataclass(frozen=True)
@@ -118,6 +41,9 @@ class Row:
     twin_train: float = float("nan")
     twin_test: float = float("nan")
     twin_bound: float = float("nan")
+    low: float = float("nan")  # 95% interval of the test AUC in that direction; NaN for r
+    high: float = float("nan")
+    information: float = float("nan")  # bits that the value tells of the class on test; NaN for r
 
 
 @dataclass(frozen=True)
@@ -154,7 +80,20 @@ class NeuronTable:
         k = self.concepts.index(concept)
         index, direction, train, test, bound = self._choose(self.scores, k)
         twin_index, _, twin_train, twin_test, twin_bound = self._choose(self.twin, k)
-        chosen = index if index >= 0 else 0
+        nan = float("nan")
+        d, r, low, high, information = nan, nan, nan, nan, nan
+        if index >= 0:
+            d, r, information = (
+                float(part[TEST, index, k])
+                for part in (
+                    self.scores.cohen_d,
+                    self.scores.correlation,
+                    self.scores.information,
+                )
+            )
+            low, high = float(self.scores.auc_low[index, k]), float(self.scores.auc_high[index, k])
+            if direction < 0:
+                low, high = 1 - high, 1 - low
         return Row(
             concept,
             "AUC" if concept in self.classes else "r",
@@ -163,14 +102,17 @@ class NeuronTable:
             train,
             test,
             bound,
-            float(self.scores.cohen_d[TEST, chosen, k]) if index >= 0 else float("nan"),
-            float(self.scores.correlation[TEST, chosen, k]) if index >= 0 else float("nan"),
+            d,
+            r,
             int(self.scores.n_on[TEST, k]),
             int(self.scores.n_off[TEST, k]),
             str(self.neuron(twin_index)) if twin_index >= 0 else "",
             twin_train,
             twin_test,
             twin_bound,
+            low,
+            high,
+            information,
         )
 
     def _choose(self, scores: Scores | None, k: int) -> tuple[int, int, float, float, float]:
@@ -194,6 +136,10 @@ class NeuronTable:
         """One for each concept."""
         return [self.best(concept) for concept in self.concepts]
 
+    def to_frame(self) -> list[dict[str, str | int | float]]:
+        """The rows as plain records: what pandas.DataFrame or csv.DictWriter takes."""
+        return [dict(vars(row)) for row in self.rows()]
+
     def __str__(self) -> str:
         head = (
             f"{self.task} in {self.model}: the best of {len(self.sites) * self.units} neurons "
@@ -204,7 +150,7 @@ class NeuronTable:
         )
         lines = [
             f"{'concept':<24}{'neuron':<12}{'':<2}{'train':>7}{'twin':>7}{'test':>8}{'twin':>7}"
-            f"{'±':>8}{'d':>7}{'r':>7}{self.unit + 's on':>13}"
+            f"{'95%':>15}{'±':>8}{'d':>7}{'r':>7}{self.unit + 's on':>13}"
         ]
         metric = ""
         for row in self.rows():
@@ -215,13 +161,16 @@ class NeuronTable:
                 lines.append(f"{row.concept:<24}none in the train split")
                 continue
             sign = "+" if row.direction > 0 else "-"
-            bound = f"{row.bound:8.4f}" if row.metric == "AUC" else " " * 8
+            exact = f"{_interval(row):>15}{row.bound:8.4f}" if row.metric == "AUC" else " " * 23
             lines.append(
                 f"{row.concept:<24}{row.neuron:<12}{sign:<2}{_figure(row.train)}"
                 f"{_figure(row.twin_train)}{_figure(row.test, 8)}{_figure(row.twin_test)}"
-                f"{bound}{_figure(row.cohen_d)}{_figure(row.correlation)}{row.n_on:>13,}"
+                f"{exact}{_figure(row.cohen_d)}{_figure(row.correlation)}{row.n_on:>13,}"
             )
-        tail = "± bounds the error from binning; d Cohen's d and r correlation on the test split"
+        tail = (
+            "95%: of the test AUC, over documents drawn anew (jackknife); ± bounds the error from\n"
+            "binning; d Cohen's d, r correlation on the test split"
+        )
         if self.twin is not None:
             tail += (
                 "\ntwin: the best neuron of the same architecture with random parameters "
@@ -258,6 +207,7 @@ class NeuronTable:
             "twin_seed": self.twin_seed,
             "best": [{k: _plain(v) for k, v in vars(row).items()} for row in self.rows()],
             "axes": ["split", "neuron", "concept"],
+            "axes_of_auc_low_and_high": ["neuron", "concept"],
             "neurons": {name: _plain(part) for name, part in vars(self.scores).items()},
             "twin": self.twin and {name: _plain(part) for name, part in vars(self.twin).items()},
         }
@@ -267,20 +217,8 @@ class NeuronTable:
         write_whole(path, self.to_json() + "\n")
 
 
-def join(parts: Sequence[Scores]) -> Scores:
-    """The scores of several sites along one axis of neurons."""
-
-    def together(name: str) -> np.ndarray:
-        return np.concatenate([getattr(part, name) for part in parts], 1)
-
-    return Scores(
-        together("auc"),
-        together("auc_bound"),
-        together("cohen_d"),
-        together("correlation"),
-        parts[0].n_on,
-        parts[0].n_off,
-    )
+def _interval(row: Row) -> str:
+    return "-" if np.isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
 
 
 def _figure(value: float, width: int = 7) -> str:

@@ -18,6 +18,8 @@ from probing.tasks.labelled import SPLITS, LabelledData, Labels
 WINDOW = 128
 FOLDS = 8
 """Of the documents of each split: what intervals and cross-validation leave out."""
+PIECE = 512  # bytes
+PILOT_BYTES = 1 << 18
 SMALLEST = 64  # rows: capacities are this times a power of 4, up to the cells of a window
 
 
@@ -152,21 +154,54 @@ def _gather(states_TBH: jax.Array, cell_N: np.ndarray) -> jax.Array:
 
 
 def sample(
-    model: Model, data: LabelledData, names: Sequence[str], *, rows: int = 16384, piece: int = 512
+    model: Model, data: LabelledData, names: Sequence[str], *, rows: int = 16384
 ) -> dict[str, np.ndarray]:
-    """States at evenly spread bytes, (rows or fewer, H) for each site: where a neuron's values lie.
+    """States that say where a neuron's values lie, (rows or fewer, H) for each site.
 
-    Pieces of the documents are run from the zero state, so the sample is not exact: it may fix
-    the bins of a histogram, and nothing that is reported.
+    Of bytes: at evenly spread ones in a tenth of the text, cut in pieces that are run from the
+    zero state. Of tokens and documents: at the labelled positions of a tenth of the text, since
+    the state after a whole document is not like that after any byte. The sample may fix the bins
+    of a histogram, and nothing that is reported.
     """
+    if data.unit != "byte":
+        kept = _sample_of_documents(model, data, names, rows)
+        if kept is not None:
+            return kept
+    return _sample_of_bytes(model, data, names, rows)
+
+
+def _sample_of_documents(
+    model: Model, data: LabelledData, names: Sequence[str], rows: int
+) -> dict[str, np.ndarray] | None:
+    """None where the documents drawn have no label."""
+    order = np.argsort(data.hashes, kind="stable")
+    sizes = np.array([len(data.documents[i].data) for i in order])
+    enough = np.searchsorted(np.cumsum(sizes), max(PILOT_BYTES, data.bytes // 10)) + 1
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for window in stream(model, data, names, documents=order[:enough]):
+        here = window.document >= 0
+        for name, states in window.states.items():
+            kept[name].append(np.asarray(states)[here])
+    joined = {name: np.concatenate(parts) for name, parts in kept.items()}
+    if not len(joined[names[0]]):
+        return None
+    return {name: part[:: max(1, len(part) // rows)] for name, part in joined.items()}
+
+
+def _sample_of_bytes(
+    model: Model, data: LabelledData, names: Sequence[str], rows: int
+) -> dict[str, np.ndarray]:
     pieces = [
-        document.data[start : start + piece]
-        for document in data.documents
-        for start in range(0, len(document.data), piece)
+        (i, start)
+        for i, document in enumerate(data.documents)
+        for start in range(0, len(document.data), PIECE)
     ]
-    wanted = max(32, -(-data.bytes // (10 * piece)))
+    wanted = max(32, -(-data.bytes // (10 * PIECE)))
     pieces = pieces[:: max(1, len(pieces) // wanted)]
-    texts = [model.vocabulary.encode(data) for data in pieces]
+    texts = [
+        model.vocabulary.encode(data.documents[i].data[start : start + PIECE])
+        for i, start in pieces
+    ]
     stride = max(1, sum(map(len, texts)) // rows)
     kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
     lengths = [len(text) for text in texts]

@@ -78,7 +78,7 @@ def test_of_a_population_one_model_is_chosen_and_has_a_folder_and_figures_of_its
         (["--output=~nosuch/out"], "~nosuch is nobody's home"),
         (["--show=irony"], "docstring"),
         (["--data={empty}"], "no .py files"),
-        (["--data={comments}"], "at least 2"),
+        (["--data={comments}"], "at least 3"),
         (["--output=/dev/null/x"], "cannot be written"),
     ],
 )

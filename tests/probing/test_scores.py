@@ -1,13 +1,17 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu, pearsonr
+from scipy.stats import mannwhitneyu, norm, pearsonr
+from scipy.stats import t as student
+from sklearn.metrics import mutual_info_score
 
 import probing
 from mlstm.errors import InputError
-from probing.evidence import scores
+from probing.evidence import measures
+from probing.evidence.figures import Scores
 from probing.states import activations
 from probing.tasks import LabelledData, LabelledDocument, Labels, every_byte, stored
 
@@ -19,18 +23,87 @@ def test_auc_from_bins_equals_mann_whitney_within_its_bound_and_is_exact_on_rank
         exact = mannwhitneyu(on, off).statistic / (400 * 900)
         edges = np.quantile(off, np.arange(1, 32) / 32)
         counts = [np.bincount(np.searchsorted(edges, part), minlength=32) for part in (on, off)]
-        area, bound = scores.auc(*counts)
+        area, bound = measures.auc(*counts)
         assert abs(area - exact) <= bound < 0.03
         every = np.sort(np.concatenate([on, off]))
         ranks = [np.bincount(np.searchsorted(every, part), minlength=1300) for part in (on, off)]
-        assert scores.auc(*ranks) == (pytest.approx(exact, abs=1e-12), 0)
+        assert measures.auc(*ranks) == (pytest.approx(exact, abs=1e-12), 0)
 
 
 def test_ties_count_half_as_in_mann_whitney():
     on, off = np.array([3, 1, 1, 2]), np.array([1, 1, 2, 3, 0])
     exact = mannwhitneyu(on, off).statistic / 20
     counts = [np.bincount(part, minlength=4) for part in (on, off)]
-    assert scores.auc(*counts)[0] == pytest.approx(exact)
+    assert measures.auc(*counts)[0] == pytest.approx(exact)
+
+
+def folded(draw, folds: int, bins: int, lift: float) -> tuple[np.ndarray, np.ndarray]:
+    """Counts (folds, bins) of a class and of the rest, each fold with a shift of its own."""
+    shifts = draw.normal(0, 0.3, folds)
+    edges = np.linspace(-3, 3, bins - 1)
+
+    def counts(mean: float) -> np.ndarray:
+        return np.bincount(np.searchsorted(edges, draw.normal(mean, 1, 60)), minlength=bins)
+
+    on, off = ([counts(s + up) for s in shifts] for up in (lift, 0))
+    return np.array(on), np.array(off)
+
+
+def test_the_interval_is_the_jackknife_over_folds_with_students_t():
+    on, off = folded(np.random.default_rng(5), 6, 32, 0.7)
+    low, high = measures.auc_interval(on, off)
+    without = [measures.auc(on.sum(0) - a, off.sum(0) - b)[0] for a, b in zip(on, off, strict=True)]
+    error = np.sqrt(5 / 6 * sum((x - np.mean(without)) ** 2 for x in without))
+    centre = measures.auc(on.sum(0), off.sum(0))[0]
+    reach = student.ppf(0.975, 5) * error
+    assert (low, high) == (pytest.approx(centre - reach), pytest.approx(centre + reach))
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says():
+    draw = np.random.default_rng(6)
+    truth = norm.cdf(0.7 / np.sqrt(2 + 2 * 0.3**2))
+    hits = 0
+    for _ in range(300):
+        low, high = measures.auc_interval(*folded(draw, 8, 64, 0.7))
+        hits += low <= truth <= high
+    assert 0.9 < hits / 300 < 0.99
+
+
+def test_an_interval_needs_the_class_in_two_folds_and_empty_folds_are_none():
+    on, off = folded(np.random.default_rng(5), 4, 32, 0.7)
+    padded = [np.concatenate([part, np.zeros_like(part)]) for part in (on, off)]
+    assert measures.auc_interval(*padded) == measures.auc_interval(on, off)
+    on[1:] = 0
+    assert np.isnan(measures.auc_interval(on, off)).all()
+    assert np.isnan(measures.auc_interval(on[:1], off[:1])).all()
+
+
+def test_mutual_information_is_that_of_scikit_learn_less_its_bias():
+    draw = np.random.default_rng(7)
+    for lift in (0.0, 0.5, 2.0):
+        y = draw.random(20000) < 0.3
+        bins = np.clip(draw.normal(8 + 4 * lift * y, 4).astype(int), 0, 15)
+        counts = [np.bincount(bins[side] * 16, minlength=256) for side in (y, ~y)]
+        found = measures.mutual_information(*counts)
+        exact = mutual_info_score(y, bins) / np.log(2)
+        filled = len(set(bins[y])) + len(set(bins[~y])) - len(set(bins)) - 1
+        bias = filled / (2 * np.log(2) * 20000)
+        assert found == pytest.approx(max(exact - bias, 0), abs=1e-9)
+    assert np.isnan(measures.mutual_information(np.zeros(256), counts[1]))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_neuron_that_never_moves_has_no_figure_and_no_warning(planted, digits):
+    parameters = jax.tree.map(np.array, planted.parameters)
+    for name in ("wx", "wh"):
+        parameters["layers"]["0"][name][..., 3] = 0
+    parameters["layers"]["0"]["b"][:, 3] = [0, -30, 0, 0]  # u is 0: c is always 0
+    still = dataclasses.replace(planted, parameters=parameters)
+    table = probing.score_neurons(still, digits, "0.c", twin_seed=None)
+    assert np.isnan(table.scores.correlation[:, 3]).all()
+    assert np.isnan(table.scores.cohen_d[:, 3]).all()
+    assert (table.scores.auc[:, 3, :2] == 0.5).all()
+    assert (table.scores.information[:, 3, :2] == 0).all()
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +169,7 @@ def test_every_figure_equals_scipy_on_the_gathered_states(table, states):
             assert table.scores.correlation[split, neuron, 3] == pytest.approx(r, abs=1e-6)
 
 
-def with_other_test_split(part: scores.Scores) -> scores.Scores:
+def with_other_test_split(part: Scores) -> Scores:
     """Figures of the test split drawn at random, the others kept."""
     draw, changed = np.random.default_rng(0), {}
     for name in ("auc", "correlation"):
@@ -161,6 +234,30 @@ def test_the_json_is_strict_versioned_and_has_every_figure(table, tmp_path):
     assert saved["best"][0]["neuron"] == "0.c[5]"
     assert np.shape(saved["neurons"]["auc"]) == (3, 32, 4)
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["results.json"]
+
+
+def test_the_interval_of_a_row_is_in_its_direction_and_leaves_out_documents(table, states):
+    row = table.best("digit")
+    rows = states[2]
+    x, on, fold = rows[:, 5], rows[:, 32] == 1, rows[:, -1]
+    assert row.neuron == "0.c[5]"
+    without = []
+    for f in np.unique(fold):
+        keep = fold != f
+        a, b = x[keep & on], x[keep & ~on]
+        without.append(mannwhitneyu(a, b).statistic / (len(a) * len(b)))
+    n = len(without)
+    error = np.sqrt((n - 1) / n * np.sum((without - np.mean(without)) ** 2))
+    expected = min(1, row.test + student.ppf(0.975, n - 1) * error)
+    assert row.high == pytest.approx(expected, abs=2 * row.bound + 1e-6)
+    for row in table.rows():
+        assert np.isnan(row.low) or row.low <= row.test <= row.high
+
+
+def test_records_of_the_table_have_a_column_for_each_figure(table):
+    records = table.to_frame()
+    assert [record["concept"] for record in records] == list(table.concepts)
+    assert records[0]["test"] == table.best("digit").test
 
 
 def test_an_unknown_site_is_refused_with_those_there_are(planted, digits):
