@@ -1,9 +1,23 @@
 """Find out what the neurons of a model know: tasks and states give evidence, views show it."""
 
-from probing import tasks
+from probing import protocols, tasks
+from probing.evidence.claims import Claim
 from probing.evidence.controls import random_twin
+from probing.evidence.matching import match_neurons
 from probing.evidence.scores import NeuronTable
+from probing.evidence.verify import verify
 from probing.neurons import score_neurons
 from probing.states.arrays import arrays, arrays_nbytes
 
-__all__ = ["NeuronTable", "arrays", "arrays_nbytes", "random_twin", "score_neurons", "tasks"]
+__all__ = [
+    "Claim",
+    "NeuronTable",
+    "arrays",
+    "arrays_nbytes",
+    "match_neurons",
+    "protocols",
+    "random_twin",
+    "score_neurons",
+    "tasks",
+    "verify",
+]

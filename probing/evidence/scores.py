@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mlstm.model.sites import Neuron, parse_site
+from mlstm.model.sites import Neuron, parse_neuron, parse_site
 from mlstm.output import write_whole
 from probing.evidence.figures import Scores
 from probing.states.statistics import Summary
@@ -44,6 +44,7 @@ class Row:
     low: float = float("nan")  # 95% interval of the test AUC in that direction; NaN for r
     high: float = float("nan")
     information: float = float("nan")  # bits that the value tells of the class on test; NaN for r
+    twin_direction: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,13 @@ class NeuronTable:
         """The neuron of that place on the neuron axis of the scores."""
         return Neuron(parse_site(self.sites[index // self.units]), index % self.units)
 
-    def best(self, concept: str) -> Row:
-        """The neuron that tells the concept best on train, with its test figures."""
+    def best(self, concept: str, neuron: str | None = None) -> Row:
+        """The neuron that tells the concept best on train, or the one that is named, with its test
+        figures. Its direction is that of train."""
         k = self.concepts.index(concept)
-        index, direction, train, test, bound = self._choose(self.scores, k)
-        twin_index, _, twin_train, twin_test, twin_bound = self._choose(self.twin, k)
+        named = None if neuron is None else self._place(neuron)
+        index, direction, train, test, bound = self._choose(self.scores, k, named)
+        twin_index, twin_direction, twin_train, twin_test, twin_bound = self._choose(self.twin, k)
         nan = float("nan")
         d, r, low, high, information = nan, nan, nan, nan, nan
         if index >= 0:
@@ -113,9 +116,17 @@ class NeuronTable:
             low,
             high,
             information,
+            twin_direction,
         )
 
-    def _choose(self, scores: Scores | None, k: int) -> tuple[int, int, float, float, float]:
+    def _place(self, neuron: str) -> int:
+        """Where a neuron is on the neuron axis of the scores."""
+        named = parse_neuron(neuron)
+        return self.sites.index(str(named.site)) * self.units + named.unit
+
+    def _choose(
+        self, scores: Scores | None, k: int, named: int | None = None
+    ) -> tuple[int, int, float, float, float]:
         """Index, direction, train and test figure, bound: (-1, 0, NaN, NaN, NaN) if undecided."""
         nothing = -1, 0, float("nan"), float("nan"), float("nan")
         if scores is None:
@@ -126,7 +137,7 @@ class NeuronTable:
         centre = 0.5 if is_class else 0.0
         if np.isnan(train).all():
             return nothing
-        index = int(np.nanargmax(np.abs(train - centre)))
+        index = int(np.nanargmax(np.abs(train - centre))) if named is None else named
         direction = 1 if train[index] >= centre else -1
         bound = scores.auc_bound[TEST, index, k] if is_class else 0.0
         figures = [centre + direction * (part[index] - centre) for part in (train, test)]

@@ -170,7 +170,7 @@ def _chosen(table: NeuronTable, concept: str, named: str | None) -> _Chosen:
     if not row.neuron or not row.direction:
         raise InputError(f'{table.data}: train documents have no position with "{concept}"')
     return _Chosen(
-        row.neuron, row.direction, row.select, row.cohen_d, row.twin_neuron, row.twin_direction
+        row.neuron, row.direction, row.train, row.cohen_d, row.twin_neuron, row.twin_direction
     )
 
 

@@ -29,7 +29,7 @@ from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from mlstm.output import to_json, write_whole
-from probing.neurons import arrays
+from probing.states.arrays import arrays
 from probing.tasks.labelled import SPLITS, LabelledData, Labels
 
 FORMAT_VERSION = 1
@@ -178,9 +178,7 @@ def concept_neurons(
     check_one(model)
     site = site or model_sites.primary(model.config)
     data = with_spaces(data)
-    parts = {
-        split: arrays(model, data, site, split=split, rows=rows, seed=SEED) for split in SPLITS
-    }
+    parts = {split: arrays(model, data, site, split, rows=rows, seed=SEED) for split in SPLITS}
     X = np.concatenate([parts[split][0] for split in SPLITS])
     y = np.concatenate([parts[split][1] for split in SPLITS])
     borders = np.cumsum([0, *(len(parts[split][1]) for split in SPLITS)])

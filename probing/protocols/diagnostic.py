@@ -27,7 +27,7 @@ from mlstm.errors import check_one
 from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from mlstm.output import to_json, write_whole
-from probing.neurons import arrays
+from probing.states.arrays import arrays, sampled
 from probing.tasks.labelled import SPLITS, LabelledData
 
 FORMAT_VERSION = 1
@@ -122,18 +122,18 @@ def diagnostic(
     check_one(model)
     data.check_labels()
     site = site or model_sites.primary(model.config)
+    X, labels = {}, {}
+    for split in SPLITS:
+        X[split] = arrays(model, data, site, split, data.concepts[0], rows=rows, seed=SEED).x
+        labels[split] = [data.labels(int(i)) for i in sampled(data, split, rows, SEED)]
+    scaler = StandardScaler().fit(X["train"])
+    X = {split: scaler.transform(part) for split, part in X.items()}
     found = []
-    X: dict[str, np.ndarray] = {}
     for nth, concept in enumerate(data.concepts):
-        y = {}
-        for split in SPLITS:
-            states, y[split], _ = arrays(
-                model, data, site, split=split, concept=concept, rows=rows, seed=SEED
-            )
-            X.setdefault(split, states)
-        if nth == 0:
-            scaler = StandardScaler().fit(X["train"])
-            X = {split: scaler.transform(part) for split, part in X.items()}
+        y = {
+            split: np.concatenate([data.target(part, concept) for part in labels[split]])
+            for split in SPLITS
+        }
         found.append(_hypothesis(concept, X, y, site, concept in data.classes))
         if progress:
             progress(nth + 1, len(data.concepts))

@@ -63,31 +63,35 @@ def arrays(
     name = str(sites.check_site(model.config, site))
     if pooling not in get_args(Pooling):
         raise InputError(f"pooling {pooling!r}: it is one of {', '.join(get_args(Pooling))}")
-    documents = data.indices(_check_split(split))
-    if rows is not None:
-        documents = np.random.default_rng(seed).permutation(documents)
+    chosen = sampled(data, split, rows, seed)
     y: dict[int, np.ndarray] = {}
     spans: dict[int, Labels] = {}
-    found = 0
-    for i in documents.tolist():
+    for i in chosen.tolist():
         labels = data.labels(i)
         y[i] = data.target(labels, concept)
         if pooling == "mean":
             spans[i] = labels._replace(classes=labels.classes[:, :0], numbers=labels.numbers[:, :0])
-        found += len(y[i])
-        if rows is not None and found >= rows:
-            break
-    if not found:
-        raise InputError(f"{data.origin}: no labelled {data.unit} in the {split} split")
-    chosen = np.array(sorted(y))
-    counts = np.array([len(y[i]) for i in chosen])
+    counts = data.counts[chosen]
     first = dict(zip(chosen.tolist(), (np.cumsum(counts) - counts).tolist(), strict=True))
-    x = np.zeros((found, model.config.hidden), np.float32)
+    x = np.zeros((counts.sum(), model.config.hidden), np.float32)
     fill = _positions(x, first, name) if pooling == "position" else _means(x, first, spans, name)
     for window in activations.stream(model, data, (name,), documents=chosen):
         fill(window)
     groups = np.repeat(data.hashes[chosen], counts)
     return Arrays(x, np.concatenate([y[i] for i in chosen.tolist()]), groups)
+
+
+def sampled(data: LabelledData, split: str, rows: int | None, seed: int) -> np.ndarray:
+    """The documents of a split that `arrays` reads, ascending: all without `rows`, else drawn until
+    they have about so many labelled positions. InputError where the split has no label."""
+    documents = data.indices(_check_split(split))
+    if not data.counts[documents].sum():
+        raise InputError(f"{data.origin}: no labelled {data.unit} in the {split} split")
+    if rows is None:
+        return documents
+    documents = np.random.default_rng(seed).permutation(documents)
+    enough = int(np.searchsorted(np.cumsum(data.counts[documents]), rows)) + 1
+    return np.sort(documents[:enough])
 
 
 def _positions(x: np.ndarray, first: dict[int, int], name: str) -> Callable[[LabelledWindow], None]:
