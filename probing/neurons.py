@@ -10,7 +10,8 @@ from mlstm.model import sites as model_sites
 from probing.evidence import figures
 from probing.evidence.controls import random_twin
 from probing.evidence.scores import NeuronTable
-from probing.states import activations, statistics
+from probing.states import activations
+from probing.states.collect import collect, pilot_numbers
 from probing.states.statistics import Statistics, Summary
 from probing.tasks.labelled import SPLITS, LabelledData
 
@@ -40,15 +41,15 @@ def score_neurons(
     parts = [data.indices(split) for split in SPLITS]
     passes = 1 if twin_seed is None else 2
 
-    def collect(which: Model, nth: int) -> dict[str, Summary]:
+    def summaries_of(which: Model, nth: int) -> dict[str, Summary]:
         def report(done: int) -> None:
             if progress:
                 progress(nth * data.bytes + done, passes * data.bytes)
 
         return summarise(which, data, names, progress=report)
 
-    summaries = collect(model, 0)
-    twins = {} if twin_seed is None else collect(random_twin(model, twin_seed), 1)
+    summaries = summaries_of(model, 0)
+    twins = {} if twin_seed is None else summaries_of(random_twin(model, twin_seed), 1)
     return NeuronTable(
         task=data.task,
         model=model.origin,
@@ -77,25 +78,13 @@ def summarise(
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Summary]:
     """The statistics of each site over all documents, by slot: a pilot sample, then one pass."""
-    pilots = activations.sample(model, data, names)
-    parts: dict[str, Statistics] = {}
-    done = 0
-    for window in activations.stream(model, data, names):
-        slots = window.slots()
-        if not parts and (slots >= 0).any():
-            values = window.numbers[slots >= 0]
-            parts = {
-                name: Statistics.init(pilot, activations.FOLDS, len(data.classes), values)
-                for name, pilot in pilots.items()
-            }
-        for name, part in parts.items():
-            parts[name] = statistics.update(
-                part, window.states[name], window.classes, window.numbers, slots
-            )
-        done += window.bytes
-        if progress:
-            progress(done)
-    return {name: part.finalize() for name, part in parts.items()}
+    numbers = pilot_numbers(data)
+    parts = {
+        name: [Statistics.init(pilot, activations.FOLDS, len(data.classes), numbers)]
+        for name, pilot in activations.sample(model, data, names).items()
+    }
+    found = collect(model, data, parts, progress=progress)
+    return {name: summary for name, (summary,) in found.items()}
 
 
 def _scores(summaries: dict[str, Summary], data: LabelledData) -> figures.Scores:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from probing.states.activations import LabelledWindow
 from probing.states.histogram import BINS, Histogram
 from probing.states.moments import Moments
 from probing.tasks.labelled import SPLITS
@@ -66,6 +67,10 @@ class Statistics(NamedTuple):
             moments=self.moments.update((x_NH - self.centre) / self.scale, every, slot_N),
             histogram=self.histogram.update(x_NH, y_NL, slot_N),
         )
+
+    def take(self, window: LabelledWindow, site: str) -> Statistics:
+        """The labelled positions of the window."""
+        return update(self, window.states[site], window.classes, window.numbers, window.slots())
 
     def merge(self, other: Statistics) -> Statistics:
         """Both must come from the same pilot."""
