@@ -4,12 +4,13 @@ python -m launch.evaluate --model=runs/quickstart                       # the ru
 python -m launch.evaluate --model=runs/quickstart --data=book.txt       # a file, all of it
 python -m launch.evaluate --model=runs/quickstart --data=data/reviews --split=validation
 
-Of a population every model is scored, or the one that --model_seed chooses.
+Of a population every model is scored, or the one that --model_seed chooses. --mesh=8x1 splits the
+text over eight devices; of several processes the first one prints.
 """
 
 from absl import flags
 
-from launch import program
+from launch import parallel, program
 from launch.progress import ProgressLine
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
@@ -25,11 +26,12 @@ _RESET_EVERY = flags.DEFINE_integer(
     "reset_every", 0, "Forget the state before each N bytes; 0 carries it through the text."
 )
 _JSON = flags.DEFINE_string("json", None, "Write the figures to this file as well.")
+flags.adopt_module_key_flags(parallel)
 
 
 def main(_) -> None:
     import mlstm
-    from mlstm import evaluation
+    from mlstm import evaluation, job
     from mlstm.corpus.files import user_path
     from mlstm.output import check_folder, write_whole
 
@@ -37,12 +39,21 @@ def main(_) -> None:
     figures = user_path(_JSON.value) if _JSON.value else None
     if figures:
         check_folder(figures.parent)
+    parallel.join()
+    mesh = parallel.mesh()
     model = mlstm.load(workdir, _STEP.value, seed=_MODEL_SEED.value)
     split, text = evaluation.open_text(_DATA.value or mlstm.corpus_of(workdir), _SPLIT.value)
     with ProgressLine("scoring and compressing", "bytes") as progress:
         result = mlstm.compare(
-            model, split, text=text, reset_every=_RESET_EVERY.value, progress=progress
+            model,
+            split,
+            text=text,
+            reset_every=_RESET_EVERY.value,
+            mesh=mesh,
+            progress=progress if job.is_first() else None,
         )
+    if not job.is_first():
+        return
     print(result)
     if figures:
         write_whole(figures, result.to_json() + "\n")

@@ -25,6 +25,12 @@ _NUM_PROCESSES = flags.DEFINE_integer(
     "num_processes", None, "Processes of the job; 1 is alone, whatever started this one."
 )
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+_HEARTBEAT = flags.DEFINE_integer(
+    "heartbeat", 10, "Seconds after which a silent process is taken for gone.", lower_bound=1
+)
+_START_TIMEOUT = flags.DEFINE_integer(
+    "start_timeout", 300, "Seconds in which all processes have to join.", lower_bound=1
+)
 
 
 def join() -> None:
@@ -40,6 +46,8 @@ def join() -> None:
         coordinator=_COORDINATOR.value,
         processes=_NUM_PROCESSES.value,
         process=_PROCESS_ID.value,
+        heartbeat=_HEARTBEAT.value,
+        start_timeout=_START_TIMEOUT.value,
     )
     if job.count() > 1:
         with contextlib.suppress(OSError):

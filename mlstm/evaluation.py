@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import overload
 
 import numpy as np
+from jax.sharding import Mesh
 
 from mlstm.corpus import manifest, shards, sources
 from mlstm.corpus.files import user_path
@@ -52,16 +53,18 @@ def evaluate(
     *,
     reset_every: int = 0,
     edits: Iterable[Edit | str] = (),
+    mesh: Mesh | None = None,
     progress: Progress | None = None,
 ) -> Score:
     """Score every byte of a split but the first, exactly once.
 
     The text is read as streams side by side, each warmed up on the 512 bytes before it, and the
     state is carried on. `reset_every` = N forgets it before each N bytes instead, as a model with
-    a context of N does whose windows do not overlap.
+    a context of N does whose windows do not overlap. On a `mesh`, that of `devices.mesh`, the
+    streams are the same, and the score but for rounding; every process of a job gets it.
 
-    Raises InputError for a text of fewer than two bytes, edits that the model cannot have, or a
-    list of models.
+    Raises InputError for a text of fewer than two bytes, edits that the model cannot have, a
+    list of models, or a mesh that does not divide the hidden units.
     """
     check_one(model)
     if split.length < 2:
@@ -78,6 +81,7 @@ def evaluate(
         model.parameters,
         windows,
         edits=edit_arrays(model.config, edits),
+        mesh=mesh,
         progress=progress,
     )
 
@@ -183,6 +187,7 @@ def compare(
     *,
     text: str = "text",
     reset_every: int = 0,
+    mesh: Mesh | None = None,
     progress: Progress | None = None,
 ) -> Evaluation: ...
 
@@ -194,6 +199,7 @@ def compare(
     *,
     text: str = "text",
     reset_every: int = 0,
+    mesh: Mesh | None = None,
     progress: Progress | None = None,
 ) -> PopulationEvaluation: ...
 
@@ -204,6 +210,7 @@ def compare(
     *,
     text: str = "text",
     reset_every: int = 0,
+    mesh: Mesh | None = None,
     progress: Progress | None = None,
 ) -> Evaluation | PopulationEvaluation:
     """Score a split as `evaluate` does, and compress the same bytes with bz2 and xz.
@@ -227,7 +234,7 @@ def compare(
         return read
 
     scores = [
-        evaluate(one, split, reset_every=reset_every, progress=reading(number))
+        evaluate(one, split, reset_every=reset_every, mesh=mesh, progress=reading(number))
         for number, one in enumerate(models)
     ]
     packed = compressed(split, reading(len(models)))

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from mlstm import evaluation
+from mlstm import devices, evaluation
 from mlstm.corpus.shards import open_source, prepare_source
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
@@ -53,6 +53,20 @@ def test_a_comparison_says_everything_in_print_and_in_json(split):
         assert word in str(result)
     assert seen == sorted(seen)
     assert seen[-1] == 1
+
+
+@pytest.mark.parametrize("reset_every", [0, 100])
+def test_eight_devices_find_the_score_of_one(tmp_path, reset_every):
+    (tmp_path / "text.txt").write_bytes(TEXT[: 2048 * 11])
+    text = open_source(tmp_path / "text.txt", splits=(1, 0, 0)).split("train")
+    config = ModelConfig(embedding=4, hidden=8, layers=2)
+    model = Model(config, language_model.init_parameters(config, jax.random.key(0)), Bytes())
+    alone = evaluation.evaluate(model, text, reset_every=reset_every)
+    for shape in ((8, 1), (2, 4)):
+        mesh = devices.mesh(*shape)
+        found = evaluation.evaluate(model, text, reset_every=reset_every, mesh=mesh)
+        assert found.bytes == alone.bytes == text.length - 1
+        assert found.nats == pytest.approx(alone.nats, rel=1e-6)
 
 
 def test_models_that_are_compared_have_each_a_seed_of_their_own(split):

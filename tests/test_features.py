@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlstm import features
+from mlstm import devices, features
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.loading import Model
@@ -153,3 +153,22 @@ def test_at_least_90_percent_of_the_work_is_useful_on_2000_texts_of_lognormal_le
 def test_what_cannot_be_encoded_is_named(arguments, words):
     with pytest.raises(InputError, match=words):
         MODEL.encode(*arguments)
+
+
+@pytest.mark.parametrize("shape", [(8, 1), (2, 4)])
+def test_eight_devices_find_the_features_of_one(shape):
+    texts = texts_of([0, 1, 700, 3, 128, *range(5, 70)])
+    mesh = devices.mesh(*shape)
+    for name in pooling.POOLINGS:
+        found = MODEL.encode(texts, SITES, name, mesh=mesh)
+        np.testing.assert_allclose(found, MODEL.encode(texts, SITES, name), atol=1e-6)
+    compiled = encoding._window._cache_size()
+    MODEL.encode(texts, SITES, "max", mesh=devices.mesh(*shape))
+    assert encoding._window._cache_size() == compiled
+
+
+def test_a_mesh_that_divides_neither_streams_nor_units_is_refused():
+    with pytest.raises(InputError, match="8 devices of the mesh's data do not divide 3 streams"):
+        MODEL.encode(["a"], streams=3, mesh=devices.mesh(8, 1))
+    with pytest.raises(InputError, match="3 devices of the mesh's model do not divide 8 units"):
+        MODEL.encode(["a"], mesh=devices.mesh(1, 3))

@@ -17,10 +17,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from mlstm import devices
-from mlstm.errors import InputError
-from mlstm.model import language_model
-from mlstm.model.readable import ALONE
+from mlstm.model import language_model, on_mesh
 
 
 class Window(NamedTuple):
@@ -128,13 +125,9 @@ def _window(config, parameters, feed, state, edits, sites, mesh):
         resets=feed["resets"],
         edits=edits,
         emit=sites,
-        placement=devices.placement(mesh) if mesh else ALONE,
+        placement=on_mesh.placement(mesh),
     )
-    if mesh is None:
-        return output.emitted, output.state
-    # As it came in, or the second window would be compiled for another placement.
-    carried = jax.lax.with_sharding_constraint(output.state, devices.carry_sharding(mesh))
-    return output.emitted, carried
+    return output.emitted, on_mesh.carried(mesh, output.state)
 
 
 def stream_states(
@@ -160,29 +153,9 @@ def stream_states(
     never recompile; another `streams`, `window`, set of sites, mesh or kind of edits does.
     Raises InputError where the mesh does not divide the streams or the hidden units.
     """
-    state = language_model.initial_state(config, streams)
-    if mesh:
-        _check_divides(mesh, config, streams)
-        parameters = devices.spread(parameters, devices.parameter_shardings(mesh, parameters))
-        state = devices.spread(state, devices.carry_sharding(mesh))
-        edits = devices.spread(edits, devices.replicated(mesh))
+    parameters, state, edits = on_mesh.begin(mesh, config, parameters, edits, streams)
     for feed in feeds(texts, streams, window):
         given = {"ids": feed.ids, "mask": feed.mask, "resets": feed.resets}
-        if mesh:
-            rows = devices.local_rows(mesh, streams)
-            given = {name: array[:, rows] for name, array in given.items()}
-            given = devices.place_batch(mesh, given, streams, rows)
+        given = on_mesh.place(mesh, given, streams)
         states, state = _window(config, parameters, given, state, edits, tuple(sites), mesh)
         yield Window(states, feed.text, feed.position)
-
-
-def _check_divides(mesh: Mesh, config: language_model.ModelConfig, streams: int) -> None:
-    for axis, count, what in (
-        ("data", streams, "streams"),
-        ("model", config.hidden, "hidden units"),
-    ):
-        if count % mesh.shape[axis]:
-            raise InputError(
-                f"a mesh with {mesh.shape[axis]} devices on its axis {axis} does not divide "
-                f"{count} {what}"
-            )

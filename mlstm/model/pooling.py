@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mlstm import devices
-from mlstm.model import encoding
+from mlstm.model import encoding, on_mesh
 from mlstm.model.language_model import ModelConfig
 
 POOLINGS = ("last", "mean", "max", "min")
@@ -125,8 +125,5 @@ def _pool(states, before, mask_TB, begins_TB, pooling):
 
 @partial(jax.jit, static_argnames="mesh")
 def _rows(pooled, steps, streams, mesh):
-    """(K, sites x H) at these steps of these streams; of a mesh on every device."""
-    rows = jnp.concatenate([x[steps, streams] for x in pooled], axis=-1)
-    return (
-        rows if mesh is None else jax.lax.with_sharding_constraint(rows, devices.replicated(mesh))
-    )
+    """(K, sites x H) at these steps of these streams."""
+    return on_mesh.whole(mesh, jnp.concatenate([x[steps, streams] for x in pooled], axis=-1))

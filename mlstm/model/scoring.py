@@ -6,6 +6,7 @@ Legend: T time, B streams.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from mlstm.errors import InputError
-from mlstm.model import language_model
+from mlstm.model import language_model, on_mesh
 from mlstm.model.language_model import ModelConfig
+from mlstm.model.readable import ALONE, Placement
 from mlstm.output import to_json
 
 
@@ -73,22 +76,26 @@ def bits_per_byte(
     windows: Windows,
     *,
     edits: dict | None = None,
+    mesh: Mesh | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Score:
     """Score every target of `windows` that has weight.
 
     Args:
       edits: as `edits.edits` makes them; on at every step.
+      mesh: of `devices.mesh`: streams are split over `data`, hidden units over `model`. Processes
+        of one job give the same windows, compute their own streams, and each gets the score.
       progress: called with the windows done and all windows.
 
-    Raises InputError when no target has weight.
+    Raises InputError when no target has weight, or the mesh does not divide the units.
     """
-    dtype = parameters["embedding"].dtype
-    state = language_model.initial_state(config, windows.batch_size, dtype)
+    streams = on_mesh.padded(mesh, windows.batch_size)
+    parameters, state, edits = on_mesh.begin(mesh, config, parameters, edits, streams)
     nats, counts, began = [], [], time.perf_counter()
     for window in range(windows.windows):
         batch = windows.batch(0, window)
-        state, of_window = _score_window(config, parameters, state, batch, edits)
+        placed = on_mesh.place(mesh, batch, streams)
+        state, of_window = _score_window(config, parameters, state, placed, edits, mesh)
         nats.append(of_window)
         counts.append(np.count_nonzero(batch.weights))
         if window == 0:
@@ -109,15 +116,29 @@ def bits_per_byte(
 
 
 def score_window(
-    config: ModelConfig, parameters: dict, state: Any, batch: Any, edits: dict | None = None
+    config: ModelConfig,
+    parameters: dict,
+    state: Any,
+    batch: Any,
+    edits: dict | None = None,
+    placement: Placement = ALONE,
 ) -> tuple[Any, jax.Array]:
     """One window, a batch as `Windows` has it: the state after it, and the nats of its weighted
     targets together. Its resets may be None. Pure."""
     out = language_model.forward(
-        config, parameters, batch.ids, state, resets=batch.resets, edits=edits
+        config,
+        parameters,
+        batch.ids,
+        state,
+        resets=batch.resets,
+        edits=edits,
+        placement=placement,
     )
     nats_TB = language_model.negative_log_likelihood(config, parameters, out.hidden, batch.targets)
     return out.state, jnp.sum(nats_TB * batch.weights)
 
 
-_score_window = jax.jit(score_window, static_argnums=0)
+@functools.partial(jax.jit, static_argnames=("config", "mesh"))
+def _score_window(config, parameters, state, batch, edits, mesh):
+    state, nats = score_window(config, parameters, state, batch, edits, on_mesh.placement(mesh))
+    return on_mesh.carried(mesh, state), on_mesh.whole(mesh, nats)

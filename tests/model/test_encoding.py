@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlstm import devices
 from mlstm.model import encoding, language_model
 from mlstm.model.edits import edits
 from mlstm.model.language_model import ModelConfig
@@ -85,6 +86,16 @@ def test_an_edit_reaches_every_packed_text():
     change = edits(CONFIG, ["0.c[2]=1.5"])
     for text, states in zip(texts, packed(texts, streams=2, window=4, edits=change), strict=True):
         np.testing.assert_allclose(states["1.h"], alone(text, change)["1.h"], atol=1e-5)
+
+
+def test_states_and_edits_are_the_same_on_a_mesh():
+    texts = texts_of([5, 17, 3, 40, 1])
+    change = edits(CONFIG, ["0.c[2]=1.5"])
+    settings = {"streams": 4, "window": 8, "edits": change}
+    spread = packed(texts, mesh=devices.mesh(4, 2), **settings)
+    for found, expected in zip(spread, packed(texts, **settings), strict=True):
+        for site in SITES:
+            np.testing.assert_allclose(found[site], expected[site], atol=1e-6)
 
 
 def test_texts_of_other_lengths_and_numbers_do_not_recompile():
