@@ -12,8 +12,8 @@ from typing import NamedTuple
 from mlstm.errors import InputError
 from probing.tasks.text_files import read_lines, read_text, suffix
 
-CSV, TSV, JSONL = ".csv", ".tsv", ".jsonl"
-SUFFIXES = (CSV, TSV, JSONL)
+TSV, JSON_LINES = ".tsv", (".jsonl", ".json")
+SUFFIXES = (".csv", TSV, *JSON_LINES)
 
 
 class Record(NamedTuple):
@@ -36,7 +36,7 @@ def read_records(path: Path, fields: Fields) -> Iterator[Record]:
     a field that is not there (the message names those that are), a row with more or fewer fields
     than the header, what is no JSON object, a text that is no string.
     """
-    if suffix(path) == JSONL:
+    if suffix(path) in JSON_LINES:
         return _json_lines(path, fields)
     return _rows(path, fields, tab=suffix(path) == TSV)
 
