@@ -101,7 +101,10 @@ def read(found: Found, fields: records.Fields) -> Iterator[Text]:
             raise InputError(f"{path}: no documents in it")
 
 
-def _read_file(path: Path, form: str, fields: records.Fields) -> Iterator[tuple[str, str, float | bool]]:
+def _read_file(
+    path: Path, form: str, fields: records.Fields
+) -> Iterator[tuple[str, str, float | bool]]:
+    """Yields name, text and label of each document."""
     if form == RECORDS:
         for record in records.read_records(path, fields):
             label = _label(path, record.line, record.label)

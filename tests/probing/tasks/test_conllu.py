@@ -62,7 +62,8 @@ def test_spans_slice_back_to_the_words_whatever_the_letters_and_spaces(
         ]
         lines.append(row(f"{number + len(words)}.1", "unseen", "NOUN"))
         number += len(words)
-        if "".join(words).casefold() == spelling.casefold() and len("".join(words)) == len(spelling):
+        joined = "".join(words)
+        if joined.casefold() == spelling.casefold() and len(joined) == len(spelling):
             expected += [
                 (spelling, f"T{i}") if len(words) == 1 else (word, f"T{i}")
                 for i, word in enumerate(words)
@@ -136,6 +137,7 @@ def test_a_sentence_is_of_the_document_begun_before_it(tmp_path):
 
 def test_malformed_sentences_are_named_by_file_and_line(tmp_path):
     text = "# text = a b"
+    assert "a.conllu:1: a sentence without words" in message(tmp_path, text, row("0.1", "a"))
     assert "a.conllu:2: 3 columns; CoNLL-U has 10" in message(tmp_path, text, "1\ta\tb")
     assert "a.conllu:1: a sentence without its # text" in message(tmp_path, row(1, "a"))
     assert "a.conllu:1: a sentence without words" in message(tmp_path, text)

@@ -21,7 +21,7 @@ def text(tree):
 
 
 def words(tree):
-    label, inside = tree
+    _, inside = tree
     return [inside] if isinstance(inside, str) else [w for part in inside for w in words(part)]
 
 
