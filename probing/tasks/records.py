@@ -13,6 +13,7 @@ from mlstm.errors import InputError
 from probing.tasks.text_files import read_lines, read_text, suffix
 
 TSV, JSON_LINES = ".tsv", (".jsonl", ".json")
+FIELD = 1 << 30  # characters; the csv module refuses a field above 131,072 by itself
 SUFFIXES = (".csv", TSV, *JSON_LINES)
 
 
@@ -43,11 +44,13 @@ def read_records(path: Path, fields: Fields) -> Iterator[Record]:
 
 def _rows(path: Path, fields: Fields, *, tab: bool) -> Iterator[Record]:
     text = io.StringIO(read_text(path), newline="")
+    csv.field_size_limit(FIELD)
     rows = (
         csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
         if tab
         else csv.reader(text, strict=True)
     )
+    line = 1
     try:
         header = next(rows, [])
         columns = [_name(path, 1, header, names, flag) for names, flag in _wanted(fields)]
@@ -63,7 +66,7 @@ def _rows(path: Path, fields: Fields, *, tab: bool) -> Iterator[Record]:
                 yield Record(line, row[columns[0]], row[columns[1]])
             line = rows.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{path}:{rows.line_num}: malformed csv: {error}") from None
+        raise InputError(f"{path}:{line}: malformed csv: {error}") from None
 
 
 def _json_lines(path: Path, fields: Fields) -> Iterator[Record]:

@@ -69,6 +69,16 @@ def test_xpos_can_be_grouped_and_untagged_words_have_no_label(tmp_path):
     assert labelled(data, 1) == [(0, "go", "VB")]
 
 
+def test_words_that_share_their_bytes_have_one_joined_label_and_are_counted(tmp_path):
+    path = tmp_path / "a.conllu"
+    rows = [row("1-2", "Au", "_", "_"), row(1, "à", "ADP", "_"), row(2, "le", "DET", "_")]
+    path.write_text("\n".join(["# text = Au lac", *rows, row(3, "lac", "NOUN", "_"), ""]))
+    data = part_of_speech(path)
+    assert labelled(data, 0) == [(1, "Au", "ADP+DET"), (5, "lac", "NOUN")]
+    assert data.notes[0] == "1 sentences, 3 words"
+    assert data.notes[1].startswith("1 of the words share their bytes")
+
+
 def test_every_byte_of_a_word_can_have_its_label(tmp_path):
     data = part_of_speech(treebank(tmp_path / "a.conllu"), position="every")
     assert labelled(data, 1) == [(0, "go", "VERB"), (1, "go", "VERB"), (3, "_", "X")]

@@ -91,6 +91,11 @@ def test_texts_of_any_letters_quotes_and_line_ends_come_back(tmp_path_factory, r
     assert [(text, answer == "positive") for _, text, answer in answers(sentiment(path))] == rows
 
 
+def test_a_review_may_be_longer_than_the_csv_module_takes_by_itself(tmp_path):
+    (tmp_path / "a.csv").write_text(f'label,text\n1,"{"a" * 200_000}"\n0,b\n')
+    assert [len(d.data) for d in sentiment(tmp_path / "a.csv").documents] == [200_000, 1]
+
+
 def test_ratings_in_the_middle_are_left_out_and_named(tmp_path):
     path = tmp_path / "a.jsonl.gz"
     rows = [(5, "great"), (3, "so so"), (1, "awful"), (4, "fine"), (2, " ")]
@@ -204,6 +209,9 @@ def test_malformed_files_are_named_with_the_line(tmp_path):
         "a.csv", b'label,text\n1,"a\nb"\n0,c,d\n'
     )
     assert "a.csv:2: malformed csv" in wrong("a.csv", b'label,text\n1,"a"b\n')
+    assert "a.csv:2: malformed csv: unexpected end of data" in wrong(
+        "a.csv", b'label,text\n1,"a\n0,b\n1,c\n'
+    )
     assert "a.csv:3: byte 0xff is not UTF-8" in wrong("a.csv", b"label,text\n1,a\n0,\xff\n")
     assert "a.csv:2: the label is 'good'" in wrong("a.csv", b"label,text\ngood,a\n")
     assert "a.csv:2: the label is 'nan'" in wrong("a.csv", b"label,text\nnan,a\n")

@@ -45,6 +45,10 @@ def test_the_treebanks_escapes_are_undone():
     assert parse_tree(line).text == "( and/or )"
 
 
+def test_a_word_may_hold_a_space():
+    assert parse_tree("(2 (2 8\u00a01\\/2) (2 8 1\\/2))").text == "8\u00a01/2 8 1/2"
+
+
 def test_depth_is_no_limit():
     assert parse_tree("(1 " * 5000 + "deep" + ")" * 5000) == (1, "deep")
 
@@ -57,7 +61,8 @@ def test_depth_is_no_limit():
         ("(3 (7 a))", "label '7' at character 5"),
         ("(3 ((2 a)))", "a node without a label before character 5"),
         ("(3 (2))", "an empty node ends at character 6"),
-        ("(3 a b)", "a second word"),
+        ("(3 a (2 b))", "a word beside a tree, at character 6"),
+        ("(3 (2 b) a)", "a word beside a tree, at character 10"),
         ("a (3 b)", "'a' outside a tree, at character 1"),
         ("", "unbalanced"),
     ],
