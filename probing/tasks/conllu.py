@@ -18,7 +18,6 @@ COLUMNS = 10
 UNTAGGED = "_"
 
 _COMMENT = re.compile(r"#\s*(text|sent_id|newdoc(?:\s+id)?)\s*(?:=\s*(.*?)\s*)?$")
-_WORD = re.compile(r"[1-9][0-9]*")
 _RANGE = re.compile(r"([1-9][0-9]*)-([1-9][0-9]*)")
 _EMPTY_NODE = re.compile(r"[0-9]+\.[1-9][0-9]*")
 
@@ -97,9 +96,9 @@ def _sentence(
         raise InputError(
             f"{path}:{first}: a sentence without its # text = ..., which says where its words are"
         )
-    if not rows:
-        raise InputError(f"{path}:{first}: a sentence without words")
     surfaces, words = _surfaces(path, rows)
+    if not words:
+        raise InputError(f"{path}:{first}: a sentence without words")
     return Sentence(name, group, comments["text"], words, _place(path, comments["text"], surfaces))
 
 
@@ -118,7 +117,13 @@ def _surfaces(path: Path, rows: list[tuple[int, str]]) -> tuple[list[_Surface], 
         if not form:
             raise InputError(f"{path}:{line}: an empty FORM")
         row = _Row(line, form, upos, xpos, "SpaceAfter=No" not in misc.split("|"))
-        if match := _RANGE.fullmatch(number):
+        if number == str(words + 1):
+            words += 1
+            if words <= last:
+                surfaces[-1].words.append(row)
+            else:
+                surfaces.append(_Surface(row, [row]))
+        elif match := _RANGE.fullmatch(number):
             start, end = int(match[1]), int(match[2])
             if start != words + 1 or end < start or words < last:
                 raise InputError(
@@ -126,12 +131,6 @@ def _surfaces(path: Path, rows: list[tuple[int, str]]) -> tuple[list[_Surface], 
                 )
             surfaces.append(_Surface(row, []))
             last = end
-        elif _WORD.fullmatch(number) and int(number) == words + 1:
-            words += 1
-            if words <= last:
-                surfaces[-1].words.append(row)
-            else:
-                surfaces.append(_Surface(row, [row]))
         else:
             raise InputError(f"{path}:{line}: id {number!r} where word {words + 1} is next")
     if words < last:
@@ -150,26 +149,10 @@ def _place(path: Path, text: str, surfaces: list[_Surface]) -> tuple[Token, ...]
                 f"{path}:{row.line}: {row.form!r} is not what # text goes on with, "
                 f"{text[place : place + 20]!r}"
             )
-        pieces = [text[place : place + len(row.form)]]
-        if _spells(surface):
-            lengths = [len(word.form) for word in surface.words]
-            pieces = []
-            for length in lengths:
-                pieces.append(text[place : place + length])
-                place += length
-            tagged = surface.words
-        else:
-            place += len(row.form)
-            tagged = [
-                row._replace(
-                    upos=_joined([word.upos for word in surface.words]),
-                    xpos=_joined([word.xpos for word in surface.words]),
-                )
-            ]
-        for piece, word in zip(pieces, tagged, strict=True):
-            end = byte + len(piece.encode())
+        for length, word in _pieces(surface):
+            end = byte + len(text[place : place + length].encode())
             tokens.append(Token(byte, end, word.upos, word.xpos))
-            byte = end
+            place, byte = place + length, end
         after = place
         while row.space_after and place < len(text) and text[place].isspace():
             place += 1
@@ -186,12 +169,17 @@ def _place(path: Path, text: str, surfaces: list[_Surface]) -> tuple[Token, ...]
     return tuple(tokens)
 
 
-def _spells(surface: _Surface) -> bool:
-    """Do the words one after another spell the token? Letters' case apart: DON'T is do, n't."""
-    return [len(surface.row.form), surface.row.form.casefold()] == [
-        sum(len(word.form) for word in surface.words),
-        "".join(word.form for word in surface.words).casefold(),
-    ]
+def _pieces(surface: _Surface) -> list[tuple[int, _Row]]:
+    """(length in characters, tags) of each piece of the surface: its words, where one after
+    another they spell it (case apart: DON'T is do, n't), else the whole."""
+    row, words = surface
+    if len(words) == 1:
+        return [(len(row.form), words[0])]
+    spelling = "".join(word.form for word in words)
+    if len(spelling) == len(row.form) and spelling.casefold() == row.form.casefold():
+        return [(len(word.form), word) for word in words]
+    upos, xpos = _joined([word.upos for word in words]), _joined([word.xpos for word in words])
+    return [(len(row.form), row._replace(upos=upos, xpos=xpos))]
 
 
 def _joined(tags: list[str]) -> str:

@@ -21,6 +21,11 @@ from probing.tasks.word_tags import read_tagged, separator, tag_text
 
 COLUMNS = ("upos", "xpos")
 CONLLU = (".conllu", ".conll")
+SHARED = "share their bytes with the word before; the label there is both tags, joined"
+AUTOMATIC = (
+    "labels are those of an automatic tagger (NLTK's averaged perceptron), not of people: a probe "
+    "learns the tagger's errors too; documents are lines"
+)
 
 
 def part_of_speech(
@@ -56,10 +61,11 @@ def part_of_speech(
         )
     splits = official_splits(path.name for path in files)
     store, documents = _Store(), _Documents([], [])
-    words = 0
+    words = shared = 0
     for path in files:
         for sentence in _sentences(path, kind, marks.get(path, ""), tags):
             words += sentence.words
+            shared += sentence.shared
             first = len(store.tags)
             for start, end, tag in sentence.spans:
                 store.add(start, end, group_tag(tag, grouping))
@@ -84,6 +90,7 @@ def part_of_speech(
         exclusive=True,
         notes=(
             f"{len(documents.sentences):,} sentences, {words:,} words",
+            *([f"{shared:,} of the words {SHARED}"] if shared else []),
             *([AUTOMATIC] if kind == "text" else []),
         ),
     )
@@ -91,17 +98,12 @@ def part_of_speech(
     return data
 
 
-AUTOMATIC = (
-    "labels are those of an automatic tagger (NLTK's averaged perceptron), not of people: a probe "
-    "learns the tagger's errors too; documents are lines"
-)
-
-
 class _Sentence(NamedTuple):
     name: str
     group: str
     text: str
     words: int
+    shared: int  # words that have no bytes but those of the word before them (see conllu.read)
     spans: list[tuple[int, int, str]]  # bytes [start, end) and tag
 
 
@@ -196,7 +198,10 @@ def _sentences(path: Path, kind: str, mark: str, column: str) -> Iterator[_Sente
                 for token in sentence.tokens
                 if getattr(token, column) != conllu.UNTAGGED
             ]
-            yield _Sentence(sentence.name, sentence.group, sentence.text, sentence.words, spans)
+            shared = sentence.words - len(sentence.tokens)
+            yield _Sentence(
+                sentence.name, sentence.group, sentence.text, sentence.words, shared, spans
+            )
         return
     for line in tag_text(path) if kind == "text" else read_tagged(path, mark):
         bytes_before = np.cumsum([0] + [len(character.encode()) for character in line.text])
@@ -205,4 +210,4 @@ def _sentences(path: Path, kind: str, mark: str, column: str) -> Iterator[_Sente
             for (start, end), tag in zip(line.spans, line.tags, strict=True)
         ]
         name = f"{path.name}:{line.line}"
-        yield _Sentence(name, name, line.text, len(line.tags), spans)
+        yield _Sentence(name, name, line.text, len(line.tags), 0, spans)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 from mlstm.errors import InputError
 from probing.tasks.text_files import read_lines, read_text, suffix
 
-CSV, TSV, JSONL = ".csv", ".tsv", ".jsonl"
-SUFFIXES = (CSV, TSV, JSONL)
+TSV, JSON_LINES = ".tsv", (".jsonl", ".json")
+FIELD = 1 << 30  # characters; the csv module refuses a field above 131,072 by itself
+SUFFIXES = (".csv", TSV, *JSON_LINES)
 
 
 class Record(NamedTuple):
@@ -36,18 +37,20 @@ def read_records(path: Path, fields: Fields) -> Iterator[Record]:
     a field that is not there (the message names those that are), a row with more or fewer fields
     than the header, what is no JSON object, a text that is no string.
     """
-    if suffix(path) == JSONL:
+    if suffix(path) in JSON_LINES:
         return _json_lines(path, fields)
     return _rows(path, fields, tab=suffix(path) == TSV)
 
 
 def _rows(path: Path, fields: Fields, *, tab: bool) -> Iterator[Record]:
     text = io.StringIO(read_text(path), newline="")
+    csv.field_size_limit(FIELD)
     rows = (
         csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
         if tab
         else csv.reader(text, strict=True)
     )
+    line = 1
     try:
         header = next(rows, [])
         columns = [_name(path, 1, header, names, flag) for names, flag in _wanted(fields)]
@@ -63,7 +66,7 @@ def _rows(path: Path, fields: Fields, *, tab: bool) -> Iterator[Record]:
                 yield Record(line, row[columns[0]], row[columns[1]])
             line = rows.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{path}:{rows.line_num}: malformed csv: {error}") from None
+        raise InputError(f"{path}:{line}: malformed csv: {error}") from None
 
 
 def _json_lines(path: Path, fields: Fields) -> Iterator[Record]:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 LABELS = ("very negative", "negative", "neutral", "positive", "very positive")
 """What the labels 0 to 4 mean (Socher et al. 2013)."""
 
-_PIECE = re.compile(r"[()]|[^\s()]+")
+# A word may hold a no-break space, as "8 1/2" does in the treebank.
+_PIECE = re.compile(r"[()]|[^ \t()]+")
 _ESCAPED = {"-LRB-": "(", "-RRB-": ")"}
 
 
@@ -61,7 +62,7 @@ def parse_tree(line: str) -> Tree:
 
 
 def _add(node: list[str], kind: str, column: int) -> None:
-    """A node has one word, or trees."""
-    if len(node) > 1 and "word" in (kind, node[-1]):
-        raise TreeError(f"a second word, or a word beside a tree, at character {column}")
+    """A node has words, or trees."""
+    if len(node) > 1 and kind != node[-1]:
+        raise TreeError(f"a word beside a tree, at character {column}")
     node.append(kind)
