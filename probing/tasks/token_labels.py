@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -42,7 +43,7 @@ def token_labels(
         raise InputError(f"position {position!r}: there are {', '.join(get_args(Position))}")
     if lists:
         return _from_lists(source, position, read_lists(lists))
-    if not isinstance(source, str) and not hasattr(source, "__fspath__"):
+    if not isinstance(source, (str, os.PathLike)):
         raise InputError(
             "a corpus split has no labels of words; name a file of them, or give lists"
         )
