@@ -220,6 +220,12 @@ def test_a_list_without_a_name_is_refused(tmp_path, name, text, says):
         token_labels(tmp_path / "t.txt", lists=[str(tmp_path / name)])
 
 
+def test_names_of_one_list_do_not_overlap():
+    names = {b"a": [(b"a", b"b")], b"b": [(b"b", b"c")]}
+    inside = find_names(b"a b c b c", {"x": names})[2]
+    np.testing.assert_array_equal(inside[:, 0], [1, 1, 0, 1, 1])
+
+
 def test_two_lists_of_one_name_and_an_unknown_position_are_refused(tmp_path):
     (tmp_path / "l.txt").write_text("a\n")
     path = str(tmp_path / "l.txt")
