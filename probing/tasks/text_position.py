@@ -142,7 +142,7 @@ def _parentheses(ids: np.ndarray, borders: np.ndarray) -> tuple[np.ndarray, np.n
     paragraph = np.searchsorted(borders, places)
     walk = np.cumsum(np.where(opens, 1, -1))
     upper = np.where(opens, walk, walk + 1)
-    order = np.lexsort((places, upper, paragraph))
+    order = np.argsort(upper, kind="stable")
     first, second = order[:-1], order[1:]
     pairs = (
         opens[first]
