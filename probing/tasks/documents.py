@@ -5,20 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 from mlstm.corpus import sources
 from mlstm.corpus.files import user_path
+from mlstm.corpus.reading import Corpus, Split
 from mlstm.errors import InputError
-
-
-class Split(Protocol):
-    """An open split of a prepared corpus, or anything else with named documents."""
-
-    @property
-    def names(self) -> list[str]: ...
-    def document(self, number: int, /) -> bytes: ...
-
 
 Source = str | os.PathLike | Split
 
@@ -39,8 +30,6 @@ def documents(
         return sources.PYTHON_STDLIB, ((d.name, d.data) for d in sources.documents(source))
     path = user_path(source)
     if (path / "manifest.json").is_file():
-        from mlstm.corpus.reading import Corpus
-
         return f"{path} (test split)", _of_split(Corpus.open(path).split("test"))
     files = sources.documents(path)
     if path.is_dir() and suffixes:

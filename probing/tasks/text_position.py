@@ -134,20 +134,15 @@ def _quotes(ids: np.ndarray, borders: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def _parentheses(ids: np.ndarray, borders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The pairs that a stack would match in each paragraph.
 
-    Depth walks up at "(" and down at ")", and stays at 0. Those that step between the same two
-    depths of a paragraph alternate, so that sorted by depth, each "(" is before its ")".
+    Depth walks up at "(" and down at ")". The steps between the same two depths alternate, so that
+    sorted by depth, each "(" is before its ")", however many have no partner.
     """
     places = np.flatnonzero((ids == ord("(")) | (ids == ord(")")))
     opens = ids[places] == ord("(")
     paragraph = np.searchsorted(borders, places)
-    # a fall before each paragraph that is deeper than any walk, so that none sees the last one's
-    walk = np.cumsum(np.where(opens, 1, -1)) - paragraph * (2 * len(places) + 1)
-    begins = np.append(True, np.diff(paragraph) > 0)[: len(places)]
-    ground = np.minimum.accumulate(np.where(begins & opens, walk - 1, walk))
-    depth = walk - ground
-    upper = np.where(opens, depth, depth + 1)
-    keep = np.flatnonzero(opens | (np.diff(ground, prepend=walk[:1] + 1) == 0))  # not stray
-    order = keep[np.lexsort((places[keep], upper[keep], paragraph[keep]))]
+    walk = np.cumsum(np.where(opens, 1, -1))
+    upper = np.where(opens, walk, walk + 1)
+    order = np.argsort(upper, kind="stable")
     first, second = order[:-1], order[1:]
     pairs = (
         opens[first]

@@ -49,9 +49,11 @@ def fails(data):
         raise KeyError("no such\\nthing")
 
 def deep(data):
+    return deeper()
+
+def deeper():
     import re
-    return re.compile(
-        "(")
+    return re.compile("(")
 
 NUMBER = 3
 """
