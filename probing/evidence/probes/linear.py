@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -31,11 +33,16 @@ def most_likely(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return classes[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)]
 
 
+def validated(estimator: BaseEstimator, X: Any, *y: Any, **settings: Any) -> Any:
+    """X, or X and y, as scikit-learn checks them, X in float32 or float64."""
+    return validate_data(estimator, X, *y, dtype=[np.float64, np.float32], **settings)
+
+
 def check_training(
     estimator: BaseEstimator, X: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """X as floats, the classes in order, and y as places (N,) in them. InputError for one class."""
-    X, y = validate_data(estimator, X, y, dtype=[np.float64, np.float32])
+    X, y = validated(estimator, X, y)
     check_classification_targets(y)
     classes, places = np.unique(y, return_inverse=True)
     if len(classes) < 2:
@@ -57,7 +64,7 @@ class Probe(ClassifierMixin, BaseEstimator):
     def decision_function(self, X: np.ndarray) -> np.ndarray:
         """(N,) for two classes, positive for the second; else (N, K)."""
         check_is_fitted(self, "classes_")
-        return self._scores(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
+        return self._scores(validated(self, X, reset=False))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """(N,) of `classes_`."""

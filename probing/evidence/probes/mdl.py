@@ -5,15 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from mlstm.errors import InputError
-from probing.evidence.probes.linear import check_training
+from probing.evidence.probes.linear import check_training, validated
 from probing.evidence.probes.logistic import LogisticProbe
 
 FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0)
@@ -68,7 +68,7 @@ class MDLProbe(ClassifierMixin, BaseEstimator):
         self.probe_ = self._probe().fit(X, self.classes_[places])
         return self
 
-    def _probe(self) -> BaseEstimator:
+    def _probe(self) -> Any:
         return LogisticProbe() if self.probe is None else clone(self.probe)
 
     def _probabilities(self, X: np.ndarray, places: np.ndarray, new: np.ndarray) -> np.ndarray:
@@ -87,5 +87,5 @@ class MDLProbe(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """(N, K) in the order of `classes_`."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = validated(self, X, reset=False)
         return self.probe_.predict_proba(X)

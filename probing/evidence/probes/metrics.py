@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn import metrics
@@ -43,7 +43,8 @@ class Metrics:
             raise InputError("no rows to measure predictions on; at least 1 is needed")
         present, counts = np.unique(y, return_counts=True)
         names = np.union1d(present, predicted)
-        table = metrics.precision_recall_fscore_support(y, predicted, labels=names, zero_division=0)
+        settings: Any = {"labels": names, "zero_division": 0}
+        table: Any = metrics.precision_recall_fscore_support(y, predicted, **settings)
         recall = table[1][np.isin(names, present)]
         return Metrics(
             rows=len(y),

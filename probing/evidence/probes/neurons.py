@@ -13,10 +13,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from mlstm.errors import InputError
-from probing.evidence.probes.linear import deviations
+from probing.evidence.probes.linear import deviations, validated
 
 BLOCK = 1 << 21
 """Rows x neurons worked on together: 8 MB of float32."""
@@ -40,7 +40,7 @@ class SingleNeuronProbes(BaseEstimator):
         is a concept (of two the second). InputError for a concept that all or no rows have."""
         if not self.C > 0:
             raise InputError(f"C is {self.C}; it is above 0")
-        X, y = validate_data(self, X, y, multi_output=True, dtype=[np.float64, np.float32])
+        X, y = validated(self, X, y, multi_output=True)
         if y.ndim == 1:
             check_classification_targets(y)
             self.concepts_ = np.unique(y)
@@ -86,9 +86,7 @@ class SingleNeuronProbes(BaseEstimator):
         """(K, H): of each probe, mean of the shares of rows with and without the concept that it
         tells rightly; NaN where `y`, as given to `fit`, lacks one of them."""
         check_is_fitted(self)
-        X, y = validate_data(
-            self, X, y, multi_output=True, dtype=[np.float64, np.float32], reset=False
-        )
+        X, y = validated(self, X, y, multi_output=True, reset=False)
         target = self._targets(y)
         told = np.empty(self.coef_.shape)
         for k, (coef, intercept) in enumerate(zip(self.coef_, self.intercept_, strict=True)):

@@ -39,7 +39,8 @@ def solve(
     """The minimum over w (F, K) and b (K,) of mean weighted log loss + l1 |w| + l2/2 |w|².
 
     y: places of the classes. b is not penalised. Ends where no entry of the gradient mapping,
-    whose zeros are the minima, is above tol: 1e-4 is an objective within about 1e-4 of itself.
+    whose zeros are the minima, is above tol: with 1e-5 and thousands of coefficients of features
+    in standard deviations the objective is within about 1e-5 of its minimum, relative.
     """
     columns = 1 if classes == 2 else classes
     y_NK = y_N[:, None] == np.arange(classes)[-columns:]
@@ -74,7 +75,9 @@ def _solve(X_NF, y_NK, weight_N, l1, l2, tol, max_iter):
         return product(X_NF, w[:-1]) + w[-1]
 
     def backward(z):
-        return jnp.concatenate([product(X_NF.T, z), z.sum(0, keepdims=True)])
+        # Of one column z'X is several times faster on a CPU than X'z.
+        sums = product(z.T, X_NF).T if z.shape[1] == 1 else product(X_NF.T, z)
+        return jnp.concatenate([sums, z.sum(0, keepdims=True)])
 
     def power(_, q):
         q = backward(weight_N[:, None] * forward(q))

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score
 
 from mlstm.errors import InputError
@@ -66,9 +65,8 @@ class SparseProbe(LinearProbe):
         return self
 
     def _probe(self, **settings) -> LogisticProbe:
-        return LogisticProbe(
-            class_weight=self.class_weight, random_state=self.random_state, **settings
-        )
+        probe = LogisticProbe(**settings)
+        return probe.set_params(class_weight=self.class_weight, random_state=self.random_state)
 
     def _mean_difference(self, X: np.ndarray, places: np.ndarray) -> np.ndarray:
         """(H,)"""
@@ -112,7 +110,7 @@ def sparse_curve(
     """What k neurons reach on `test`, for each k up to the number there are. Parts: (X, y)."""
     points = []
     for k in sorted({min(k, train[0].shape[1]) for k in ks}):
-        fitted = clone(probe).set_params(k=k).fit(*train)
+        fitted = SparseProbe(**probe.get_params() | {"k": k}).fit(*train)
         predicted = fitted.predict(test[0])
         points.append(
             SparsePoint(

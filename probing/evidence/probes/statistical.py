@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-import scipy.linalg
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
@@ -117,7 +116,7 @@ class LDAProbe(LinearProbe):
         within *= 1 - self.shrinkage
         within[np.diag_indices(H)] += self.shrinkage * spread
         self.scale_ = _deviations(total)
-        coef = scipy.linalg.lstsq(within, means_HK)[0].T
+        coef = np.linalg.lstsq(within, means_HK)[0].T
         intercept = np.log(count / n) - 0.5 * (coef * means_HK.T).sum(1)
         if len(classes) == 2:
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class FoldSums:
         X: np.ndarray, Y: np.ndarray, folds: np.ndarray, count: int, gram: bool = True
     ) -> FoldSums:
         """X: (N, H), Y: (N, T), folds: (N,) in [0, count). Without `gram` no X'X."""
-        parts = []
+        parts: list[tuple[Any, ...]] = []
         for fold in range(count):
             here = folds == fold
             x, y = X[here].astype(np.float64), Y[here].astype(np.float64)
@@ -67,7 +68,8 @@ class FoldSums:
                     (x * x).T @ y,
                 )
             )
-        return FoldSums(*(None if a[0] is None else np.stack(a) for a in zip(*parts, strict=True)))
+        sums: Any = (None if a[0] is None else np.stack(a) for a in zip(*parts, strict=True))
+        return FoldSums(*sums)
 
     @property
     def folds(self) -> int:
@@ -89,10 +91,11 @@ class FoldSums:
         return self._map(lambda a: a.sum(0, keepdims=True) - a[fold : fold + 1])
 
     def _map(self, function: Callable[..., np.ndarray], *others: FoldSums) -> FoldSums:
-        arrays = [[getattr(sums, f.name) for f in fields(self)] for sums in (self, *others)]
-        return FoldSums(
-            *(None if a[0] is None else function(*a) for a in zip(*arrays, strict=True))
-        )
+        arrays: list[list[Any]] = [
+            [getattr(sums, f.name) for f in fields(self)] for sums in (self, *others)
+        ]
+        sums: Any = (None if a[0] is None else function(*a) for a in zip(*arrays, strict=True))
+        return FoldSums(*sums)
 
 
 def one_hot(places: np.ndarray, classes: int) -> np.ndarray:
