@@ -59,7 +59,7 @@ class Gram(NamedTuple):
             Sum.zeros((slots, 1 + columns)),
         )
 
-    def update(self, x_NH: jax.Array, y_NL: jax.Array, slot_N: np.ndarray) -> Gram:
+    def update(self, x_NH: jax.Array, y_NL: jax.Array | np.ndarray, slot_N: np.ndarray) -> Gram:
         """y: float. slot: on the host; -1: the row does not count."""
         rows, slot_of = _blocks(np.asarray(slot_N), len(self.y.total))
         return _update(self, x_NH, y_NL, rows, slot_of)
@@ -132,9 +132,7 @@ def _blocks(slot_N: np.ndarray, slots: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @jax.jit(donate_argnums=0)
-def _update(
-    gram: Gram, x_NH: jax.Array, y_NL: jax.Array, rows: jax.Array, slot_of: jax.Array
-) -> Gram:
+def _update(gram: Gram, x_NH, y_NL, rows, slot_of) -> Gram:
     x_NH = (x_NH - gram.centre) / gram.scale
     y_NL = jnp.concatenate([jnp.ones_like(y_NL[:, :1]), y_NL], 1)
     sums = [getattr(gram, name) for name in _SUMS]
