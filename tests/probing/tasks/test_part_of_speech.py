@@ -5,7 +5,7 @@ import collections
 import nltk
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlstm.errors import InputError
@@ -122,6 +122,7 @@ def test_the_english_web_treebank_keeps_its_split_and_all_its_words(mlstm_data):
 WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(WORDS, min_size=1, max_size=5), min_size=1, max_size=5),
     st.sampled_from("_/"),
