@@ -145,10 +145,10 @@ def test_spans_of_word_tag_lines_slice_back_to_the_words(tmp_path_factory, sente
 
 def test_slashes_within_words_are_not_the_mark(tmp_path):
     path = tmp_path / "brown.txt"
-    path.write_text("either/or/cc 1/2/cd .//.\n\nThe/at dog_x/nn\n")
+    path.write_text("either/or/cc ran/vbd 1/2/cd .//.\n\nThe/at dog_x/nn\n")
     data = part_of_speech(path)
     assert [labelled(data, i) for i in range(2)] == [
-        [(8, "either/or", "cc"), (12, "1/2", "cd"), (15, "./", ".")],
+        [(8, "either/or", "cc"), (12, "ran", "vbd"), (16, "1/2", "cd"), (19, "./", ".")],
         [(2, "The", "at"), (8, "dog_x", "nn")],
     ]
     assert [d.name for d in data.documents] == ["brown.txt:1", "brown.txt:3"]
