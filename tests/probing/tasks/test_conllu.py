@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlstm.errors import InputError
@@ -46,6 +46,7 @@ def surfaces(draw):
     return tokens
 
 
+@settings(deadline=None)
 @given(surfaces(), st.sampled_from(["\n", "\r\n"]))
 def test_spans_slice_back_to_the_words_whatever_the_letters_and_spaces(
     tmp_path_factory, tokens, end

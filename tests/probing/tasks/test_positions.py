@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlstm.errors import InputError
@@ -11,6 +11,7 @@ from probing.tasks.positions import POSITIONS, check_position, place
 LENGTHS = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5)), max_size=10)
 
 
+@settings(deadline=None)
 @given(LENGTHS, st.sampled_from(POSITIONS))
 def test_positions_are_the_named_bytes_of_each_span_in_order(gaps_and_lengths, rule):
     starts, ends, here = [], [], 0

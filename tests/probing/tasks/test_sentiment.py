@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlstm.errors import InputError
@@ -79,6 +79,7 @@ REVIEWS = st.lists(st.tuples(TEXTS.filter(str.strip), st.booleans()), max_size=6
 )
 
 
+@settings(deadline=None)
 @given(REVIEWS, st.sampled_from(["csv", "jsonl"]))
 def test_texts_of_any_letters_quotes_and_line_ends_come_back(tmp_path_factory, rows, suffix):
     path = tmp_path_factory.mktemp("reviews") / f"a.{suffix}"

@@ -1,7 +1,7 @@
 """The Stanford Sentiment Treebank's trees."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probing.tasks.trees import TreeError, looks_like_tree, parse_tree
@@ -25,12 +25,14 @@ def words(tree):
     return [inside] if isinstance(inside, str) else [w for part in inside for w in words(part)]
 
 
+@settings(deadline=None)
 @given(TREES)
 def test_a_tree_gives_its_label_and_its_words(tree):
     assert parse_tree(text(tree)) == (tree[0], " ".join(words(tree)))
     assert looks_like_tree(text(tree))
 
 
+@settings(deadline=None)
 @given(TREES, st.data())
 def test_a_tree_without_one_parenthesis_is_refused(tree, data):
     line = text(tree)
