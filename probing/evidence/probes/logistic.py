@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -152,7 +152,8 @@ def choose_C(
     if not len(grid):
         raise InputError("the grid of C is empty; it needs at least one value above 0")
     ascending = tuple(sorted(grid))
-    fitted = [LogisticProbe(**probe.get_params() | {"C": C}).fit(*train) for C in ascending]
+    settings: dict[str, Any] = probe.get_params()
+    fitted = [LogisticProbe(**settings | {"C": C}).fit(*train) for C in ascending]
     accuracy = tuple(float(each.score(*dev)) for each in fitted)
     best = int(np.argmax(accuracy))
     return Choice(fitted[best], ascending[best], ascending, accuracy)

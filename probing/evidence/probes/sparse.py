@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from sklearn.metrics import balanced_accuracy_score
@@ -108,9 +108,10 @@ def sparse_curve(
     ks: Sequence[int] = (1, 2, 4, 8, 16, 32, 64),
 ) -> list[SparsePoint]:
     """What k neurons reach on `test`, for each k up to the number there are. Parts: (X, y)."""
+    settings: dict[str, Any] = probe.get_params()
     points = []
     for k in sorted({min(k, train[0].shape[1]) for k in ks}):
-        fitted = SparseProbe(**probe.get_params() | {"k": k}).fit(*train)
+        fitted = SparseProbe(**settings | {"k": k}).fit(*train)
         predicted = fitted.predict(test[0])
         points.append(
             SparsePoint(
