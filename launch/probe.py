@@ -56,23 +56,21 @@ def main(_) -> None:
     output = user_path(_OUTPUT.value) if _OUTPUT.value else default
     check_folder(output)
     if _PROTOCOL.value:
-        _published(model, data, names, output)
+        _published(_PROTOCOL.value, model, data, names, output)
     else:
         _table(workdir, model, data, names, output)
 
 
-def _published(model, data, names, output) -> None:
-    """Run the protocol that --protocol names, on one site."""
+def _published(protocol: str, model, data, names, output) -> None:
+    """Run a published protocol, on one site."""
     from probing import protocols
 
     if len(names) > 1:
-        raise InputError(f"--protocol={_PROTOCOL.value} takes one site, not {', '.join(names)}")
-    rows = {} if _PROTOCOL.value == "radford" else {"rows": _ROWS.value}
-    with ProgressLine(_PROTOCOL.value, "parts") as progress:
-        report = getattr(protocols, _PROTOCOL.value)(
-            model, data, site=names[0], progress=progress, **rows
-        )
-    path = output / f"{_PROTOCOL.value}.json"
+        raise InputError(f"--protocol={protocol} takes one site, not {', '.join(names)}")
+    rows = {} if protocol == "radford" else {"rows": _ROWS.value}
+    with ProgressLine(protocol, "parts") as progress:
+        report = getattr(protocols, protocol)(model, data, site=names[0], progress=progress, **rows)
+    path = output / f"{protocol}.json"
     report.save(path)
     print(report)
     print(f"\nresults  {path}")

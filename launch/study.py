@@ -9,6 +9,8 @@ model is studied, the neuron chosen anew in each, or the one that --model_seed n
 --every_checkpoint so is every checkpoint of the run.
 """
 
+import contextlib
+
 from absl import flags
 
 from launch import program, tasks
@@ -26,6 +28,18 @@ _CONCEPT = flags.DEFINE_string("concept", None, "Which concept of the task.")
 _DRAWS = flags.DEFINE_integer("draws", 199, "Permutations of the null.", 19)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the null, the random twin and the surface model.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for results (default: MODEL/study/TASK).")
+
+
+class _Progress(contextlib.ExitStack):
+    """A progress line for each thing that is done, one after the other."""
+
+    line: ProgressLine | None = None
+
+    def __call__(self, what: str, done: int, every: int) -> None:
+        if self.line is None or self.line.what != what:
+            self.close()
+            self.line = self.enter_context(ProgressLine(what, "bytes"))
+        self.line(done, every)
 
 
 def main(_) -> None:
@@ -55,7 +69,7 @@ def main(_) -> None:
     for step in steps:
         models = mlstm.load(workdir, step, seed=_MODEL_SEED.value)
         for model in models if isinstance(models, list) else [models]:
-            with ProgressLine("studying", "bytes") as progress:
+            with _Progress() as progress:
                 claim = probing.verify(
                     model,
                     _NEURON.value or _SITES.value,
@@ -64,7 +78,7 @@ def main(_) -> None:
                     draws=_DRAWS.value,
                     seed=_SEED.value,
                     corpus=corpus,
-                    progress=lambda what, done, every, line=progress: line(done, every),
+                    progress=progress,
                 )
             print(claim, end="\n\n")
             claims.append(claim)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -57,7 +57,7 @@ def define() -> None:
     )
 
 
-_OWN = {
+_OWN: dict[str, tuple[str, ...]] = {
     "sentiment": ("text_field", "label_field", "fine"),
     "part_of_speech": ("tags", "grouping", "position"),
     "source_code": ("language",),
@@ -74,7 +74,7 @@ def read(workdir: str | os.PathLike) -> LabelledData:
     import mlstm
     import probing
 
-    task = flags.FLAGS.task
+    task: str = flags.FLAGS.task
     own = _OWN[task]
     for name in sorted({name for names in _OWN.values() for name in names} - set(own)):
         if flags.FLAGS[name].present:
@@ -84,7 +84,7 @@ def read(workdir: str | os.PathLike) -> LabelledData:
         if task not in WITHOUT_DATA:
             raise InputError(f"--task={task} needs labelled data: name it with --data")
         data = mlstm.corpus_of(workdir)
-    values = {_ARGUMENT.get(name, name): flags.FLAGS[name].value for name in own}
+    values: dict[str, Any] = {_ARGUMENT.get(name) or name: flags.FLAGS[name].value for name in own}
     if task == "patterns" and not values["patterns"]:
         raise InputError("--task=patterns needs at least one --pattern=NAME=REGEX")
     given = {name: value for name, value in values.items() if value not in (None, [], False)}

@@ -93,7 +93,7 @@ class Claim:
     lead: Interval  # test minus the larger of surface and twin, paired
     verdict: Verdict
     alpha: float = ALPHA
-    control: dict[str, float] | None = None  # control task; None: not applicable
+    control: dict[str, float] | None = None  # control task; None: not run or not applicable
     probes: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     overlap: dict[str, float] | None = None  # with the training text; None: no text to compare
     necessity: CausalCheck | None = None
@@ -135,7 +135,7 @@ class Claim:
             "positions (train / dev / test)",
             f"  neuron     {self.neuron}, {'higher' if self.direction > 0 else 'lower'} in the "
             f"concept; {how}, {self.tried:,} tried",
-            f"  {self.metric + ' on test':11}{self.test}, d {_figure(self.cohen_d)}; "
+            f"  {self.metric + ' on test':11} {self.test}, d {_figure(self.cohen_d)}; "
             f"{_figure(self.select)} on train",
             f"  null       p = {self.p:.4f} over {self.draws} draws ({self.null}), maximum over "
             f"{self.tried:,} neurons",
@@ -148,10 +148,9 @@ class Claim:
         for name, figures in self.probes.items():
             listed = ", ".join(f"{key} {_figure(value)}" for key, value in figures.items())
             lines.append(f"  {name:11}{listed}")
-        control = "not applicable to labels of documents"
         if self.control is not None:
             control = ", ".join(f"{k} {_figure(v)}" for k, v in self.control.items())
-        lines.append(f"  control    {control}")
+            lines.append(f"  control    {control}")
         if self.overlap is not None:
             lines.append(
                 f"  overlap    {self.overlap['share']:.1%} of test documents share 13 words in a "
@@ -164,7 +163,7 @@ class Claim:
             said = "not tested"
             if check is not None:
                 said = f"{'held' if check.held else 'failed'}, p = {check.p:.4f}"
-            lines.append(f"  {name:11}{said}")
+            lines.append(f"  {name:12}{said}")
         lines += [f"  note       {note}" for note in self.notes]
         return "\n".join(lines)
 

@@ -54,8 +54,10 @@ def mutual_information(on: np.ndarray, off: np.ndarray) -> np.ndarray:
     n = joint.sum((-2, -1))
     undefined = (joint.sum(-1) == 0).any(-1)
     sides, bins = joint.sum(-1), joint.sum(-2)
-    filled = [np.count_nonzero(part, -1) for part in (sides, bins, joint.reshape(*n.shape, -1))]
-    plugin = _entropy(sides) + _entropy(bins) - _entropy(joint.reshape(*n.shape, -1))
+    filled = [
+        np.count_nonzero(part, -1) for part in (sides, bins, joint.reshape(*n.shape, 2 * COARSE))
+    ]
+    plugin = _entropy(sides) + _entropy(bins) - _entropy(joint.reshape(*n.shape, 2 * COARSE))
     bias = (filled[2] - filled[0] - filled[1] + 1) / (2 * np.log(2) * or_nan(n))
     return np.where(undefined, np.nan, np.maximum(plugin - bias, 0))
 

@@ -19,13 +19,14 @@ from probing.tasks.labelled import LabelledData, Labels
 
 STRATUM = 20  # documents of like length
 TYPES = 8  # word types of like frequency, at least
+WHOLE = slice(None)
 
 
 class NullLabels(Protocol):
     """Permuted labels, one document at a time; the same whatever is asked first."""
 
-    def of(self, document: int) -> np.ndarray:
-        """(R, n, C) float32."""
+    def of(self, document: int, rows: slice = WHOLE) -> np.ndarray:
+        """(R, n, C) float32, of those rows of the document's labels."""
         ...
 
 
@@ -59,9 +60,9 @@ class _Exchanged:
         for stratum in np.array_split(by_length, max(1, len(by_length) // STRATUM)):
             self.other[stratum] = stratum[np.argsort(keys[stratum], axis=0)]
 
-    def of(self, document: int) -> np.ndarray:
+    def of(self, document: int, rows: slice = WHOLE) -> np.ndarray:
         nth = self.place[document]
-        own = self.rows[nth]
+        own = self.rows[nth][rows]
         if not len(own):
             return np.zeros((self.other.shape[1], *own.shape), np.float32)
         drawn = np.stack([self.rows[i][-1] for i in self.other[nth]])
@@ -73,14 +74,21 @@ class _Shifted:
 
     def __init__(self, data: LabelledData, documents: np.ndarray, draws: int, seed: int):
         self.data, self.draws, self.seed = data, draws, seed
+        self.open: dict[int, np.ndarray] = {}  # labels twice over, of documents read in part
 
-    def of(self, document: int) -> np.ndarray:
-        own = _all(self.data.labels(document))
-        if not len(own):
-            return np.zeros((self.draws, *own.shape), np.float32)
-        shifts = _generator(self.data, document, self.seed).integers(0, len(own), self.draws)
-        twice = np.concatenate([own, own])
-        return np.stack([twice[shift : shift + len(own)] for shift in shifts])
+    def of(self, document: int, rows: slice = WHOLE) -> np.ndarray:
+        twice = self.open.get(document)
+        if twice is None:
+            own = _all(self.data.labels(document))
+            twice = self.open[document] = np.concatenate([own, own])
+        size = len(twice) // 2
+        if not size:
+            return np.zeros((self.draws, 0, twice.shape[1]), np.float32)
+        start, stop, _ = rows.indices(size)
+        if stop == size:
+            del self.open[document]
+        shifts = _generator(self.data, document, self.seed).integers(0, size, self.draws)
+        return np.stack([twice[shift + start : shift + stop] for shift in shifts])
 
 
 class _Retyped:
@@ -110,9 +118,10 @@ class _Retyped:
             for r in range(draws):
                 self.other[r, stratum] = draw.permutation(stratum)
 
-    def of(self, document: int) -> np.ndarray:
-        types = self.types_of[document]
-        chance = _generator(self.data, document, self.seed).random((self.draws, len(types)))
+    def of(self, document: int, rows: slice = WHOLE) -> np.ndarray:
+        every = len(self.types_of[document])
+        types = self.types_of[document][rows]
+        chance = _generator(self.data, document, self.seed).random((self.draws, every))[:, rows]
         other = self.other[:, types]
         return self.rows[self.first[other] + (chance * self.counts[other]).astype(int)]
 

@@ -72,8 +72,8 @@ def verify(
 
 def _verify(model, of, data, concept, draws, alpha, seed, corpus, progress) -> Claim:
     concept = _concept(data, concept)
-    named = of is not None and "[" in of
-    neuron = model_sites.check_neuron(model.config, of) if named else None
+    data = data.only(concept)
+    neuron = model_sites.check_neuron(model.config, of) if of and "[" in of else None
     wanted = str(neuron.site) if neuron else of or model_sites.primary(model.config)
     names = activations.check_sites(model, wanted)
     is_class = concept in data.classes
@@ -84,7 +84,6 @@ def _verify(model, of, data, concept, draws, alpha, seed, corpus, progress) -> C
     table = score_neurons(model, data, names, twin_seed=seed, progress=report("scoring neurons"))
     chosen = _chosen(table, concept, str(neuron) if neuron else None)
     tests = data.indices("test")
-    k = data.concepts.index(concept)
     sums = {name: NullSums.init(draws, model.config.hidden) for name in names}
     model_values = _values(
         model,
@@ -92,7 +91,6 @@ def _verify(model, of, data, concept, draws, alpha, seed, corpus, progress) -> C
         tests,
         names,
         chosen.neuron,
-        k,
         sums=sums,
         draws=draws,
         seed=seed,
@@ -100,12 +98,12 @@ def _verify(model, of, data, concept, draws, alpha, seed, corpus, progress) -> C
     )
     twin = random_twin(model, seed)
     twin_values = (
-        _values(twin, data, tests, names, chosen.twin_neuron, k, progress=report("random twin"))
+        _values(twin, data, tests, names, chosen.twin_neuron, progress=report("random twin"))
         if chosen.twin_neuron
         else None
     )
     surface = SurfaceModel(seed=seed).fit(data)
-    surface_values = np.concatenate([surface.scores(data, int(i))[:, k] for i in tests])
+    surface_values = np.concatenate([surface.scores(data, int(i))[:, 0] for i in tests])
     labels = np.concatenate([data.target(data.labels(int(i)), concept) for i in tests])
     groups = np.concatenate([np.full(data.counts[i], data.hashes[i], np.uint64) for i in tests])
     directed = [chosen.direction * model_values, surface_values]
@@ -189,15 +187,15 @@ def _values(
     documents: np.ndarray,
     names: Sequence[str],
     neuron: str,
-    k: int,
     *,
     sums: dict[str, NullSums] | None = None,
     draws: int = 0,
     seed: int = 0,
     progress: Callable[[int, int], None],
 ) -> np.ndarray:
-    """(n,) values of a neuron at the labelled positions of documents, in their order; on the way
-    `sums` get every unit of `names` beside the labels and all their permutations."""
+    """(n,) values of a neuron at the labelled positions of documents, in their order, of data with
+    one concept; on the way `sums` get every unit of `names` beside the labels and all their
+    permutations."""
     of = parse_neuron(neuron)
     if sums is None:
         names = (str(of.site),)
@@ -206,7 +204,7 @@ def _values(
     first = {i: end - data.counts[i] for i, end in first.items()}
     values = np.zeros(data.counts[documents].sum(), np.float32)
     seen = dict.fromkeys(documents.tolist(), 0)
-    drawn: dict[int, np.ndarray] = {}
+    true: dict[int, np.ndarray] = {}  # of the documents that are being read
     done, every = 0, sum(len(data.documents[i].data) for i in documents)
     for window in activations.stream(model, data, names, documents=documents):
         x = np.asarray(window.states[str(of.site)][:, of.unit])
@@ -217,13 +215,12 @@ def _values(
             seen[i] = here.stop
             values[first[i] + here.start : first[i] + here.stop] = x[rows]
             if permuted is not None and sums is not None:
-                if i not in drawn:
-                    own = data.labels(i)
-                    true = np.concatenate([own.classes, own.numbers], 1)[:, k]
-                    drawn[i] = np.concatenate([true[None], permuted.of(i)[:, :, k]]).T
-                labels[rows] = drawn[i][here]
-                if here.stop == len(drawn[i]):
-                    del drawn[i]
+                if i not in true:
+                    true[i] = data.target(data.labels(i), data.concepts[0])
+                labels[rows, 0] = true[i][here]
+                labels[rows, 1:] = permuted.of(i, here)[:, :, 0].T
+                if here.stop == len(true[i]):
+                    del true[i]
         if sums is not None:
             for name in names:
                 sums[name] = sums[name].update(window.states[name], labels, window.split >= 0)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -28,12 +29,13 @@ from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from mlstm.output import to_json, write_whole
 from probing.states.arrays import arrays, sampled
-from probing.tasks.labelled import SPLITS, LabelledData
+from probing.tasks.labelled import SPLITS, LabelledData, Labels
 
 FORMAT_VERSION = 1
 CS = (0.001, 0.01, 0.1, 1.0)
 ALPHAS = (1e5, 1e3, 10.0, 0.1)
 SEED = 0
+ZERO: Any = 0.0  # of a class that is never told; scikit-learn's annotation is narrower
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ class Told:
     def of(truth: np.ndarray, told: np.ndarray) -> Told:
         return Told(
             float(accuracy_score(truth, told)),
-            float(precision_score(truth, told, zero_division=0.0)),
-            float(recall_score(truth, told, zero_division=0.0)),
-            float(f1_score(truth, told, zero_division=0.0)),
+            float(precision_score(truth, told, zero_division=ZERO)),
+            float(recall_score(truth, told, zero_division=ZERO)),
+            float(f1_score(truth, told, zero_division=ZERO)),
         )
 
 
@@ -122,12 +124,13 @@ def diagnostic(
     check_one(model)
     data.check_labels()
     site = site or model_sites.primary(model.config)
-    X, labels = {}, {}
+    X: dict[str, np.ndarray] = {}
+    labels: dict[str, list[Labels]] = {}
     for split in SPLITS:
         X[split] = arrays(model, data, site, split, data.concepts[0], rows=rows, seed=SEED).x
         labels[split] = [data.labels(int(i)) for i in sampled(data, split, rows, SEED)]
     scaler = StandardScaler().fit(X["train"])
-    X = {split: scaler.transform(part) for split, part in X.items()}
+    X = {split: np.asarray(scaler.transform(part)) for split, part in X.items()}
     found = []
     for nth, concept in enumerate(data.concepts):
         y = {
@@ -173,7 +176,7 @@ def _hypothesis(
     f1 = nan
     if is_class:
         threshold, direction = _f1_threshold(train, y["train"])
-        f1 = float(f1_score(test, direction * (alone - threshold) > 0, zero_division=0.0))
+        f1 = float(f1_score(test, direction * (alone - threshold) > 0, zero_division=ZERO))
     return Hypothesis(
         concept,
         share,

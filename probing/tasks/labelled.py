@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -51,7 +51,7 @@ class LabelledDocument:
     no more memory than its bytes."""
 
     name: str
-    data: bytes
+    data: bytes = field(repr=False)
     read: Callable[[], Labels] = field(compare=False, repr=False)
     group: str = ""
     """Documents of one group are on one side of every split. Its own name if empty."""
@@ -186,6 +186,31 @@ class LabelledData:
         )
         return dataclasses.replace(self, documents=kept)
 
+    def only(self, concept: str) -> LabelledData:
+        """The same data with one concept. Raises InputError where it has no such."""
+        if concept not in self.concepts:
+            raise InputError(f"no concept {concept!r}: there are {', '.join(self.concepts)}")
+        k = self.concepts.index(concept)
+        classes, numbers = [], []
+        (classes if k < len(self.classes) else numbers).append(k)
+        numbers = [k - len(self.classes) for k in numbers]
+
+        def column(read: Callable[[], Labels]) -> Labels:
+            labels = read()
+            return labels._replace(
+                classes=labels.classes[:, classes], numbers=labels.numbers[:, numbers]
+            )
+
+        return dataclasses.replace(
+            self,
+            classes=(concept,) if classes else (),
+            numbers=(concept,) if numbers else (),
+            documents=tuple(
+                dataclasses.replace(d, read=partial(column, d.read)) for d in self.documents
+            ),
+            exclusive=self.exclusive and bool(classes),
+        )
+
     def target(self, labels: Labels, concept: str | None = None) -> np.ndarray:
         """What a probe is to tell of each position: (n,).
 
@@ -246,7 +271,7 @@ def _cut(
     data: LabelledData, documents: Sequence[int] | np.ndarray, fractions: Sequence[float]
 ) -> np.ndarray:
     """A split for each of these documents: groups in the order of their hashes, cut by bytes."""
-    wanted = np.flatnonzero(fractions)
+    wanted = np.flatnonzero(fractions).tolist()
     sizes: dict[str, int] = {}
     for i in documents:
         document = data.documents[i]
@@ -259,7 +284,7 @@ def _cut(
             "others, and both tested on the rest"
         )
     before = np.cumsum([sizes[g] for g in groups])
-    place, start, passed = dict.fromkeys(sizes, int(wanted[0])), 0, 0.0
+    place, start, passed = dict.fromkeys(sizes, wanted[0]), 0, 0.0
     for nth, split in enumerate(wanted):
         left = len(wanted) - nth - 1
         passed += fractions[split]
@@ -268,7 +293,7 @@ def _cut(
             share = before[start:end] - passed * before[-1]
             end = start + 1 + int(np.argmin(np.abs(share)))
         for group in groups[start:end]:
-            place[group] = int(split)
+            place[group] = split
         start = end
     return np.array([place[data.documents[i].of_group] for i in documents], np.int8)
 

@@ -152,7 +152,7 @@ def choose_C(
     if not len(grid):
         raise InputError("the grid of C is empty; it needs at least one value above 0")
     ascending = tuple(sorted(grid))
-    settings: dict[str, Any] = probe.get_params()
+    settings: Any = probe.get_params()
     fitted = [LogisticProbe(**settings | {"C": C}).fit(*train) for C in ascending]
     accuracy = tuple(float(each.score(*dev)) for each in fitted)
     best = int(np.argmax(accuracy))

@@ -108,7 +108,7 @@ def sparse_curve(
     ks: Sequence[int] = (1, 2, 4, 8, 16, 32, 64),
 ) -> list[SparsePoint]:
     """What k neurons reach on `test`, for each k up to the number there are. Parts: (X, y)."""
-    settings: dict[str, Any] = probe.get_params()
+    settings: Any = probe.get_params()
     points = []
     for k in sorted({min(k, train[0].shape[1]) for k in ks}):
         fitted = SparseProbe(**settings | {"k": k}).fit(*train)
