@@ -70,7 +70,8 @@ class _Exchanged:
 
 
 class _Shifted:
-    """Labels of a document, each draw begun at another place of it."""
+    """Labels of a document, each draw begun at a random place of it. That may be where it begins:
+    shifts are a group, and a test by a part of one is exact only if the whole is drawn from."""
 
     def __init__(self, data: LabelledData, documents: np.ndarray, draws: int, seed: int):
         self.data, self.draws, self.seed = data, draws, seed
@@ -92,26 +93,31 @@ class _Shifted:
 
 
 class _Retyped:
-    """Every occurrence of a word type has the label of a random occurrence of another type."""
+    """Every occurrence of a word type has the label of a random occurrence of another type.
+
+    Kept are a number of 4 bytes for each occurrence and each draw of a type, and the labels that
+    differ from each other.
+    """
 
     def __init__(self, data: LabelledData, documents: np.ndarray, draws: int, seed: int):
         self.data, self.draws, self.seed = data, draws, seed
         numbers: dict[bytes, int] = {}
-        rows, types = [], []
+        codes: dict[bytes, int] = {}
         self.types_of: dict[int, np.ndarray] = {}
+        codes_of = []
         for i in documents.tolist():
             labels, text = data.labels(i), data.documents[i].data
-            found = [
-                numbers.setdefault(text[start:end], len(numbers))
-                for start, end in zip(labels.starts.tolist(), labels.ends.tolist(), strict=True)
-            ]
-            self.types_of[i] = np.array(found, int)
-            rows.append(_all(labels))
-            types += found
+            spans = zip(labels.starts.tolist(), labels.ends.tolist(), strict=True)
+            found = [numbers.setdefault(text[start:end], len(numbers)) for start, end in spans]
+            self.types_of[i] = np.array(found, np.int32)
+            own = [codes.setdefault(row.tobytes(), len(codes)) for row in _all(labels)]
+            codes_of.append(np.array(own, np.int32))
+        types = np.concatenate([self.types_of[i] for i in documents.tolist()])
         self.counts = np.bincount(types, minlength=len(numbers))
-        self.rows = np.concatenate(rows)[np.argsort(types, kind="stable")]
+        self.rows = np.frombuffer(b"".join(codes), np.float32).reshape(-1, len(data.concepts))
+        self.codes = np.concatenate(codes_of)[np.argsort(types, kind="stable")]
         self.first = np.cumsum(self.counts) - self.counts
-        self.other = np.empty((draws, len(numbers)), int)
+        self.other = np.empty((draws, len(numbers)), np.int32)
         names = np.array([zlib.crc32(name) for name in numbers])
         for nth, stratum in enumerate(_strata(self.counts, names)):
             draw = np.random.default_rng([seed, nth])
@@ -123,7 +129,8 @@ class _Retyped:
         types = self.types_of[document][rows]
         chance = _generator(self.data, document, self.seed).random((self.draws, every))[:, rows]
         other = self.other[:, types]
-        return self.rows[self.first[other] + (chance * self.counts[other]).astype(int)]
+        place = self.first[other] + (chance * self.counts[other]).astype(int)
+        return self.rows[self.codes[place]]
 
 
 def _strata(counts: np.ndarray, names: np.ndarray) -> list[np.ndarray]:

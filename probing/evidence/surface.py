@@ -1,9 +1,9 @@
 """The surface baseline: what can be told of a label from the bytes alone, without any network.
 
 Of documents: TF-IDF of character 1-5-grams, and the length. Of words and bytes: the 1-5-grams that
-end at the position, the word so far, it and the word before, its length, all hashed. A logistic
-regression (L2) for each class, a ridge regression for each number, fitted on train; the penalty is
-chosen on dev.
+end at the position, the word so far, it and the word before, its length, what is labelled and its
+prefixes, all hashed. A logistic regression (L2) for each class, a ridge regression for each number,
+fitted on train; the penalty is chosen on dev.
 """
 
 # n positions, C concepts
@@ -23,8 +23,10 @@ COLUMNS = 1 << 18  # of hashed features
 CS = (0.1, 1.0, 10.0)
 ALPHAS = (100.0, 10.0, 1.0)
 ORDERS = range(1, 6)
+PREFIXES = range(1, 4)
 LONGEST = 24  # words of more bytes count as so long
 _BASE = np.uint64(0x9E3779B97F4A7C15)
+_INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 1 << 64))  # odd numbers have one
 _SPACE = np.isin(np.arange(256), np.frombuffer(b" \t\r\n", np.uint8))
 
 
@@ -45,26 +47,29 @@ class SurfaceModel:
             self.vectorizer_.fit([_text(data.documents[i].data) for i in train] + ["aa", "aa"])
         X, Y = self._rows(data, train)
         X_dev, Y_dev = self._rows(data, dev)
-        self.models_ = []
-        for k in range(len(data.concepts)):
-            if k < len(data.classes):
-                self.models_.append(_best_class(X, Y[:, k] > 0, X_dev, Y_dev[:, k] > 0, self.seed))
-            else:
-                self.models_.append(_best_number(X, Y[:, k], X_dev, Y_dev[:, k]))
+        width = int(X.get_shape()[1])
+        used = np.unique(X.indices)  # few of the hashed columns, where alphabets are small
+        X, X_dev = X[:, used], X_dev[:, used]
+        fits = [
+            _best_class(X, Y[:, k] > 0, X_dev, Y_dev[:, k] > 0, self.seed)
+            if k < len(data.classes)
+            else _best_number(X, Y[:, k], X_dev, Y_dev[:, k])
+            for k in range(len(data.concepts))
+        ]
+        self.coef_ = np.zeros((width, len(fits)))  # (features, C)
+        self.intercept_ = np.zeros(len(fits))
+        for k, fit in enumerate(fits):
+            if fit is not None:
+                self.coef_[used, k] = fit.coef_.ravel()
+                self.intercept_[k] = np.squeeze(fit.intercept_)
         return self
 
     def scores(self, data: LabelledData, document: int) -> np.ndarray:
         """(n, C) float64 of the labelled positions of a document; 0 for what train lacks."""
         labels = data.labels(document)
-        scores = np.zeros((len(labels.positions), len(data.concepts)))
-        if len(labels.positions):
-            X = self._features(data.documents[document].data, labels)
-            for k, model in enumerate(self.models_):
-                if isinstance(model, LogisticRegression):
-                    scores[:, k] = model.decision_function(X)
-                elif model is not None:
-                    scores[:, k] = model.predict(X)
-        return scores
+        if not len(labels.positions):
+            return np.zeros((0, len(data.concepts)))
+        return self._features(data.documents[document].data, labels) @ self.coef_ + self.intercept_
 
     def _sample(self, data: LabelledData, split: str) -> list[int]:
         documents = np.random.default_rng(self.seed).permutation(data.indices(split))
@@ -116,6 +121,10 @@ def _hashed(data: bytes, labels: Labels) -> sparse.csr_matrix:
     # the word before, without this one: other words may share what follows it
     hashes.append(_between(ids, before[at], np.maximum(word[at], before[at])))
     hashes.append(np.minimum(ends - word[at], LONGEST).astype(np.uint64))
+    # what is labelled, as far as it was read, and its first bytes
+    start, end = labels.starts.astype(np.int64), np.minimum(labels.ends, ends)
+    hashes += [_between(ids, start, np.minimum(start + order, end)) for order in PREFIXES]
+    hashes.append(_between(ids, start, end))
     columns = np.stack(
         [
             (h + np.uint64(kind + 1)) * np.uint64(0xD6E8FEB86659FD93) >> np.uint64(46)
@@ -137,12 +146,15 @@ def _hashed(data: bytes, labels: Labels) -> sparse.csr_matrix:
 
 
 def _between(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """A 64-bit hash of the bytes [start, end) of each pair, by a polynomial's differences."""
+    """A 64-bit hash of the bytes [start, end) of each pair, by differences of a polynomial's sums.
+
+    It is the sum of (byte + 1) B^(end - place), of whatever document and wherever in it.
+    """
     with np.errstate(over="ignore"):
         powers = np.cumprod(np.append(np.uint64(1), np.full(len(ids), _BASE)))
-        terms = (ids.astype(np.uint64) + np.uint64(1)) * powers[:-1][::-1]
+        inverses = np.cumprod(np.append(np.uint64(1), np.full(len(ids), _INVERSE)))
+        terms = (ids.astype(np.uint64) + np.uint64(1)) * inverses[:-1]
         sums = np.append(np.uint64(0), np.cumsum(terms, dtype=np.uint64))
-        # the same bytes elsewhere differ by a power of the base, which is odd: it is multiplied in
         return (sums[ends] - sums[starts]) * powers[ends]
 
 

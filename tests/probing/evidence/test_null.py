@@ -92,6 +92,35 @@ def test_labels_that_depend_on_the_word_alone_still_do_in_every_draw():
     assert changed / 40 > 0.2
 
 
+def test_random_labels_of_words_are_no_more_often_significant_than_alpha():
+    draw, draws, trials, found = np.random.default_rng(0), 39, 60, 0
+    values = draw.normal(size=(400, 5)).astype(np.float32)  # of each word, units that know words
+    for trial in range(trials):
+        label = np.random.default_rng(trial + 1).random(500) < 0.4
+        data = words(lambda word, label=label: label[word], 15)
+        permuted = null_labels(data, np.arange(15), draws, seed=trial)
+        sums = NullSums.init(draws, 5)
+        for i in range(15):
+            labels, text = data.labels(i), data.documents[i].data
+            spans = zip(labels.starts, labels.ends, strict=True)
+            x = values[[int(text[a + 1 : b]) - 1 for a, b in spans]]
+            y = np.concatenate([labels.classes[None, :, 0], permuted.of(i)[:, :, 0]]).T
+            sums = sums.update(x, y.astype(np.float32), np.ones(len(x), bool))
+        statistics = sums.statistics(True).max(1)
+        found += max_statistic_p(statistics[0], statistics[1:]) <= 0.1
+    assert found / trials <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / trials)
+
+
+def test_labels_of_a_draw_are_labels_of_words_of_like_frequency():
+    data = words(lambda word: word == 1)  # the most frequent word alone
+    drawn = null_labels(data, np.arange(40), DRAWS, seed=0)
+    share = np.concatenate([drawn.of(i) for i in range(40)], 1).mean((1, 2))
+    own = np.mean([data.labels(i).classes.mean() for i in range(40)])
+    assert own > 0.2
+    assert share.max() <= own
+    assert share.min() > own / 60
+
+
 def test_sums_of_chunks_give_the_statistics_of_all_rows():
     draw = np.random.default_rng(0)
     x = draw.normal(3, 2, (500, 6)).astype(np.float32)
@@ -110,6 +139,28 @@ def test_sums_of_chunks_give_the_statistics_of_all_rows():
         assert sums.statistics(True)[column, unit] == pytest.approx(expected, rel=1e-4)
         r = pearsonr(x[counted, unit], y[counted, column]).statistic
         assert sums.statistics(False)[column, unit] == pytest.approx(abs(r), rel=1e-4)
+
+
+def test_several_concepts_at_once_have_the_statistics_that_each_has_alone():
+    draw = np.random.default_rng(0)
+    x = draw.normal(3, 2, (300, 6)).astype(np.float32)
+    y = draw.integers(0, 2, (300, 1 + DRAWS, 3)).astype(np.float32)
+    counted = np.ones(300, bool)
+    kinds = np.array([True, False, True])
+    found = NullSums.init(DRAWS, 6, 3).update(x, y, counted).statistics(kinds)
+    assert found.shape == (1 + DRAWS, 3, 6)
+    for k, is_class in enumerate(kinds.tolist()):
+        alone = NullSums.init(DRAWS, 6).update(x, y[:, :, k], counted).statistics(is_class)
+        np.testing.assert_allclose(found[:, k], alone, rtol=1e-5, atol=1e-7)
+
+
+def test_p_of_each_concept_is_against_its_own_draws():
+    observed = np.array([[0.05, 3.0], [0.2, 1.0], [0.4, np.nan]])
+    largest = np.array([[0.1, 1.0], [0.2, 2.0], [0.3, np.nan]])
+    np.testing.assert_array_equal(
+        max_statistic_p(observed, largest), [[1, 0.5], [0.75, 1], [0.25, np.nan]]
+    )
+    assert np.isnan(max_statistic_p(np.nan, largest[:, 0]))
 
 
 def test_p_counts_the_observed_labels_as_one_draw_and_ties_as_extreme():
