@@ -108,12 +108,10 @@ def _correlation(sums: np.ndarray) -> np.ndarray:
 def jackknife_lead(own: Jackknife, *others: Jackknife) -> Jackknife:
     """How far a score leads the largest of others, which is chosen anew without each document.
 
-    All over the same documents; an other that is not a number does not lead.
+    All over the same documents; an other that is not a number does not lead, and without any that
+    is a number there is no lead (NaN).
     """
-
-    def largest(parts: list) -> np.ndarray:
-        return np.max(np.nan_to_num(np.stack(parts), nan=-np.inf), axis=0)
-
-    value = own.value - float(largest([np.float64(other.value) for other in others]))
-    left_out = own.left_out - largest([other.left_out for other in others])
-    return Jackknife.of(value, left_out)
+    every = np.stack([np.append(other.value, other.left_out) for other in others])
+    known = np.where(np.isnan(every), -np.inf, every).max(0)
+    lead = np.append(own.value, own.left_out) - np.where(np.isinf(known), np.nan, known)
+    return Jackknife.of(float(lead[0]), lead[1:])

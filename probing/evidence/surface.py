@@ -20,7 +20,7 @@ from probing.tasks.labelled import LabelledData, Labels
 
 ROWS = 50_000
 COLUMNS = 1 << 18  # of hashed features
-CS = (0.1, 1.0, 10.0)
+CS = (0.1, 0.3, 1.0, 3.0, 10.0)
 ALPHAS = (100.0, 10.0, 1.0)
 ORDERS = range(1, 6)
 PREFIXES = range(1, 4)
@@ -163,7 +163,7 @@ def _best_class(X, y, X_dev, y_dev, seed: int) -> LogisticRegression | None:
         return None
     fits = [LogisticRegression(C=C, solver="liblinear", random_state=seed).fit(X, y) for C in CS]
     if len(y_dev) == 0 or y_dev.all() or not y_dev.any():
-        return fits[1]
+        return fits[len(fits) // 2]
     return max(fits, key=lambda fit: roc_auc_score(y_dev, fit.decision_function(X_dev)))
 
 
@@ -172,5 +172,5 @@ def _best_number(X, y, X_dev, y_dev) -> Ridge | None:
         return None
     fits = [Ridge(alpha, solver="lsqr").fit(X, y) for alpha in ALPHAS]
     if len(y_dev) == 0:
-        return fits[1]
+        return fits[len(fits) // 2]
     return min(fits, key=lambda fit: float(((fit.predict(X_dev) - y_dev) ** 2).sum()))

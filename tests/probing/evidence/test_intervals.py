@@ -59,6 +59,18 @@ def test_a_lead_is_over_the_larger_of_others_chosen_anew_in_each_leave_out():
     assert jackknife_lead(parts[1], parts[0]).upper < 0
 
 
+def test_an_other_that_is_not_a_number_does_not_lead_and_nothing_leads_none():
+    draw = np.random.default_rng(2)
+    groups, x = np.repeat(np.arange(9), 20), draw.normal(size=180)
+    own, other = (jackknife_correlation(x + draw.normal(size=180), x, groups) for _ in range(2))
+    constant = jackknife_correlation(np.ones(180), x, groups)
+    assert np.isnan(constant.value)
+    assert jackknife_lead(own, other, constant).value == own.value - other.value
+    assert jackknife_lead(own, other, constant).upper == jackknife_lead(own, other).upper
+    alone = jackknife_lead(own, constant)
+    assert np.isnan([alone.value, alone.lower, alone.upper]).all()
+
+
 def test_one_document_has_no_interval():
     found = jackknife_auc(np.arange(4.0), np.array([0, 1, 0, 1], bool), np.zeros(4))
     assert np.isnan([found.lower, found.upper]).all()
