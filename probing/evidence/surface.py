@@ -47,7 +47,6 @@ class SurfaceModel:
             self.vectorizer_.fit([_text(data.documents[i].data) for i in train] + ["aa", "aa"])
         X, Y = self._rows(data, train)
         X_dev, Y_dev = self._rows(data, dev)
-        width = int(X.get_shape()[1])
         used = np.unique(X.indices)  # few of the hashed columns, where alphabets are small
         X, X_dev = X[:, used], X_dev[:, used]
         fits = [
@@ -56,7 +55,7 @@ class SurfaceModel:
             else _best_number(X, Y[:, k], X_dev, Y_dev[:, k])
             for k in range(len(data.concepts))
         ]
-        self.coef_ = np.zeros((width, len(fits)))  # (features, C)
+        self.coef_ = np.zeros((self._width(), len(fits)))  # (features, C)
         self.intercept_ = np.zeros(len(fits))
         for k, fit in enumerate(fits):
             if fit is not None:
@@ -88,11 +87,14 @@ class SurfaceModel:
                 Y.append(np.concatenate([labels.classes, labels.numbers], 1, dtype=float))
                 count += len(labels.positions)
         if not X:
-            return sparse.csr_matrix((0, COLUMNS)), np.zeros((0, len(data.concepts)))
+            return sparse.csr_matrix((0, self._width())), np.zeros((0, len(data.concepts)))
         every = np.arange(count)
         if count > self.rows:
             every = np.random.default_rng(self.seed).permutation(count)[: self.rows]
         return sparse.csr_matrix(sparse.vstack(X))[every], np.concatenate(Y)[every]
+
+    def _width(self) -> int:
+        return COLUMNS if self.vectorizer_ is None else len(self.vectorizer_.vocabulary_) + 1
 
     def _features(self, data: bytes, labels: Labels) -> sparse.csr_matrix:
         if self.vectorizer_ is not None:
