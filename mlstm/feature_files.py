@@ -10,7 +10,7 @@ import numpy as np
 
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
-from mlstm.output import check_folder
+from mlstm.output import check_folder, writing
 
 KINDS = (".npy", ".safetensors")
 
@@ -28,19 +28,10 @@ def write_features(path: str | os.PathLike, features: np.ndarray, about: Mapping
     """Write a matrix (texts, units), whole or not at all; of a .safetensors it is the tensor
     "features", and `about` the metadata, which a .npy has no place for. Raises InputError."""
     target = check_target(path)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as out:
-            if target.suffix == ".npy":
-                np.save(out, features, allow_pickle=False)
-            else:
-                from safetensors.numpy import save
+    with writing(target) as out:
+        if target.suffix == ".npy":
+            np.save(out, features, allow_pickle=False)
+        else:
+            from safetensors.numpy import save
 
-                out.write(save({"features": np.ascontiguousarray(features)}, dict(about)))
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(beside, target)
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written: {error.strerror or error}") from None
-    finally:
-        beside.unlink(missing_ok=True)
+            out.write(save({"features": np.ascontiguousarray(features)}, dict(about)))

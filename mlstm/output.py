@@ -7,27 +7,37 @@ import contextlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mlstm.errors import InputError
 
 
-def write_whole(path: str | os.PathLike, text: str) -> None:
-    """Write text to a file, its folder made if need be. InputError where that cannot be done."""
+def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
+    """Write text, as UTF-8, or bytes to a file. InputError as `writing`."""
+    with writing(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A file to write to, which takes its place when the block ends, and leaves nothing when that
+    raises. Its folder is made if need be. InputError where that cannot be done."""
     path = Path(path)
     check_folder(path.parent)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with beside.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())  # else the new name can outlive a power cut, and the text not
         os.replace(beside, path)
     except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
         with contextlib.suppress(OSError):
             beside.unlink()
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def to_json(values: Any, indent: int | None = None) -> str:

@@ -20,7 +20,7 @@ from mlstm.checkpoint_errors import Damaged, Unreadable, listed, one_line
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
 from mlstm.loading import read_config
-from mlstm.output import check_folder
+from mlstm.output import check_folder, writing
 
 Progress = Callable[[int, int], None]
 
@@ -154,15 +154,8 @@ def export(workdir: str | os.PathLike, step: int | str, file: str | os.PathLike)
     config = json.dumps(read_config(workdir))
     parameters, step, _ = read_parameters(folder, step)
     contents = dict(_named(parameters)) | {"config": np.array(config)}
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as out:
-            np.savez(out, **contents)  # pyright: ignore[reportArgumentType]
-        os.replace(beside, target)
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written: {error.strerror or error}") from None
-    finally:
-        beside.unlink(missing_ok=True)
+    with writing(target) as out:
+        np.savez(out, **contents)  # pyright: ignore[reportArgumentType]
     return step
 
 

@@ -7,7 +7,6 @@ Nothing in such a file is run: it holds numbers, names and text.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import safetensors
 from safetensors.numpy import save
 
 from mlstm.errors import InputError
-from mlstm.output import check_folder, to_json
+from mlstm.output import to_json, write_whole
 from probing.evidence.probes.linear import (
     LinearProbe,
     linear_scores,
@@ -98,7 +97,7 @@ def save_probe(
         "intercept": np.ascontiguousarray(probe.intercept_, np.float64),
         "scale": np.ascontiguousarray(probe.scale_, np.float64),
     }
-    _write_whole(Path(path), save(arrays, {KEY: to_json(described)}))
+    write_whole(path, save(arrays, {KEY: to_json(described)}))
 
 
 def load_probe(path: str | os.PathLike) -> SavedProbe:
@@ -173,18 +172,3 @@ def _described(path: Path, text: str | None) -> dict[str, Any]:
     if of is int and any(abs(each) >= 2**63 for each in classes):
         raise InputError(f"{path}: a class is a number beyond 64 bits")
     return described
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    check_folder(path.parent)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
