@@ -68,13 +68,14 @@ class TextFile:
         return read_chunks(self.path)
 
 
-def documents(source: str | os.PathLike) -> Iterator[TextFile]:
+def documents(source: str | os.PathLike, suffixes: tuple[str, ...] = ()) -> Iterator[TextFile]:
     """The documents of a source, always in the same order.
 
     "python_stdlib": see `python_stdlib`. A file is one document. A folder: every regular file
     below it, in the order of the relative paths; hidden files and folders are left out, and a
     folder that symbolic links reach again is read once. A name has no compression suffix, unless
-    two files would have the same name then. Raises InputError.
+    two files would have the same name then. suffixes: how the names of those that are wanted end;
+    all without. Raises InputError.
     """
     if str(source) == PYTHON_STDLIB:
         return python_stdlib()
@@ -89,7 +90,7 @@ def documents(source: str | os.PathLike) -> Iterator[TextFile]:
         raise InputError(f"{path} is neither a file nor a folder")
     if (path / "manifest.json").exists():
         raise InputError(f"{path} is a prepared corpus already; raw text is wanted here")
-    return _folder(path)
+    return _folder(path, suffixes)
 
 
 def split_by_name(name: str, fractions: Sequence[float] = FRACTIONS) -> str:
@@ -140,10 +141,13 @@ def _generated(file: TextFile) -> bool:
         return _GENERATED.search(stream.read(400)) is not None
 
 
-def _folder(root: Path) -> Iterator[TextFile]:
+def _folder(root: Path, suffixes: tuple[str, ...]) -> Iterator[TextFile]:
     files = sorted(_files(root, "", _not_hidden), key=lambda file: file.path.as_posix())
+    files = [file for file in files if text_name(file.name).endswith(suffixes or "")]
     if not files:
-        raise InputError(f"{root}: no files in this folder (hidden ones do not count)")
+        first, *others = suffixes or ("",)
+        wanted = " ".join([first, "files", *(f"nor {suffix}" for suffix in others)]).strip()
+        raise InputError(f"{root}: no {wanted} in this folder (hidden ones do not count)")
     times = Counter(text_name(file.name) for file in files)
     return (
         replace(file, name=text_name(file.name)) if times[text_name(file.name)] == 1 else file

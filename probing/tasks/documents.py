@@ -9,7 +9,6 @@ from pathlib import Path
 from mlstm.corpus import sources
 from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus, Split
-from mlstm.errors import InputError
 
 Source = str | os.PathLike | Split
 
@@ -31,13 +30,7 @@ def documents(
     path = user_path(source)
     if (path / "manifest.json").is_file():
         return f"{path} (test split)", _of_split(Corpus.open(path).split("test"))
-    files = sources.documents(path)
-    if path.is_dir() and suffixes:
-        kept = [file for file in files if file.name.endswith(suffixes)]
-        if not kept:
-            raise InputError(f"{path}: no {' or '.join(suffixes)} files in this folder")
-        files = iter(kept)
-    return str(path), ((file.name, file.data) for file in files)
+    return str(path), ((file.name, file.data) for file in sources.documents(path, suffixes))
 
 
 def read_file(path: Path) -> bytes:
