@@ -37,17 +37,18 @@ flags.adopt_module_key_flags(parallel)
 
 
 def main(_) -> None:
-    from mlstm import features, job
+    from mlstm import job
     from mlstm.corpus.files import user_path
     from mlstm.corpus.texts import read_texts
     from mlstm.feature_files import check_target, write_features
     from mlstm.loading import load_one
+    from mlstm.model.sites import check_sites
 
     output = check_target(_OUTPUT.value)
     parallel.join()
     mesh = parallel.mesh()
     model = load_one(user_path(_MODEL.value), _STEP.value, _MODEL_SEED.value)
-    sites = features.check_sites(model, _SITES.value)
+    sites = check_sites(model.config, _SITES.value)
     texts = read_texts(_INPUT.value, _TEXT_FIELD.value)
     with ProgressLine("encoding", "bytes") as progress:
         found = model.encode(

@@ -41,14 +41,13 @@ _COLOUR = flags.DEFINE_enum(
 def main(_) -> None:
     from mlstm.corpus.files import user_path
     from mlstm.loading import load_one
-    from mlstm.model import sites
     from mlstm.output import check_folder
     from probing import results
     from probing.states.activations import check_sites
 
     workdir = user_path(_MODEL.value)
     model = load_one(workdir, _STEP.value, _MODEL_SEED.value)
-    names = check_sites(model, _SITES.value or sites.primary(model.config))
+    names = check_sites(model, _SITES.value or None)
     data = tasks.read(workdir)
     if _SHOW.value and _SHOW.value not in data.concepts:
         raise InputError(f"--show={_SHOW.value}: the concepts are {', '.join(data.concepts)}")

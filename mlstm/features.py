@@ -31,7 +31,7 @@ def encode(
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """What `Model.encode` says."""
-    names = check_sites(model, site)
+    names = sites.check_sites(model.config, site)
     check_pooling(pooling)
     ids = read(model, texts, check_recipe(model.cleaning if cleaning is None else cleaning))
     lengths = [len(each) for each in ids]
@@ -56,16 +56,6 @@ def encode(
         if progress:
             progress(done, total)
     return found
-
-
-def check_sites(model: Model, wanted: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Site names as `Model.encode` takes them; InputError names those there are."""
-    if wanted is None:
-        return (sites.primary(model.config),)
-    names = wanted.split(",") if isinstance(wanted, str) else wanted
-    if not names:
-        raise InputError(f"no site is named; there are {', '.join(sites.sites(model.config))}")
-    return tuple(str(sites.check_site(model.config, name)) for name in names)
 
 
 def check_pooling(name: str) -> str:

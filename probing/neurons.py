@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from mlstm.errors import check_one
 from mlstm.loading import Model
-from mlstm.model import sites as model_sites
 from probing.evidence import figures
 from probing.evidence.controls import random_twin
 from probing.evidence.scores import NeuronTable
@@ -34,9 +33,7 @@ def score_neurons(
     unknown site, data without a label, too few documents to split, or a list of models.
     """
     check_one(model)
-    names = activations.check_sites(
-        model, model_sites.primary(model.config) if sites is None else sites
-    )
+    names = activations.check_sites(model, sites)
     data.check_labels()
     parts = [data.indices(split) for split in SPLITS]
     passes = 1 if twin_seed is None else 2

@@ -12,6 +12,7 @@ one unit of a site: "0.c[2388]". With the gates in the order in which a step mak
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 from mlstm.errors import InputError
 from mlstm.model.cells import CELLS
@@ -73,6 +74,17 @@ def check_site(config, text: str) -> Site:
     if str(site) not in sites(config):
         raise InputError(f'no site "{site}" in this model; it has {", ".join(sites(config))}')
     return site
+
+
+def check_sites(config, wanted: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Site names from "0.c", "0.c,0.h" or a sequence, the primary one from None. InputError names
+    those there are."""
+    if wanted is None:
+        return (primary(config),)
+    names = wanted.split(",") if isinstance(wanted, str) else wanted
+    if not names:
+        raise InputError(f"no site is named; there are {', '.join(sites(config))}")
+    return tuple(str(check_site(config, name)) for name in names)
 
 
 def check_neuron(config, text: str) -> Neuron:

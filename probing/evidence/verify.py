@@ -74,8 +74,7 @@ def _verify(model, of, data, concept, draws, alpha, seed, corpus, progress) -> C
     concept = _concept(data, concept)
     data = data.only(concept)
     neuron = model_sites.check_neuron(model.config, of) if of and "[" in of else None
-    wanted = str(neuron.site) if neuron else of or model_sites.primary(model.config)
-    names = activations.check_sites(model, wanted)
+    names = activations.check_sites(model, str(neuron.site) if neuron else of or None)
     is_class = concept in data.classes
 
     def report(what: str) -> Callable[[int, int], None]:
@@ -173,12 +172,14 @@ def _chosen(table: NeuronTable, concept: str, named: str | None) -> _Chosen:
 
 
 def _concept(data: LabelledData, concept: str | None) -> str:
-    if concept in data.concepts:
+    """The one that is named, which `data.only` checks, or the only one. InputError."""
+    if concept is not None:
         return concept
-    if concept is None and len(data.concepts) == 1:
+    if len(data.concepts) == 1:
         return data.concepts[0]
-    said = f"no concept {concept!r}" if concept else f"{len(data.concepts)} concepts; name one"
-    raise InputError(f"task {data.task}: {said}: {', '.join(data.concepts)}")
+    raise InputError(
+        f"task {data.task}: {len(data.concepts)} concepts; name one: {', '.join(data.concepts)}"
+    )
 
 
 def _values(

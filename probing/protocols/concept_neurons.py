@@ -22,14 +22,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 
 from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from mlstm.output import to_json, write_whole
+from probing.protocols.sparse_regression import fit_l1
 from probing.states.arrays import arrays
 from probing.tasks.labelled import SPLITS, LabelledData, Labels
 
@@ -224,7 +223,7 @@ def _probes(
         if len(np.unique(on[train])) < 2:
             one_more()
             continue  # no byte of the tag to learn from: its chance stays 0
-        fits = [_fit(X[train], on[train], C) for C in GRID]
+        fits = [fit_l1(X[train], on[train], C, SEED) for C in GRID]
         scores = [fit.score(X[validation], on[validation]) for fit in fits]
         best = max(range(len(GRID)), key=lambda i: (scores[i], -GRID[i]))
         weights = fits[best].coef_[0]
@@ -233,7 +232,11 @@ def _probes(
         figures = {"accuracy": {}, "precision": {}, "recall": {}}
         for way in named:
             columns = units[way]
-            fit = fits[best] if way == "all" else _fit(X[train][:, columns], on[train], GRID[best])
+            fit = (
+                fits[best]
+                if way == "all"
+                else fit_l1(X[train][:, columns], on[train], GRID[best], SEED)
+            )
             chance = fit.predict_proba(X[test][:, columns])[:, 1]
             chances[way][:, k] = chance
             told = chance > 0.5
@@ -271,10 +274,3 @@ def _probes(
     majority = float((truth == values[counts.argmax()]).mean())
     rows: dict[str, int] = dict(zip(SPLITS, map(len, splits), strict=True))
     return OneSplit(name, rows, majority, tuple(probes), multiclass)
-
-
-def _fit(X: np.ndarray, y: np.ndarray, C: float) -> LogisticRegression:
-    probe = LogisticRegression(C=C, l1_ratio=1.0, solver="liblinear", random_state=SEED)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return probe.fit(X, y)

@@ -14,18 +14,16 @@ accuracy on train.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from mlstm.output import to_json, write_whole
+from probing.protocols.sparse_regression import fit_l1
 from probing.tasks.labelled import SPLITS, LabelledData
 
 FORMAT_VERSION = 1
@@ -154,9 +152,9 @@ def radford(
 
     grid = {}
     for nth, C in enumerate(GRID):
-        grid[C] = float(_fit(X["train"], y["train"], C, SEED + nth).score(X["dev"], y["dev"]))
+        grid[C] = float(fit_l1(X["train"], y["train"], C, SEED + nth).score(X["dev"], y["dev"]))
     C = max(GRID, key=lambda C: (grid[C], -C))
-    probe = _fit(X["train"], y["train"], C, SEED + len(GRID))
+    probe = fit_l1(X["train"], y["train"], C, SEED + len(GRID))
     weights = probe.coef_[0]
     unit = int(np.argmax(np.abs(weights)))
     threshold = best_threshold(X["train"][:, unit], y["train"])
@@ -208,13 +206,6 @@ def best_threshold(values: np.ndarray, labels: np.ndarray) -> Threshold:
     return max(found, key=lambda threshold: threshold.accuracy)
 
 
-def _fit(X: np.ndarray, y: np.ndarray, C: float, seed: int) -> LogisticRegression:
-    probe = LogisticRegression(C=C, l1_ratio=1.0, solver="liblinear", random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the released code stops there too
-        return probe.fit(X, y)
-
-
 def _curve(X: dict, y: dict, C: float, draws: int) -> tuple[tuple[int, float, float], ...]:
     """Test accuracy with the chosen C on seeded subsets of train: powers of two from 16 on."""
     sizes = [1 << k for k in range(4, 31) if 1 << k < len(y["train"])]
@@ -225,7 +216,7 @@ def _curve(X: dict, y: dict, C: float, draws: int) -> tuple[tuple[int, float, fl
             chosen = np.random.default_rng([SEED, draw]).permutation(len(y["train"]))[:size]
             if len(np.unique(y["train"][chosen])) < 2:
                 continue
-            probe = _fit(X["train"][chosen], y["train"][chosen], C, SEED)
+            probe = fit_l1(X["train"][chosen], y["train"][chosen], C, SEED)
             scores.append(probe.score(X["test"], y["test"]))
         if scores:
             points.append((size, float(np.mean(scores)), float(np.std(scores))))

@@ -45,10 +45,9 @@ class LabelledWindow(NamedTuple):
         return np.where(self.split == test, test + self.fold, self.split).astype(np.int32)
 
 
-def check_sites(model: Model, wanted: str | Sequence[str]) -> tuple[str, ...]:
-    """Site names from "0.c", "0.c,0.h" or a sequence; InputError names those there are."""
-    names = wanted.split(",") if isinstance(wanted, str) else list(wanted)
-    return tuple(dict.fromkeys(str(sites.check_site(model.config, name)) for name in names))
+def check_sites(model: Model, wanted: str | Sequence[str] | None) -> tuple[str, ...]:
+    """As `mlstm.model.sites.check_sites`, each site once."""
+    return tuple(dict.fromkeys(sites.check_sites(model.config, wanted)))
 
 
 def stream(
