@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import sys
 from typing import TYPE_CHECKING
 
 from absl import flags
 
+from launch import processes
 from mlstm.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,17 +19,7 @@ _MESH = flags.DEFINE_string(
     "DATAxMODEL devices, as 8x1: DATA share the streams, MODEL the units (default: one device, or "
     "all of a job as DATA).",
 )
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0 of a job.")
-_NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", None, "Processes of the job; 1 is alone, whatever started this one."
-)
-_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
-_HEARTBEAT = flags.DEFINE_integer(
-    "heartbeat", 10, "Seconds after which a silent process is taken for gone.", lower_bound=1
-)
-_START_TIMEOUT = flags.DEFINE_integer(
-    "start_timeout", 300, "Seconds in which all processes have to join.", lower_bound=1
-)
+flags.adopt_module_key_flags(processes)
 
 
 def join() -> None:
@@ -39,19 +28,8 @@ def join() -> None:
     Before anything that touches a device. Raises InputError as `mlstm.job.join` does, and for a
     --mesh that is none.
     """
-    from mlstm import job
-
     _shape()
-    job.join(
-        coordinator=_COORDINATOR.value,
-        processes=_NUM_PROCESSES.value,
-        process=_PROCESS_ID.value,
-        heartbeat=_HEARTBEAT.value,
-        start_timeout=_START_TIMEOUT.value,
-    )
-    if job.count() > 1:
-        with contextlib.suppress(OSError):
-            print(job.describe(), file=sys.stderr, flush=True)
+    processes.join()
 
 
 def mesh() -> Mesh | None:

@@ -20,7 +20,7 @@ import sys
 
 from absl import flags
 
-from launch import program, supervised
+from launch import processes, program, supervised
 from launch.program import NOT_FINITE, NOT_SAVED
 from mlstm.errors import InputError
 
@@ -29,19 +29,8 @@ WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; made when it is
 INIT_FROM = flags.DEFINE_string(
     "init_from", "", "another run, of as many seeds, whose parameters to begin with"
 )
-COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0 of a job")
-NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", None, "processes of the job; 1 trains alone, whatever started this one"
-)
-PROCESS_ID = flags.DEFINE_integer("process_id", None, "which of them this is, from 0")
 LOCAL_DEVICES = flags.DEFINE_list(
     "local_devices", None, "the GPUs of this host that this process has, as in 0,1 (default: all)"
-)
-HEARTBEAT = flags.DEFINE_integer(
-    "heartbeat", 10, "seconds after which a silent process is taken for gone", lower_bound=1
-)
-START_TIMEOUT = flags.DEFINE_integer(
-    "start_timeout", 300, "seconds in which all processes have to join", lower_bound=1
 )
 ATTEMPT = flags.DEFINE_string("attempt", "", "what launch.node names one start of all by")
 NEW_STREAMS = flags.DEFINE_bool(
@@ -51,6 +40,7 @@ PROFILE = flags.DEFINE_string(
     "profile_steps", "", "FIRST:LAST, steps of which a trace is written to WORKDIR/profile"
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "compile, say what the run would cost, train nothing")
+flags.adopt_module_key_flags(processes)
 
 
 def main(_: list[str]) -> int:
@@ -88,23 +78,10 @@ def main(_: list[str]) -> int:
 
 def join() -> None:
     """Take the place in a job that the flags or the cluster give; say which it is."""
-    from mlstm import job
-
     listed = LOCAL_DEVICES.value or []
     if not all(device.isdecimal() for device in listed):
         raise InputError(f"--local_devices={','.join(listed)}: they are numbers, as in 0,1")
-    job.join(
-        coordinator=COORDINATOR.value,
-        processes=NUM_PROCESSES.value,
-        process=PROCESS_ID.value,
-        local_devices=[int(device) for device in listed] or None,
-        heartbeat=HEARTBEAT.value,
-        start_timeout=START_TIMEOUT.value,
-        attempt=ATTEMPT.value,
-    )
-    if job.count() > 1:
-        with contextlib.suppress(OSError):
-            print(job.describe(), file=sys.stderr, flush=True)
+    processes.join([int(device) for device in listed] or None, ATTEMPT.value)
 
 
 def dry_run(config) -> int:
