@@ -1,7 +1,7 @@
 """The texts of one file, in order: a line, a row of a table or a JSON object each.
 
-A .csv has a header and a .jsonl has objects, of which one field is the text; of any other file each
-line is one. A name that ends in .gz, .bz2, .xz or .zst is decompressed.
+A .csv or .tsv has a header and a .jsonl has objects, of which one field is the text; of any other
+file each line is one. A name that ends in .gz, .bz2, .xz or .zst is decompressed.
 """
 
 from __future__ import annotations
@@ -12,25 +12,42 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from mlstm.corpus.files import read_chunks, text_name, user_path
 from mlstm.errors import InputError
 
 
+class Record(NamedTuple):
+    """A text, and all fields of its row or object: name and value of each, in their order."""
+
+    text: bytes
+    fields: list[tuple[str, Any]]
+
+
 def read_texts(path: str | os.PathLike, field: str = "text") -> list[bytes]:
     """The texts as bytes, UTF-8 or not; an empty line of plain text is an empty text.
 
-    field: of a .csv or .jsonl, which one holds the text. Raises InputError, with the number of the
-    line, where it is not there or a line is damaged.
+    field: of a .csv, .tsv or .jsonl, which one holds the text. Raises InputError, with the number
+    of the line, where it is not there or a line is damaged.
     """
+    return [record.text for record in read_records(path, field)]
+
+
+def read_records(path: str | os.PathLike, field: str = "text") -> Iterator[Record]:
+    """As `read_texts`, one after another and with the other fields; those of a line of plain text
+    are ("text", the line). What is not UTF-8 is escaped by surrogates."""
     path = user_path(path)
     kind = Path(text_name(path.name)).suffix.lower()
     lines = _lines(path)
-    if kind == ".csv":
-        return list(_table(path, lines, field))
-    if kind in (".jsonl", ".ndjson"):
-        return list(_objects(path, lines, field))
-    return [line.removesuffix(b"\n").removesuffix(b"\r") for line in lines]
+    if kind in (".csv", ".tsv"):
+        yield from _table(path, lines, field, tab=kind == ".tsv")
+    elif kind in (".jsonl", ".ndjson"):
+        yield from _objects(path, lines, field)
+    else:
+        for line in lines:
+            text = line.removesuffix(b"\n").removesuffix(b"\r")
+            yield Record(text, [("text", text.decode("utf-8", "surrogateescape"))])
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -44,14 +61,18 @@ def _lines(path: Path) -> Iterator[bytes]:
         yield rest
 
 
-def _table(path: Path, lines: Iterable[bytes], field: str) -> Iterator[bytes]:
+def _table(path: Path, lines: Iterable[bytes], field: str, *, tab: bool) -> Iterator[Record]:
     csv.field_size_limit(sys.maxsize)  # a text may be longer than the 128 KiB of the default
     decoded = (line.decode("utf-8", "surrogateescape") for line in lines)
-    rows = csv.reader(decoded, strict=True)
+    rows = (  # quotes are those of RFC 4180; tab-separated values have none
+        csv.reader(decoded, delimiter="\t", quoting=csv.QUOTE_NONE)
+        if tab
+        else csv.reader(decoded, strict=True)
+    )
     try:
         header = next(rows, None)
         if header is None:
-            raise InputError(f"{path} is empty; a .csv begins with the names of its fields")
+            raise InputError(f"{path} is empty; a table begins with the names of its fields")
         header[0] = header[0].removeprefix("\ufeff")
         place = header.index(field) if field in header else None
         if place is None:
@@ -63,12 +84,13 @@ def _table(path: Path, lines: Iterable[bytes], field: str) -> Iterator[bytes]:
                 raise InputError(
                     f"{path}:{rows.line_num}: {len(row)} fields; the header names {len(header)}"
                 )
-            yield row[place].encode("utf-8", "surrogateescape")
+            text = row[place].encode("utf-8", "surrogateescape")
+            yield Record(text, list(zip(header, row, strict=True)))
     except csv.Error as error:
-        raise InputError(f"{path}:{rows.line_num}: no CSV: {error}") from None
+        raise InputError(f"{path}:{rows.line_num}: no {'TSV' if tab else 'CSV'}: {error}") from None
 
 
-def _objects(path: Path, lines: Iterable[bytes], field: str) -> Iterator[bytes]:
+def _objects(path: Path, lines: Iterable[bytes], field: str) -> Iterator[Record]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -86,11 +108,12 @@ def _objects(path: Path, lines: Iterable[bytes], field: str) -> Iterator[bytes]:
                 f"{path}:{number}: field {json.dumps(field)} is {json.dumps(text)[:40]}, no text"
             )
         try:
-            yield text.encode()
+            encoded = text.encode()
         except UnicodeEncodeError:
             raise InputError(
                 f"{path}:{number}: field {json.dumps(field)} has half of a surrogate pair"
             ) from None
+        yield Record(encoded, list(found.items()))
 
 
 def _no_field(field: str, fields: Iterable[str]) -> str:

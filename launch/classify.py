@@ -1,0 +1,271 @@
+"""Classify texts by what a trained model's states say: sentiment, or any task with labels.
+
+First a probe is fitted on labelled data and kept in a folder, then it is applied to any texts:
+
+    python -m launch.classify --model=RUN --fit --task=sentiment --data=sst/ --probe=probes/sst
+    python -m launch.classify --model=RUN --probe=probes/sst --input=reviews.csv \
+        --text_field=review --output=labels.csv
+    python -m launch.classify --model=RUN --probe=probes/sst --input=reviews.txt --along \
+        --output=along.jsonl
+
+--fit prints the accuracy on train, dev and test beside that of the most frequent class, and writes
+the folder anew. A .csv or .tsv of texts has a header, a .jsonl has objects, and one field of each
+is the text; any other file has a text on each line. Each comes out in its place with its fields,
+the class as "predicted" and the probability of each class as "probability_CLASS", as .csv or
+.jsonl by the name of the output.
+
+--along adds "along", for each class the probabilities after each byte of the text (as UTF-8; those
+of a character are the ones after its last byte), and prints the first texts coloured by them. A
+probe of tokens or bytes is applied that way only.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from launch import program, tasks
+from launch.progress import ProgressLine
+from mlstm.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlstm.corpus.texts import Record
+    from probing.evidence.probes.classifying import TextClassifier
+
+PIECE_TEXTS, PIECE_BYTES = 1024, 1 << 22  # what is held in memory at a time
+SHOWN, SHOWN_BYTES = 3, 800  # of the texts, in colour
+
+_MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
+_STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
+_MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
+_PROBE = flags.DEFINE_string("probe", None, "The probe's folder.", required=True)
+_FIT = flags.DEFINE_bool("fit", False, "Fit the probe on --task and --data, and keep it.")
+tasks.define()
+flags.FLAGS["text_field"].help = "The field of the text in csv, tsv, jsonl (input's default: text)."
+_CONCEPT = flags.DEFINE_string(
+    "concept", None, "--fit: the class to tell from its absence, where classes overlap."
+)
+_SITE = flags.DEFINE_string("site", None, "--fit: the state to read (default: the primary).")
+_POOLING = flags.DEFINE_enum(
+    "pooling", None, ["last", "mean", "max", "min"], "--fit: of the states of a document."
+)
+_CLEANING = flags.DEFINE_enum(
+    "cleaning", None, ["none", "openai"], "--fit: what is done to a text (default: the model's)."
+)
+_ROWS = flags.DEFINE_integer(
+    "probe_rows", 20_000, "--fit on tokens or bytes: about how many of each split are read.", 100
+)
+_INPUT = flags.DEFINE_string("input", None, "Texts: .csv, .tsv, .jsonl, or one a line.")
+_OUTPUT = flags.DEFINE_string("output", None, "Write to this .csv or .jsonl file.")
+_ALONG = flags.DEFINE_bool("along", False, "The probabilities after each byte of the texts too.")
+_SHOW = flags.DEFINE_string("show", None, "--along: the class that the coloured texts show.")
+_COLOUR = flags.DEFINE_enum(
+    "colour", "auto", ["auto", "24bit", "256", "none"], "How texts are coloured."
+)
+_OF_FIT = (
+    *("task", "data", "label_field", "fine", "tags", "grouping", "position", "pattern", "list"),
+    *("language", "concept", "site", "pooling", "cleaning", "probe_rows"),
+)
+_OF_INPUT = ("input", "output", "along", "show", "colour")
+
+
+def main(_) -> None:
+    from mlstm.corpus.files import user_path
+    from mlstm.loading import load_one
+
+    _check_mode()
+    folder, workdir = user_path(_PROBE.value), user_path(_MODEL.value)
+    if _FIT.value:
+        _fit(load_one(workdir, _STEP.value, _MODEL_SEED.value), workdir, folder)
+        return
+    from mlstm.output import check_folder
+    from probing.evidence.probes.classifying import load_classifier
+
+    output = user_path(_OUTPUT.value)
+    if output.suffix not in ((".jsonl",) if _ALONG.value else (".csv", ".jsonl")):
+        raise InputError(f"{output}: classes are written as .csv or .jsonl, with --along as .jsonl")
+    classifier = load_classifier(folder)
+    if _SHOW.value and _SHOW.value not in classifier.classes:
+        raise InputError(f"--show={_SHOW.value}: the classes are {', '.join(classifier.classes)}")
+    if not _ALONG.value and classifier.about.unit != "document":
+        raise InputError(
+            f"{folder}: a probe of {classifier.about.unit}s is applied along the text: add --along"
+        )
+    added = _added(classifier)
+    names, count, size = _survey(added)
+    check_folder(output.parent)
+    model = load_one(workdir, _STEP.value, _MODEL_SEED.value)
+    if note := classifier.check(model):
+        print(f"note: {note}")
+    _classify(classifier, model, output, [*names, *added], count, size)
+
+
+def _check_mode() -> None:
+    """InputError for flags that say nothing to what is done."""
+    others = _OF_INPUT if _FIT.value else _OF_FIT
+    for name in others:
+        if flags.FLAGS[name].present:
+            what = "--fit" if _FIT.value else "the texts of --input; add --fit"
+            raise InputError(f"--{name} says nothing to {what}")
+    if not _FIT.value and not (_INPUT.value and _OUTPUT.value):
+        raise InputError("--input and --output are needed, or --fit with a task")
+
+
+def _fit(model, workdir: Path, folder: Path) -> None:
+    from probing.evidence.probes.classifying import fit_classifier
+
+    data = tasks.read(workdir)
+    with ProgressLine("fitting", "parts") as progress:
+        classifier = fit_classifier(
+            model,
+            data,
+            folder,
+            site=_SITE.value,
+            concept=_CONCEPT.value,
+            pooling=_POOLING.value,
+            cleaning=_CLEANING.value,
+            rows=_ROWS.value,
+            progress=progress,
+        )
+    print(f"{', '.join(classifier.classes)}, from {classifier.probe.site} of {model.origin}")
+    print(classifier.about)
+    print(f"\nprobe    {folder}")
+
+
+def _records() -> Iterator[Record]:
+    from mlstm.corpus.texts import read_records
+
+    return read_records(_INPUT.value, flags.FLAGS.text_field or "text")
+
+
+def _added(classifier: TextClassifier) -> list[str]:
+    """The names of the fields that a text gets."""
+    if classifier.about.unit != "document":
+        return ["along"]
+    names = ["predicted", *(f"probability_{name}" for name in classifier.classes)]
+    return [*names, "along"] if _ALONG.value else names
+
+
+def _survey(added: list[str]) -> tuple[list[str], int, int]:
+    """The names of all fields in the order in which they appear, how many texts, and their bytes.
+    Reads the input whole, so that what is wrong in it is said before the work."""
+    names: dict[str, None] = {}
+    count = size = 0
+    for count, record in enumerate(_records(), 1):
+        here = [name for name, _ in record.fields]
+        if len(set(here)) < len(here):
+            twice = next(name for name in here if here.count(name) > 1)
+            raise InputError(f'{_INPUT.value}:1: two fields have the name "{twice}"')
+        names.update(dict.fromkeys(here))
+        size += len(record.text)
+    if clash := [name for name in added if name in names]:
+        raise InputError(f'{_INPUT.value}: has a field "{clash[0]}", which is added: rename it')
+    return list(names), count, size
+
+
+def _pieces() -> Iterator[list[Record]]:
+    piece: list[Record] = []
+    size = 0
+    for record in _records():
+        piece.append(record)
+        size += len(record.text)
+        if len(piece) == PIECE_TEXTS or size >= PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
+
+
+def _classify(
+    classifier: TextClassifier, model, output: Path, names: list[str], count: int, size: int
+) -> None:
+    from mlstm.output import writing
+
+    done = read = 0
+    shown: list[str] = []
+    with ProgressLine("classifying", "bytes") as progress, writing(output) as file:
+        if output.suffix == ".csv" and count:
+            file.write(_csv_line(names))
+        for piece in _pieces():
+            for record, new in zip(piece, _found(classifier, model, piece), strict=True):
+                row = dict(record.fields) | new
+                if output.suffix == ".csv":
+                    file.write(_csv_line([row.get(name) for name in names]))
+                else:
+                    file.write(_json_line(row))
+                if "along" in new and len(shown) < SHOWN:
+                    shown.append(_coloured(classifier, record.text, new["along"]))
+            done += len(piece)
+            read += sum(len(record.text) for record in piece)
+            progress(read, size)
+        if (done, read) != (count, size):
+            raise InputError(
+                f"{_INPUT.value}: changed while it was read, or is a pipe; give a file"
+            )
+    print("\n\n".join([*shown, f"{output}: {done:,} texts"]))
+
+
+def _found(classifier: TextClassifier, model, piece: list[Record]) -> Iterator[dict[str, Any]]:
+    """What is added to each text."""
+    texts = [record.text for record in piece]
+    added = [{} for _ in texts]
+    if classifier.about.unit == "document":
+        for new, row in zip(added, classifier.predict_proba(model, texts), strict=True):
+            new["predicted"] = classifier.classes[int(row.argmax())]
+            for name, value in zip(classifier.classes, row.tolist(), strict=True):
+                new[f"probability_{name}"] = value
+    if _ALONG.value:
+        for new, values in zip(added, classifier.along(model, texts), strict=True):
+            columns = values.round(6).T.tolist()
+            new["along"] = dict(zip(classifier.classes, columns, strict=True))
+    yield from added
+
+
+def _coloured(classifier: TextClassifier, text: bytes, along: dict[str, list[float]]) -> str:
+    """The beginning of a text, coloured by the probability of a class."""
+    import numpy as np
+
+    from probing.views import terminal
+    from probing.views.scale import Scale
+
+    name = _SHOW.value or classifier.about.concept or classifier.classes[-1]
+    colours = terminal.depth(_COLOUR.value)
+    chance = 1 / len(classifier.classes)
+    values = np.array(along[name][:SHOWN_BYTES])
+    scale = Scale(chance, max(chance, 1 - chance))
+    painted = terminal.coloured(text[:SHOWN_BYTES], values, scale, colours=colours)
+    return f"probability of {name}\n{painted}"
+
+
+def _csv_line(values: list[Any]) -> bytes:
+    import json
+
+    line = io.StringIO(newline="")
+    plain = [
+        "" if value is None else value if isinstance(value, str | float) else json.dumps(value)
+        for value in values
+    ]
+    csv.writer(line, lineterminator="\n").writerow(plain)
+    return line.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _json_line(row: dict[str, Any]) -> bytes:
+    """Bytes that are not UTF-8, which JSON has no place for, become U+FFFD."""
+    import json
+
+    line = json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    return line.decode("utf-8", "replace").encode() + b"\n"
+
+
+def run() -> None:
+    program.run(main)
+
+
+if __name__ == "__main__":
+    run()
