@@ -1,17 +1,13 @@
 import dataclasses
 import json
 
-import jax
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.loading import Model
-from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
 from probing.protocols.radford import GRID, best_threshold, radford
 from probing.tasks import LabelledData, LabelledDocument, Labels, stored
 
@@ -38,19 +34,10 @@ def opinions() -> LabelledData:
 
 
 @pytest.fixture(scope="module")
-def reader() -> Model:
+def reader(build) -> Model:
     """An LSTM whose unit 3 of c is moved by '+' and '-' and then keeps its value."""
-    config = ModelConfig(cell="lstm", hidden=16, embedding=4, weight_norm=False)
-    parameters = jax.tree.map(np.array, language_model.init_parameters(config, jax.random.key(1)))
-    layer = parameters["layers"]["0"]
-    parameters["embedding"][:, 0] = 0
-    parameters["embedding"][[ord("+"), ord("-")], 0] = 1, -1
-    layer["wx"][:, :, UNIT] = 0
-    layer["wh"][:, :, UNIT] = 0
-    layer["b"][:3, UNIT] = 20
-    layer["b"][3, UNIT] = 0
-    layer["wx"][0, 3, UNIT] = 2
-    return Model(config, parameters, Bytes(), origin="reader")
+    unit = {"i": [20], "f": [20], "o": [20], "u": [0, 2, -2]}
+    return build(16, [b"+", b"-"], {UNIT: unit}, origin="reader")
 
 
 def test_the_neuron_that_decides_is_found_and_the_noise_of_the_labels_is_all_that_is_wrong(
