@@ -5,13 +5,14 @@
     python -m launch.probe --model=runs/reviews --task=sentiment --data=sst/ --protocol=radford
 
 Prints a table and a coloured sample; writes results.json and report.html to the output folder.
-With --protocol it runs a published protocol instead, prints what that prints, and writes
-PROTOCOL.json.
+--mesh=8x1 splits the text over eight devices; of several processes the first one prints and writes.
+With --protocol it runs a published protocol instead, on one device, prints what that prints, and
+writes PROTOCOL.json.
 """
 
 from absl import flags
 
-from launch import program, tasks
+from launch import parallel, program, tasks
 from launch.progress import ProgressLine
 from mlstm.errors import InputError
 
@@ -36,6 +37,7 @@ _SHOW = flags.DEFINE_string("show", None, "The concept that the coloured sample 
 _COLOUR = flags.DEFINE_enum(
     "colour", "auto", ["auto", "24bit", "256", "none"], "How the sample is coloured."
 )
+flags.adopt_module_key_flags(parallel)
 
 
 def main(_) -> None:
@@ -46,6 +48,10 @@ def main(_) -> None:
     from probing.states.activations import check_sites
 
     workdir = user_path(_MODEL.value)
+    parallel.join()
+    mesh = parallel.mesh()
+    if _PROTOCOL.value and mesh:
+        raise InputError("--protocol runs on one device of one process: leave out --mesh")
     model = load_one(workdir, _STEP.value, _MODEL_SEED.value)
     names = check_sites(model, _SITES.value or None)
     data = tasks.read(workdir)
@@ -57,7 +63,7 @@ def main(_) -> None:
     if _PROTOCOL.value:
         _published(_PROTOCOL.value, model, data, names, output)
     else:
-        _table(workdir, model, data, names, output)
+        _table(workdir, model, data, names, output, mesh)
 
 
 def _published(protocol: str, model, data, names, output) -> None:
@@ -75,23 +81,31 @@ def _published(protocol: str, model, data, names, output) -> None:
     print(f"\nresults  {path}")
 
 
-def _table(workdir, model, data, names, output) -> None:
+def _table(workdir, model, data, names, output, mesh) -> None:
     """Score every neuron, and write the report."""
     import probing
+    from mlstm import job
     from mlstm.loading import validation_curve
     from probing import results
     from probing.views import terminal
 
     with ProgressLine("scoring neurons", "bytes") as progress:
         table = probing.score_neurons(
-            model, data, names, twin_seed=_TWIN_SEED.value, progress=progress
+            model,
+            data,
+            names,
+            twin_seed=_TWIN_SEED.value,
+            mesh=mesh,
+            progress=progress if job.is_first() else None,
         )
     curve = validation_curve(workdir, model.seed)
     facts = {}
     if curve:
         best = min(bits for _, bits in curve)
         facts["bits per byte"] = f"{best:.3f} on validation text, the best of the training"
-    written = results.write(output, model, data, table, facts=facts, curve=curve)
+    written = results.write(output, model, data, table, facts=facts, curve=curve, mesh=mesh)
+    if not job.is_first():
+        return
     print(table)
     shown = [e for e in written.examples if _SHOW.value in (None, e.row.concept)]
     if shown:

@@ -6,14 +6,15 @@
 
 Prints a card for each model; writes study-CONCEPT.json to the output folder. Of a population every
 model is studied, the neuron chosen anew in each, or the one that --model_seed names; with
---every_checkpoint so is every checkpoint of the run.
+--every_checkpoint so is every checkpoint of the run. --mesh=8x1 splits the text over eight devices;
+of several processes the first one prints and writes.
 """
 
 import contextlib
 
 from absl import flags
 
-from launch import program, tasks
+from launch import parallel, program, tasks
 from launch.progress import ProgressLine
 from mlstm.errors import InputError
 
@@ -28,6 +29,7 @@ _CONCEPT = flags.DEFINE_string("concept", None, "Which concept of the task.")
 _DRAWS = flags.DEFINE_integer("draws", 199, "Permutations of the null.", 19)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the null, the random twin and the surface model.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for results (default: MODEL/study/TASK).")
+flags.adopt_module_key_flags(parallel)
 
 
 class _Progress(contextlib.ExitStack):
@@ -45,7 +47,7 @@ class _Progress(contextlib.ExitStack):
 def main(_) -> None:
     import mlstm
     import probing
-    from mlstm import upkeep
+    from mlstm import job, upkeep
     from mlstm.corpus.files import user_path
     from mlstm.corpus.reading import Corpus
     from mlstm.output import check_folder, to_json, write_whole
@@ -55,6 +57,8 @@ def main(_) -> None:
     if _EVERY.value and _STEP.value is not None:
         raise InputError("--every_checkpoint and --step exclude each other")
     workdir = user_path(_MODEL.value)
+    parallel.join()
+    mesh = parallel.mesh()
     steps = [_STEP.value]
     if _EVERY.value:
         steps = [int(e.name) for e in upkeep.listing(workdir).entries if e.name.isdigit()]
@@ -78,10 +82,14 @@ def main(_) -> None:
                     draws=_DRAWS.value,
                     seed=_SEED.value,
                     corpus=corpus,
-                    progress=progress,
+                    mesh=mesh,
+                    progress=progress if job.is_first() else None,
                 )
-            print(claim, end="\n\n")
             claims.append(claim)
+            if job.is_first():
+                print(claim, end="\n\n")
+    if not job.is_first():
+        return
     name = "".join(c if c.isalnum() else "-" for c in claims[0].concept)
     path = output / f"study-{name}.json"
     write_whole(

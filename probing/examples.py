@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from jax.sharding import Mesh
 
 from mlstm.loading import Model
 from mlstm.model.sites import parse_neuron
@@ -41,7 +42,9 @@ class Example:
     labels: np.ndarray  # (bytes,) bool of a class, float32 of a number
 
 
-def examples(model: Model, data: LabelledData, table: NeuronTable) -> list[Example]:
+def examples(
+    model: Model, data: LabelledData, table: NeuronTable, mesh: Mesh | None = None
+) -> list[Example]:
     """One for each concept that has a best neuron and appears in the test split.
 
     A second, short run: the chosen documents from their start to the end of the passage.
@@ -56,6 +59,7 @@ def examples(model: Model, data: LabelledData, table: NeuronTable) -> list[Examp
         model,
         [data.documents[d].data[: ends[d]] for d in documents],
         [parse_neuron(neuron) for neuron in neurons],
+        mesh=mesh,
     )
     shown = []
     for row, (which, start, end, labels) in wanted:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from jax.sharding import Mesh
+
 from mlstm.errors import check_one
 from mlstm.loading import Model
 from probing.evidence import figures
@@ -21,16 +23,20 @@ def score_neurons(
     sites: str | Sequence[str] | None = None,
     *,
     twin_seed: int | None = 0,
+    mesh: Mesh | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NeuronTable:
     """How well each neuron tells each concept of the data, beside a random twin.
 
     sites: "0.c", "0.c,0.h" or a sequence; the model's primary site if None.
     twin_seed: of the random twin's parameters; None leaves the twin out.
+    mesh: of `mlstm.devices.mesh`: the devices that read, here or in several processes, each of
+    which gives the same data and gets the table. It differs by rounding alone.
     progress: called with bytes done and bytes in all, over both passes.
     Neurons are chosen on train and tested on test; dev is counted beside them, for what comes
     after. One pass for the model and one for the twin; states are not stored. InputError for an
-    unknown site, data without a label, too few documents to split, or a list of models.
+    unknown site, data without a label, too few documents to split, a list of models, or a mesh
+    that does not divide the hidden units.
     """
     check_one(model)
     names = activations.check_sites(model, sites)
@@ -43,7 +49,7 @@ def score_neurons(
             if progress:
                 progress(nth * data.bytes + done, passes * data.bytes)
 
-        return summarise(which, data, names, progress=report)
+        return summarise(which, data, names, mesh=mesh, progress=report)
 
     summaries = summaries_of(model, 0)
     twins = {} if twin_seed is None else summaries_of(random_twin(model, twin_seed), 1)
@@ -72,15 +78,16 @@ def summarise(
     data: LabelledData,
     names: Sequence[str],
     *,
+    mesh: Mesh | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Summary]:
     """The statistics of each site over all documents, by slot: a pilot sample, then one pass."""
     numbers = pilot_numbers(data)
     parts = {
         name: [Statistics.init(pilot, activations.FOLDS, len(data.classes), numbers)]
-        for name, pilot in activations.sample(model, data, names).items()
+        for name, pilot in activations.sample(model, data, names, mesh=mesh).items()
     }
-    found = collect(model, data, parts, progress=progress)
+    found = collect(model, data, parts, mesh=mesh, progress=progress)
     return {name: summary for name, (summary,) in found.items()}
 
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jax.sharding import Mesh
+
+from mlstm import job
 from mlstm.loading import Model, seeds_at
 from probing.evidence.scores import NeuronTable
 from probing.examples import Example, examples
@@ -38,13 +41,19 @@ def write(
     *,
     facts: Mapping[str, str] | None = None,
     curve: Sequence[tuple[int, float]] = (),
+    mesh: Mesh | None = None,
 ) -> Results:
     """Write results.json and report.html; facts and curve as in `views.report.write`.
+
+    mesh: of `mlstm.devices.mesh`. All processes of a job call this, and the first one writes.
 
     InputError where the folder cannot be written.
     """
     folder = Path(folder)
-    results = Results(folder / "results.json", folder / "report.html", examples(model, data, table))
+    shown = examples(model, data, table, mesh)
+    results = Results(folder / "results.json", folder / "report.html", shown)
+    if not job.is_first():
+        return results
     table.save(results.json)
     report.write(
         results.report,

@@ -9,7 +9,7 @@ loop where a text begins. What is compiled depends on the number of streams and 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from mlstm.model import language_model, on_mesh
 class Window(NamedTuple):
     """T steps of B streams. Cells that hold no text have `text` -1 and meaningless states."""
 
-    states: dict[str, jax.Array]  # site name -> (T, B, H), on the device
+    states: Mapping[str, jax.Array]  # site name -> (T, B, H), on the device
     text: np.ndarray  # (T, B) int32: which text
     position: np.ndarray  # (T, B) int32: which id of it; its state is the one after this id
 
@@ -146,16 +146,20 @@ def stream_states(
     texts: arrays of ids, each of any length; each starts from the zero state.
     edits: what `mlstm.model.edits.edits` returns, or None.
     mesh: what `mlstm.devices.mesh` returns: streams are split over `data`, hidden units over
-        `model`. In a job of several processes each gives the same texts and computes its own
-        streams; what it reads of the states on its host it reads with `devices.fetch`.
+        `model`. Streams that it does not divide get others beside them that hold no text. In a job
+        of several processes each gives the same texts and computes its own streams; what it reads
+        of the states on its host it reads with `devices.fetch`.
 
     Every id of every text appears exactly once in the windows. Texts, their number and lengths
     never recompile; another `streams`, `window`, set of sites, mesh or kind of edits does.
-    Raises InputError where the mesh does not divide the streams or the hidden units.
+    Raises InputError where the mesh does not divide the hidden units.
     """
-    parameters, state, edits = on_mesh.begin(mesh, config, parameters, edits, streams)
+    width = on_mesh.padded(mesh, streams)
+    beside = ((0, 0), (0, width - streams))
+    parameters, state, edits = on_mesh.begin(mesh, config, parameters, edits, width)
     for feed in feeds(texts, streams, window):
         given = {"ids": feed.ids, "mask": feed.mask, "resets": feed.resets}
-        given = on_mesh.place(mesh, given, streams)
+        given = on_mesh.place(mesh, given, width)
         states, state = _window(config, parameters, given, state, edits, tuple(sites), mesh)
-        yield Window(states, feed.text, feed.position)
+        text = np.pad(feed.text, beside, constant_values=-1)
+        yield Window(states, text, np.pad(feed.position, beside))

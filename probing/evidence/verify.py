@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jax.sharding import Mesh
 
 from mlstm.corpus.reading import Split
 from mlstm.errors import InputError
@@ -47,6 +48,7 @@ def verify(
     alpha: float = ALPHA,
     seed: int = 0,
     corpus: Split | None = None,
+    mesh: Mesh | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Claim | list[Claim]:
     """Does a neuron follow the concept, better than the text itself and a random network would?
@@ -59,18 +61,20 @@ def verify(
       draws: of the null; p is at least 1 / (1 + draws).
       seed: of the null, the twin and the surface model.
       corpus: the training text, to say how much of the data it has; None leaves that out.
+      mesh: of `mlstm.devices.mesh`, as of `score_neurons`.
       progress: called with what is being done, how much of it, and all of it.
 
     Raises InputError for an unknown neuron, site or concept, or data that cannot be split.
     """
     if isinstance(model, Sequence):
         return [
-            _verify(one, of, data, concept, draws, alpha, seed, corpus, progress) for one in model
+            _verify(one, of, data, concept, draws, alpha, seed, corpus, mesh, progress)
+            for one in model
         ]
-    return _verify(model, of, data, concept, draws, alpha, seed, corpus, progress)
+    return _verify(model, of, data, concept, draws, alpha, seed, corpus, mesh, progress)
 
 
-def _verify(model, of, data, concept, draws, alpha, seed, corpus, progress) -> Claim:
+def _verify(model, of, data, concept, draws, alpha, seed, corpus, mesh, progress) -> Claim:
     concept = _concept(data, concept)
     data = data.only(concept)
     neuron = model_sites.check_neuron(model.config, of) if of and "[" in of else None
@@ -80,7 +84,9 @@ def _verify(model, of, data, concept, draws, alpha, seed, corpus, progress) -> C
     def report(what: str) -> Callable[[int, int], None]:
         return lambda done, every: progress(what, done, every) if progress else None
 
-    table = score_neurons(model, data, names, twin_seed=seed, progress=report("scoring neurons"))
+    table = score_neurons(
+        model, data, names, twin_seed=seed, mesh=mesh, progress=report("scoring neurons")
+    )
     chosen = _chosen(table, concept, str(neuron) if neuron else None)
     tests = data.indices("test")
     sums = {name: NullSums.init(draws, model.config.hidden) for name in names}
@@ -93,11 +99,14 @@ def _verify(model, of, data, concept, draws, alpha, seed, corpus, progress) -> C
         sums=sums,
         draws=draws,
         seed=seed,
+        mesh=mesh,
         progress=report("permuting labels"),
     )
     twin = random_twin(model, seed)
     twin_values = (
-        _values(twin, data, tests, names, chosen.twin_neuron, progress=report("random twin"))
+        _values(
+            twin, data, tests, names, chosen.twin_neuron, mesh=mesh, progress=report("random twin")
+        )
         if chosen.twin_neuron
         else None
     )
@@ -192,6 +201,7 @@ def _values(
     sums: dict[str, NullSums] | None = None,
     draws: int = 0,
     seed: int = 0,
+    mesh: Mesh | None = None,
     progress: Callable[[int, int], None],
 ) -> np.ndarray:
     """(n,) values of a neuron at the labelled positions of documents, in their order, of data with
@@ -207,7 +217,7 @@ def _values(
     seen = dict.fromkeys(documents.tolist(), 0)
     true: dict[int, np.ndarray] = {}  # of the documents that are being read
     done, every = 0, sum(len(data.documents[i].data) for i in documents)
-    for window in activations.stream(model, data, names, documents=documents):
+    for window in activations.stream(model, data, names, documents=documents, mesh=mesh):
         x = np.asarray(window.states[str(of.site)][:, of.unit])
         labels = np.zeros((len(window.split), 1 + draws), np.float32)
         for i in np.unique(window.document[window.split >= 0]).tolist():

@@ -1,18 +1,28 @@
-"""Run labelled documents through a model and stream the states, window by window; store nothing."""
+"""Run labelled documents through a model and stream the states, window by window; store nothing.
+
+On a mesh of devices the model reads on all of them, each group its own streams, and the labelled
+rows of a window are then brought together on one device of each process: whatever is fed with them
+is the same code with the same rows, and all processes of a job end with the same result, to the
+bit. What is read together differs with the mesh, and with it rounding. To divide the sums as well
+would save their time and cost a merge of every kind of accumulator; the model is what takes long.
+"""
 
 # B streams, T steps of a window, H hidden, N rows (labelled positions, padded), K classes,
 # M numbers
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
+from mlstm import devices
 from mlstm.loading import Model
-from mlstm.model import encoding, sites
+from mlstm.model import encoding, on_mesh, sites
 from probing.tasks.labelled import SPLITS, LabelledData, Labels
 
 WINDOW = 128
@@ -29,7 +39,7 @@ class LabelledWindow(NamedTuple):
     A row without a label has split, fold and document -1.
     """
 
-    states: dict[str, jax.Array]  # site name -> (N, H), on the device
+    states: dict[str, jax.Array]  # site name -> (N, H), on one device
     split: np.ndarray  # (N,) int32: place in SPLITS
     fold: np.ndarray  # (N,) int32: within the split, in [0, folds)
     document: np.ndarray  # (N,) int32
@@ -57,10 +67,15 @@ def stream(
     *,
     documents: Sequence[int] | np.ndarray | None = None,
     folds: int = FOLDS,
+    streams: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Iterator[LabelledWindow]:
     """Every labelled position of every document once, each document from the zero state.
 
     documents: which of data.documents; all if None.
+    streams: how many are read side by side; as many as should be fastest if None.
+    mesh: what `mlstm.devices.mesh` returns. All processes of a job give the same data and read
+        all windows; each has all rows.
 
     The labels of a document are made when the stream reaches it and dropped when it ends. A byte
     with two labels gives two rows. N takes a few sizes only, so that what is compiled for it is
@@ -68,15 +83,18 @@ def stream(
     """
     chosen = np.arange(len(data.documents)) if documents is None else np.asarray(documents)
     texts = [model.vocabulary.encode(data.documents[i].data) for i in chosen]
-    streams = encoding.choose_streams([len(text) for text in texts], WINDOW)
+    if streams is None:
+        streams = encoding.choose_streams([len(text) for text in texts], WINDOW, mesh=mesh)
     splits, fold_of = data.splits, data.folds(folds)
     open_labels: dict[int, Labels] = {}
     capacity = 0
     for window in encoding.stream_states(
-        model.config, model.parameters, texts, names, streams=streams, window=WINDOW
+        model.config, model.parameters, texts, names, streams=streams, window=WINDOW, mesh=mesh
     ):
-        numbered = np.where(window.text < 0, -1, chosen[window.text]).astype(np.int32)
-        window = window._replace(text=numbered)
+        spread, text = window.states, window.text[:, :streams]
+        numbered = np.where(text < 0, -1, chosen[text]).astype(np.int32)
+        every = _Whole(spread, streams) if mesh else spread
+        window = encoding.Window(every, numbered, window.position[:, :streams])
         found = _rows(window, data, open_labels)
         cells = window.text.size
         capacity = max(capacity, _capacity(len(found.cell), cells))
@@ -91,7 +109,7 @@ def stream(
         cell = np.arange(capacity) if place is found.cell else np.zeros(capacity, np.int32)
         cell[place] = found.cell
         yield LabelledWindow(
-            {name: _gather(states, cell) for name, states in window.states.items()},
+            {name: _rows_of(states, cell, streams, mesh) for name, states in spread.items()},
             split,
             fold,
             document,
@@ -147,37 +165,74 @@ def _capacity(rows: int, cells: int) -> int:
     return capacity
 
 
-@jax.jit
-def _gather(states_TBH: jax.Array, cell_N: np.ndarray) -> jax.Array:
-    return states_TBH.reshape(-1, states_TBH.shape[-1])[cell_N]
+def _rows_of(
+    states_TBH: jax.Array, cell_N: np.ndarray, streams: int, mesh: Mesh | None
+) -> jax.Array:
+    """(N, H) on one device, from states that may lie on many, and have streams without text."""
+    rows_NH = _gather(states_TBH, cell_N // streams, cell_N % streams, mesh)
+    return devices.on_one_device(rows_NH) if mesh else rows_NH
+
+
+@partial(jax.jit, static_argnames="mesh")
+def _gather(states_TBH, step_N, stream_N, mesh):
+    return on_mesh.whole(mesh, states_TBH[step_N, stream_N])
+
+
+class _Whole(Mapping[str, jax.Array]):
+    """States of a mesh, (T, B, H) of each site, which come to one device once they are asked for.
+
+    All processes of a job have to ask for the same ones.
+    """
+
+    def __init__(self, spread: Mapping[str, jax.Array], streams: int):
+        self._spread, self._streams = spread, streams
+        self._whole: dict[str, jax.Array] = {}
+
+    def __getitem__(self, name: str) -> jax.Array:
+        if name not in self._whole:
+            self._whole[name] = devices.on_one_device(self._spread[name])[:, : self._streams]
+        return self._whole[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._spread)
+
+    def __len__(self) -> int:
+        return len(self._spread)
 
 
 def sample(
-    model: Model, data: LabelledData, names: Sequence[str], *, rows: int = 16384
+    model: Model,
+    data: LabelledData,
+    names: Sequence[str],
+    *,
+    rows: int = 16384,
+    mesh: Mesh | None = None,
 ) -> dict[str, np.ndarray]:
     """States that say where a neuron's values lie, (rows or fewer, H) for each site.
 
     Of bytes: at evenly spread ones in a tenth of the text, cut in pieces that are run from the
     zero state. Of tokens and documents: at the labelled positions of a tenth of the text, since
     the state after a whole document is not like that after any byte. The sample may fix the bins
-    of a histogram, and nothing that is reported.
+    of a histogram, and nothing that is reported. On a mesh it is of the same positions: the
+    streams are as many as without one.
     """
     if data.unit != "byte":
-        kept = _sample_of_documents(model, data, names, rows)
+        kept = _sample_of_documents(model, data, names, rows, mesh)
         if kept is not None:
             return kept
-    return _sample_of_bytes(model, data, names, rows)
+    return _sample_of_bytes(model, data, names, rows, mesh)
 
 
 def _sample_of_documents(
-    model: Model, data: LabelledData, names: Sequence[str], rows: int
+    model: Model, data: LabelledData, names: Sequence[str], rows: int, mesh: Mesh | None
 ) -> dict[str, np.ndarray] | None:
     """None where the documents drawn have no label."""
     order = np.argsort(data.hashes, kind="stable")
     sizes = np.array([len(data.documents[i].data) for i in order])
     enough = np.searchsorted(np.cumsum(sizes), max(PILOT_BYTES, data.bytes // 10)) + 1
+    streams = encoding.choose_streams(sizes[:enough].tolist(), WINDOW)
     kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for window in stream(model, data, names, documents=order[:enough]):
+    for window in stream(model, data, names, documents=order[:enough], streams=streams, mesh=mesh):
         here = window.document >= 0
         for name, states in window.states.items():
             kept[name].append(np.asarray(states)[here])
@@ -188,7 +243,7 @@ def _sample_of_documents(
 
 
 def _sample_of_bytes(
-    model: Model, data: LabelledData, names: Sequence[str], rows: int
+    model: Model, data: LabelledData, names: Sequence[str], rows: int, mesh: Mesh | None
 ) -> dict[str, np.ndarray]:
     pieces = [
         (i, start)
@@ -211,25 +266,30 @@ def _sample_of_bytes(
         names,
         streams=encoding.choose_streams(lengths, WINDOW),
         window=WINDOW,
+        mesh=mesh,
     ):
         here = window.text >= 0
-        for name, states in window.states.items():
-            kept[name].append(np.asarray(states)[here][::stride])
+        for name, states in devices.fetch(window.states).items():
+            kept[name].append(states[here][::stride])
     return {name: np.concatenate(parts) for name, parts in kept.items()}
 
 
 def traces(
-    model: Model, texts: Sequence[bytes], neurons: Sequence[sites.Neuron]
+    model: Model,
+    texts: Sequence[bytes],
+    neurons: Sequence[sites.Neuron],
+    *,
+    mesh: Mesh | None = None,
 ) -> list[np.ndarray]:
     """The value of some neurons after each byte of each text: a list of (bytes, neurons) arrays."""
     names = tuple(dict.fromkeys(str(neuron.site) for neuron in neurons))
     encoded = [model.vocabulary.encode(text) for text in texts]
     values = [np.zeros((len(text), len(neurons)), np.float32) for text in encoded]
-    streams = encoding.choose_streams([len(text) for text in encoded], WINDOW)
+    streams = encoding.choose_streams([len(text) for text in encoded], WINDOW, mesh=mesh)
     for window in encoding.stream_states(
-        model.config, model.parameters, encoded, names, streams=streams, window=WINDOW
+        model.config, model.parameters, encoded, names, streams=streams, window=WINDOW, mesh=mesh
     ):
-        states = {name: np.asarray(array) for name, array in window.states.items()}
+        states = devices.fetch(window.states)
         for text in np.unique(window.text[window.text >= 0]):
             here = window.text == text
             for k, neuron in enumerate(neurons):

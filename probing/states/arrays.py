@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+from jax.sharding import Mesh
 
 from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
@@ -48,6 +49,7 @@ def arrays(
     pooling: Pooling = "position",
     rows: int | None = None,
     seed: int = 0,
+    mesh: Mesh | None = None,
 ) -> Arrays:
     """States at the labelled positions of a split, in the order of the documents.
 
@@ -56,6 +58,7 @@ def arrays(
     after the bytes [start, end) of what is labelled.
     rows: about how many; whole documents are drawn (by `seed`) until there are as many. All if
     None.
+    mesh: of `mlstm.devices.mesh`: the devices that read; each process gets all rows.
     InputError for an unknown site, split, concept or pooling, where classes overlap and no concept
     is named, or where the split has no label.
     """
@@ -75,7 +78,7 @@ def arrays(
     first = dict(zip(chosen.tolist(), (np.cumsum(counts) - counts).tolist(), strict=True))
     x = np.zeros((counts.sum(), model.config.hidden), np.float32)
     fill = _positions(x, first, name) if pooling == "position" else _means(x, first, spans, name)
-    for window in activations.stream(model, data, (name,), documents=chosen):
+    for window in activations.stream(model, data, (name,), documents=chosen, mesh=mesh):
         fill(window)
     groups = np.repeat(data.hashes[chosen], counts)
     return Arrays(x, np.concatenate([y[i] for i in chosen.tolist()]), groups)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 import numpy as np
+from jax.sharding import Mesh
 
 from mlstm.loading import Model
 from probing.states import activations
@@ -34,15 +35,17 @@ def collect(
     data: LabelledData,
     parts: Mapping[str, Sequence[Accumulator]],
     *,
+    mesh: Mesh | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, list[Any]]:
     """Feeds the accumulators of each site with all windows; the finished results in their order.
 
-    progress: called with bytes done. States are not stored.
+    mesh: as of `activations.stream`; accumulators stay on one device, and are the same in all
+    processes. progress: called with bytes done. States are not stored.
     """
     running = {site: list(accumulators) for site, accumulators in parts.items()}
     done = 0
-    for window in activations.stream(model, data, tuple(running)):
+    for window in activations.stream(model, data, tuple(running), mesh=mesh):
         for site, accumulators in running.items():
             running[site] = [part.take(window, site) for part in accumulators]
         done += window.bytes

@@ -23,6 +23,9 @@ from probing.tasks.labelled import SPLITS
 
 TEST = SPLITS.index("test")
 """The first slot of test; the slots before are the splits before it."""
+ROUNDING = 1e-5
+"""Of a unit's largest value: so far above the pilot's quantiles its bins end. A value on which a
+quantile falls, and texts that begin alike repeat it, is then in one bin however it is rounded."""
 
 
 class Statistics(NamedTuple):
@@ -47,6 +50,7 @@ class Statistics(NamedTuple):
     def init(pilot: np.ndarray, folds: int, classes: int, numbers: np.ndarray) -> Statistics:
         """pilot: (rows, H) states, and numbers: (rows, M) values, that say where the values lie."""
         edges = np.quantile(pilot, np.arange(1, BINS) / BINS, axis=0).T
+        edges = edges + ROUNDING * np.abs(pilot).max(0)[:, None]
         slots, units = TEST + folds, pilot.shape[1]
         return Statistics(
             *centre_and_scale(pilot),

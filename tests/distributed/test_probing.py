@@ -1,0 +1,141 @@
+"""The evidence of a probing on a mesh, and in two processes of four devices, is one device's."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mlstm
+import probing
+from mlstm import devices
+from mlstm.checkpoint import Checkpoints
+from mlstm.model import language_model
+from mlstm.model.language_model import ModelConfig
+from mlstm.model.sites import parse_neuron
+from probing.states import activations
+from probing.tasks import source_code
+
+CODE = '''\
+"""What it is."""
+import os  # for the sake of it
+
+
+def f(x, *, y=(1, 2)):
+    "Say so."
+    if x:
+        return f"{x!r}" + 'a'
+    return [y, {3: 4.5}]
+'''
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("code")
+    for k in range(10):
+        (folder / f"m{k}.py").write_text(CODE.replace("f(x", f"f{k}(x") * (k + 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    config = ModelConfig(embedding=4, hidden=8)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    parameters = language_model.init_parameters(config, jax.random.key(0))
+    checkpoints.save(1, {"parameters": parameters, "step": jnp.int32(1)})
+    checkpoints.close()
+    description = {"model": {"embedding": 4, "hidden": 8}, "vocabulary": {"kind": "bytes"}}
+    (folder / "config.json").write_text(json.dumps({"format_version": 1} | description))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table(run, code):
+    return probing.score_neurons(mlstm.load(run), source_code(code))
+
+
+def check_same(found: dict, expected: dict) -> None:
+    """Names and whole numbers, counts among them, are equal; the others to their sixth and last
+    decimal, which rounding may turn."""
+    assert found.keys() == expected.keys()
+    for name in ("best", "neurons", "twin", "splits", "classes", "numbers", "data_digest"):
+        assert_close(found[name], expected[name])
+
+
+def assert_close(found, expected) -> None:
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name in expected:
+            assert_close(found[name], expected[name])
+    elif isinstance(expected, list):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_close(one, other)
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, abs=1.01e-6)
+    else:
+        assert found == expected
+
+
+@pytest.mark.parametrize("shape", [(8, 1), (4, 2)], ids=["8x1", "4x2"])
+def test_a_table_of_a_mesh_is_that_of_one_device(run, code, table, shape):
+    mesh = devices.mesh(*shape)
+    found = probing.score_neurons(mlstm.load(run), source_code(code), mesh=mesh)
+    for part, expected in ((found.scores, table.scores), (found.twin, table.twin)):
+        for name, figures in vars(expected).items():
+            atol = 0 if name in ("n_on", "n_off") else 1e-6
+            np.testing.assert_allclose(getattr(part, name), figures, rtol=0, atol=atol)
+    for name, summary in table.summaries.items():
+        np.testing.assert_allclose(found.summaries[name].edges, summary.edges, atol=1e-6)
+        np.testing.assert_array_equal(found.summaries[name].counts, summary.counts)
+
+
+def test_arrays_and_traces_of_a_mesh_are_those_of_one_device(run, code):
+    model, data, mesh = mlstm.load(run), source_code(code), devices.mesh(4, 2)
+    for pooling in ("position", "mean"):
+        on_mesh, alone = (
+            probing.arrays(model, data, "0.c", concept="string", pooling=pooling, mesh=each)
+            for each in (mesh, None)
+        )
+        np.testing.assert_allclose(on_mesh.x, alone.x, atol=1e-6)
+        np.testing.assert_array_equal(on_mesh.y, alone.y)
+    texts, neurons = [b"a", b"some text", b"x" * 300], [parse_neuron("0.c[3]")]
+    for found, expected in zip(
+        activations.traces(model, texts, neurons, mesh=mesh),
+        activations.traces(model, texts, neurons),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", ["8x1", "4x2"])
+def test_two_processes_probe_as_one_device_and_the_first_writes(
+    run, code, table, start, finish, tmp_path, mesh
+):
+    output = tmp_path / "out"
+    flags = [f"--model={run}", f"--data={code}", f"--output={output}", f"--mesh={mesh}"]
+    job = start(["-m", "launch.probe", *flags], 2, 4)
+    said = finish(job)
+    assert [process.returncode for process in job] == [0, 0], said
+    assert ["(string)" in text for text in said] == [True, False]
+    assert sorted(path.name for path in output.iterdir()) == ["report.html", "results.json"]
+    saved = json.loads((output / "results.json").read_text())
+    check_same(saved, json.loads(table.to_json()))
+
+
+@pytest.mark.slow
+def test_two_processes_study_as_one_device_and_the_first_writes(run, code, start, finish, tmp_path):
+    output = tmp_path / "out"
+    flags = [f"--model={run}", f"--data={code}", f"--output={output}", "--concept=string"]
+    job = start(["-m", "launch.study", *flags, "--draws=19"], 2, 4)
+    said = finish(job)
+    assert [process.returncode for process in job] == [0, 0], said
+    assert ["results  " in text for text in said] == [True, False]
+    (claim,) = json.loads((output / "study-string.json").read_text())["claims"]
+    alone = probing.verify(mlstm.load(run), None, source_code(code), "string", draws=19)
+    assert claim["neuron"] == alone.neuron
+    assert claim["p"] == pytest.approx(alone.p)
+    assert claim["test"] == pytest.approx(alone.plain()["test"], abs=1e-6)
