@@ -93,8 +93,13 @@ class Claim:
     lead: Interval  # test minus the larger of surface and twin, paired
     verdict: Verdict
     alpha: float = ALPHA
-    control: dict[str, float] | None = None  # control task; None: not run or not applicable
+    control: dict[str, float] | None = None  # control task; None: not applicable, or not run
     probes: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    ranks: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    rotated: dict[str, float] = dataclasses.field(default_factory=dict)
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)  # of these four, by split
+    step: int | None = None  # of the checkpoint
+    model_seed: int | None = None
     overlap: dict[str, float] | None = None  # with the training text; None: no text to compare
     necessity: CausalCheck | None = None
     sufficiency: CausalCheck | None = None
@@ -145,12 +150,15 @@ class Claim:
         ]
         if self.metric == "AUC":
             lines.append(f"  majority   {self.majority:.3f} of test positions have one value")
-        for name, figures in self.probes.items():
-            listed = ", ".join(f"{key} {_figure(value)}" for key, value in figures.items())
-            lines.append(f"  {name:11}{listed}")
-        if self.control is not None:
-            control = ", ".join(f"{k} {_figure(v)}" for k, v in self.control.items())
-            lines.append(f"  control    {control}")
+        if self.rows:
+            sizes = " / ".join(f"{self.rows[split]:,}" for split in ("train", "dev", "test"))
+            lines.append(f"  sample     {sizes} positions, for the probes that follow")
+        lines += [f"  {name:12} {_listed(figures)}" for name, figures in self.probes.items()]
+        said = "not applicable" if self.control is None else _listed(self.control) or "not defined"
+        lines.append(f"  control    {said}")
+        lines += [f"  ranks      {name}: {_listed(of)}" for name, of in self.ranks.items()]
+        if self.rotated:
+            lines.append(f"  rotated    {_listed(self.rotated)}")
         if self.overlap is not None:
             lines.append(
                 f"  overlap    {self.overlap['share']:.1%} of test documents share 13 words in a "
@@ -168,5 +176,11 @@ class Claim:
         return "\n".join(lines)
 
 
+def _listed(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {_figure(value)}" for name, value in figures.items())
+
+
 def _figure(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
     return "-" if math.isnan(value) else f"{value:.3f}"

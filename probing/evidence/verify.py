@@ -19,18 +19,20 @@ from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from mlstm.model.sites import parse_neuron
-from probing.evidence import intervals, null
+from probing.evidence import companions, intervals, null
 from probing.evidence.claims import ALPHA, Claim, Interval, decide
-from probing.evidence.controls import random_twin
+from probing.evidence.controls import control_labels, random_twin
 from probing.evidence.overlap import overlap, pieces
 from probing.evidence.scores import NeuronTable
 from probing.evidence.significance import NullSums, max_statistic_p
 from probing.evidence.surface import SurfaceModel
 from probing.neurons import score_neurons
 from probing.states import activations
+from probing.states import rows as sampled_rows
 from probing.tasks.labelled import SPLITS, LabelledData
 
 DRAWS = 199
+ROWS = 10_000  # of each split, at most, for what is fitted beside the neuron
 NULLS = {
     "document": "labels exchanged among documents of like length",
     "token": "labels exchanged among word types of like frequency",
@@ -47,6 +49,7 @@ def verify(
     draws: int = DRAWS,
     alpha: float = ALPHA,
     seed: int = 0,
+    rows: int = ROWS,
     corpus: Split | None = None,
     mesh: Mesh | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -59,7 +62,8 @@ def verify(
       of: a neuron, "0.c[17]", or sites to choose from, "0.c,0.h"; the primary site if None.
       concept: which of the data's; needed where there are several.
       draws: of the null; p is at least 1 / (1 + draws).
-      seed: of the null, the twin and the surface model.
+      seed: of the null, the twin, the surface model, the sample, control labels and rotation.
+      rows: labelled positions of each split, at most, that probes beside the neuron are given.
       corpus: the training text, to say how much of the data it has; None leaves that out.
       mesh: of `mlstm.devices.mesh`, as of `score_neurons`.
       progress: called with what is being done, how much of it, and all of it.
@@ -68,13 +72,13 @@ def verify(
     """
     if isinstance(model, Sequence):
         return [
-            _verify(one, of, data, concept, draws, alpha, seed, corpus, mesh, progress)
+            _verify(one, of, data, concept, draws, alpha, seed, rows, corpus, mesh, progress)
             for one in model
         ]
-    return _verify(model, of, data, concept, draws, alpha, seed, corpus, mesh, progress)
+    return _verify(model, of, data, concept, draws, alpha, seed, rows, corpus, mesh, progress)
 
 
-def _verify(model, of, data, concept, draws, alpha, seed, corpus, mesh, progress) -> Claim:
+def _verify(model, of, data, concept, draws, alpha, seed, rows, corpus, mesh, progress) -> Claim:
     concept = _concept(data, concept)
     data = data.only(concept)
     neuron = model_sites.check_neuron(model.config, of) if of and "[" in of else None
@@ -124,6 +128,15 @@ def _verify(model, of, data, concept, draws, alpha, seed, corpus, mesh, progress
     statistics = np.concatenate([sums[name].statistics(is_class) for name in names], 1)
     observed = statistics[0, places.index(chosen.neuron)]
     p = float(max_statistic_p(observed, statistics[1:].max(1)))
+    unit = parse_neuron(chosen.neuron)
+    kept_rows = sampled_rows.choose(data, rows, seed)
+    parts = sampled_rows.states(model, data, str(unit.site), kept_rows)
+    control = control_labels(data, seed)
+    control_of = (
+        {split: sampled_rows.targets(control, kept) for split, kept in kept_rows.items()}
+        if control is not None
+        else None
+    )
     counts = {split: int(data.counts[data.indices(split)].sum()) for split in SPLITS}
     lead_interval = Interval(lead.value, lead.lower, lead.upper)
     nothing = Interval(float("nan"), float("nan"), float("nan"))
@@ -153,6 +166,13 @@ def _verify(model, of, data, concept, draws, alpha, seed, corpus, mesh, progress
         lead=lead_interval,
         verdict=decide(p, lead_interval, alpha=alpha),
         alpha=alpha,
+        probes=companions.beside(parts, unit.unit, is_class),
+        control=companions.control(parts, control_of, is_class) if control_of is not None else None,
+        ranks=companions.ranks(parts, unit.unit, is_class),
+        rotated=companions.rotated(parts, unit.unit, is_class, seed),
+        rows={split: len(part.y) for split, part in parts.items()},
+        step=model.step,
+        model_seed=model.seed,
         overlap=_overlap(data, tests, corpus, report("comparing with the training text")),
         notes=data.notes,
     )
