@@ -33,6 +33,12 @@ _OUTPUT = flags.DEFINE_string(
     "Folder for the results (default: MODEL/probe/TASK; of a population MODEL/probe/TASK/seedN).",
 )
 _TWIN_SEED = flags.DEFINE_integer("twin_seed", 0, "Seed of the random twin's parameters.")
+_DRAWS = flags.DEFINE_integer(
+    "draws", 199, "Draws of permuted labels that p is taken from; 0 leaves p out.", 0
+)
+_CONTROLS = flags.DEFINE_bool(
+    "controls", True, "The surface model and the control task; --nocontrols leaves them out."
+)
 _SHOW = flags.DEFINE_string("show", None, "The concept that the coloured sample shows.")
 _COLOUR = flags.DEFINE_enum(
     "colour", "auto", ["auto", "24bit", "256", "none"], "How the sample is coloured."
@@ -87,14 +93,22 @@ def _table(workdir, model, data, names, output, mesh) -> None:
     from mlstm import job
     from mlstm.loading import validation_curve
     from probing import results
+    from probing.evidence.significance import NullSums
     from probing.views import terminal
 
+    if _DRAWS.value:
+        each = NullSums.nbytes(_DRAWS.value, model.config.hidden, len(data.concepts))
+        print(
+            f"the sums of {_DRAWS.value} draws take {each * len(names) / 1e6:,.1f} MB", flush=True
+        )
     with ProgressLine("scoring neurons", "bytes") as progress:
         table = probing.score_neurons(
             model,
             data,
             names,
             twin_seed=_TWIN_SEED.value,
+            draws=_DRAWS.value,
+            controls=_CONTROLS.value,
             mesh=mesh,
             progress=progress if job.is_first() else None,
         )

@@ -15,10 +15,12 @@ import numpy as np
 from mlstm.model.sites import Neuron, parse_neuron, parse_site
 from mlstm.output import write_whole
 from probing.evidence.figures import Scores
+from probing.evidence.permutations import Significance
 from probing.states.statistics import Summary
 from probing.tasks.labelled import SPLITS
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+ALPHA = 0.05  # of q, the false discovery rate
 TRAIN, TEST = SPLITS.index("train"), SPLITS.index("test")
 
 
@@ -45,6 +47,12 @@ class Row:
     high: float = float("nan")
     information: float = float("nan")  # bits that the value tells of the class on test; NaN for r
     twin_direction: int = 0
+    majority: float = float("nan")  # share of test positions of the more frequent side; NaN for r
+    surface: float = float("nan")  # test figure of the surface model; NaN where it was left out
+    control_neuron: str = ""  # the best for the control task
+    control_test: float = float("nan")  # its test figure there; NaN for labels of documents
+    p: float = float("nan")  # of the neuron, against the largest statistic of all neurons
+    found: int = -1  # neurons of q below ALPHA; -1 where the null was left out
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,9 @@ class NeuronTable:
     twin: Scores | None = None  # of the same architecture with fresh random parameters
     twin_seed: int | None = None
     summaries: dict[str, Summary] = field(default_factory=dict, repr=False)
+    control: Scores | None = None  # of the same neurons for the control task
+    surface: np.ndarray | None = None  # (K,) test figures of the surface model
+    significance: Significance | None = None
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -83,7 +94,10 @@ class NeuronTable:
         named = None if neuron is None else self._place(neuron)
         index, direction, train, test, bound = self._choose(self.scores, k, named)
         twin_index, twin_direction, twin_train, twin_test, twin_bound = self._choose(self.twin, k)
+        control_index, _, _, control_test, _ = self._choose(self.control, k)
         nan = float("nan")
+        on, off = int(self.scores.n_on[TEST, k]), int(self.scores.n_off[TEST, k])
+        is_class, null = concept in self.classes, self.significance
         d, r, low, high, information = nan, nan, nan, nan, nan
         if index >= 0:
             d, r, information = (
@@ -107,8 +121,8 @@ class NeuronTable:
             bound,
             d,
             r,
-            int(self.scores.n_on[TEST, k]),
-            int(self.scores.n_off[TEST, k]),
+            on,
+            off,
             str(self.neuron(twin_index)) if twin_index >= 0 else "",
             twin_train,
             twin_test,
@@ -117,6 +131,12 @@ class NeuronTable:
             high,
             information,
             twin_direction,
+            max(on, off) / (on + off) if is_class and on + off else nan,
+            nan if self.surface is None else float(self.surface[k]),
+            str(self.neuron(control_index)) if control_index >= 0 else "",
+            control_test,
+            nan if null is None or index < 0 else float(null.p_max[index, k]),
+            -1 if null is None else int((null.q[:, k] < ALPHA).sum()),
         )
 
     def _place(self, neuron: str) -> int:
@@ -160,8 +180,9 @@ class NeuronTable:
             f"{self.data}\n"
         )
         lines = [
-            f"{'concept':<24}{'neuron':<12}{'':<2}{'train':>7}{'twin':>7}{'test':>8}{'twin':>7}"
-            f"{'95%':>15}{'±':>8}{'d':>7}{'r':>7}{self.unit + 's on':>13}"
+            f"{'concept':<22}{'neuron':<10}{'':<2}{'train':>6}{'test':>6}{'95%':>12}{'twin':>6}"
+            f"{'surface':>8}{'control':>8}{'majority':>9}{'p':>6}{'q<.05':>6}{'d':>7}"
+            f"{self.unit + 's on':>12}"
         ]
         metric = ""
         for row in self.rows():
@@ -169,19 +190,23 @@ class NeuronTable:
                 metric = row.metric
                 lines.append("- classes: AUC" if metric == "AUC" else "- numbers: correlation |r|")
             if not row.neuron:
-                lines.append(f"{row.concept:<24}none in the train split")
+                lines.append(f"{row.concept:<22}none in the train split")
                 continue
             sign = "+" if row.direction > 0 else "-"
-            exact = f"{_interval(row):>15}{row.bound:8.4f}" if row.metric == "AUC" else " " * 23
             lines.append(
-                f"{row.concept:<24}{row.neuron:<12}{sign:<2}{_figure(row.train)}"
-                f"{_figure(row.twin_train)}{_figure(row.test, 8)}{_figure(row.twin_test)}"
-                f"{exact}{_figure(row.cohen_d)}{_figure(row.correlation)}{row.n_on:>13,}"
+                f"{row.concept:<22}{row.neuron:<10}{sign:<2}{_figure(row.train, 6)}"
+                f"{_figure(row.test, 6)}{_interval(row):>12}{_figure(row.twin_test, 6)}"
+                f"{_figure(row.surface, 8)}{_figure(row.control_test, 8)}"
+                f"{_figure(row.majority, 9)}{_figure(row.p, 6)}"
+                f"{row.found if row.found >= 0 else '-':>6}{_figure(row.cohen_d)}{row.n_on:>12,}"
             )
+        bounds = [row.bound for row in self.rows() if row.metric == "AUC" and row.neuron]
         tail = (
-            "95%: of the test AUC, over documents drawn anew (jackknife); ± bounds the error from\n"
-            "binning; d Cohen's d, r correlation on the test split"
+            "95%: of the test AUC, over documents drawn anew (jackknife); every AUC is exact to "
+            f"{max(bounds, default=0):.4f}\n(binning); "
+            "majority: share of the more frequent side; d: Cohen's d on the test split"
         )
+        tail += "\n" + self._null_line() + "\n" + self._controls_line()
         if self.twin is not None:
             tail += (
                 "\ntwin: the best neuron of the same architecture with random parameters "
@@ -192,6 +217,26 @@ class NeuronTable:
             more = ", ..." if len(self.skipped) > 5 else ""
             tail += f"\n{len(self.skipped)} documents could not be labelled: {names}{more}"
         return head + "\n".join(lines) + "\n" + tail
+
+    def _null_line(self) -> str:
+        if self.significance is None:
+            return "p left out: no draws of the null"
+        draws, tried = self.significance.draws, len(self.sites) * self.units
+        least = -(-tried // (ALPHA * (1 + draws)))
+        return (
+            f"p: {draws} draws, against the largest of all {tried} neurons (at least "
+            f"{1 / (1 + draws):.3g}); q<.05: neurons found at that\nfalse discovery rate, which "
+            f"so few draws can show of about {least:.0f} or more at once"
+        )
+
+    def _controls_line(self) -> str:
+        if self.surface is None:
+            return "controls left out: no surface model, no control task"
+        none = "" if self.control is not None else " (-: labels of documents have none)"
+        return (
+            "surface: logistic or ridge regression on the bytes alone; control: the best neuron "
+            f"for random labels\nof types{none}"
+        )
 
     def to_json(self) -> str:
         """The rows, and the figures of every neuron and of the twin's; NaN is null."""
@@ -220,6 +265,11 @@ class NeuronTable:
             "axes": ["split", "neuron", "concept"],
             "axes_of_auc_low_and_high": ["neuron", "concept"],
             "neurons": {name: _plain(part) for name, part in vars(self.scores).items()},
+            "control": self.control and {n: _plain(part) for n, part in vars(self.control).items()},
+            "surface": _plain(self.surface),
+            "significance": self.significance
+            and {name: _plain(part) for name, part in vars(self.significance).items()},
+            "axes_of_p_and_q": ["neuron", "concept"],
             "twin": self.twin and {name: _plain(part) for name, part in vars(self.twin).items()},
         }
 
@@ -229,7 +279,7 @@ class NeuronTable:
 
 
 def _interval(row: Row) -> str:
-    return "-" if np.isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
+    return "-" if np.isnan(row.low) else f"{row.low:.3f}-{row.high:.3f}"
 
 
 def _figure(value: float, width: int = 7) -> str:

@@ -105,6 +105,23 @@ class SurfaceModel:
         return _hashed(data, labels)
 
 
+def surface_figures(data: LabelledData, seed: int = 0) -> np.ndarray:
+    """(C,) on test documents: the AUC of a class, Pearson's r of a number; NaN where undefined."""
+    model, tests = SurfaceModel(seed=seed).fit(data), data.indices("test")
+    values = np.concatenate([model.scores(data, int(i)) for i in tests])
+    labels = [data.labels(int(i)) for i in tests]
+    found = []
+    for k, concept in enumerate(data.concepts):
+        y = np.concatenate([data.target(part, concept) for part in labels])
+        if len(np.unique(y)) < 2 or np.ptp(values[:, k]) == 0:
+            found.append(np.nan)
+        elif k < len(data.classes):
+            found.append(roc_auc_score(y, values[:, k]))
+        else:
+            found.append(np.corrcoef(y, values[:, k])[0, 1])
+    return np.array(found, float)
+
+
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 

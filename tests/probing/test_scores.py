@@ -196,7 +196,8 @@ def test_the_twins_figures_stand_beside_those_of_train_and_test(table):
     for split, figure in ((0, row.twin_train), (2, row.twin_test)):
         area = table.twin.auc[split, neuron, 0]
         assert figure == pytest.approx(max(area, 1 - area))
-    assert f"{row.train:.3f}{row.twin_train:7.3f}{row.test:8.3f}{row.twin_test:7.3f}" in str(table)
+    interval = f"{row.low:.3f}-{row.high:.3f}"
+    assert f"{row.train:6.3f}{row.test:6.3f}{interval:>12}{row.twin_test:6.3f}" in str(table)
     saved = json.loads(table.to_json())["best"][0]
     assert saved["twin_train"] == pytest.approx(row.twin_train, abs=1e-6)
 
@@ -230,7 +231,7 @@ def test_the_json_is_strict_versioned_and_has_every_figure(table, tmp_path):
         raise AssertionError(constant)
 
     saved = json.loads((tmp_path / "deep" / "results.json").read_text(), parse_constant=refuse)
-    assert saved["format_version"] == 2
+    assert saved["format_version"] == 3
     assert saved["best"][0]["neuron"] == "0.c[5]"
     assert np.shape(saved["neurons"]["auc"]) == (3, 32, 4)
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["results.json"]

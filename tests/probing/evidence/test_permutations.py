@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+import probing
+from probing.evidence.controls import control_labels
+from probing.evidence.permutations import Significance
+from probing.evidence.scores import ALPHA
+from probing.evidence.significance import benjamini_hochberg
+from probing.evidence.surface import SurfaceModel, surface_figures
+
+DRAWS = 39
+
+
+@pytest.fixture(scope="module")
+def table(planted, digits):
+    return probing.score_neurons(
+        planted, digits, "0.c,0.h", twin_seed=None, draws=DRAWS, controls=True
+    )
+
+
+def test_the_p_of_the_best_neuron_is_that_of_verify(table, planted, digits):
+    for concept in ("digit", "coin", "place"):
+        claim = probing.verify(planted, "0.c,0.h", digits, concept, draws=DRAWS)
+        row = table.best(concept)
+        assert row.neuron == claim.neuron
+        assert row.p == pytest.approx(claim.p)
+        assert row.surface == pytest.approx(claim.surface.value)
+        if concept != "place":
+            assert row.majority == pytest.approx(claim.majority)
+
+
+def test_q_is_of_the_p_of_single_neurons_and_the_planted_one_has_the_least(table):
+    null = table.significance
+    assert isinstance(null, Significance)
+    k = table.concepts.index("digit")
+    np.testing.assert_array_equal(null.q[:, k], benjamini_hochberg(null.p[:, k]))
+    assert null.p[5, k] == 1 / (1 + DRAWS)
+    assert (null.p <= null.p_max)[:, k].all()
+    assert table.best("digit").found == (null.q[:, k] < ALPHA).sum()
+    assert np.isnan(null.p[:, table.concepts.index("never")]).all()
+
+
+def test_the_control_is_the_best_neuron_on_control_labels(table, planted, digits):
+    control = control_labels(digits, 0)
+    assert control is not None
+    alone = probing.score_neurons(planted, control, "0.c,0.h", twin_seed=None)
+    for concept in ("digit", "coin", "place"):
+        row, expected = table.best(concept), alone.best(concept)
+        assert row.control_neuron == expected.neuron
+        assert row.control_test == pytest.approx(expected.test)
+
+
+def test_surface_figures_are_nan_where_a_concept_does_not_vary(digits):
+    found = surface_figures(digits)
+    assert found[0] > 0.99
+    assert np.isnan(found[2])
+    assert SurfaceModel().fit(digits).scores(digits, 0).shape[1] == len(found)
+
+
+def test_the_text_names_what_was_left_out(table, planted, digits):
+    assert f"{DRAWS} draws" in str(table)
+    assert "left out" not in str(table)
+    assert max(map(len, str(table).splitlines())) <= 120
+    bare = str(probing.score_neurons(planted, digits, "0.c", twin_seed=None))
+    assert "controls left out" in bare
+    assert "p left out" in bare
