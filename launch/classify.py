@@ -157,7 +157,8 @@ def _survey(added: list[str]) -> tuple[list[str], int, int]:
     Reads the input whole, so that what is wrong in it is said before the work."""
     names: dict[str, None] = {}
     count = size = 0
-    for count, record in enumerate(_records(), 1):
+    for record in _records():
+        count += 1
         here = [name for name, _ in record.fields]
         if len(set(here)) < len(here):
             twice = next(name for name in here if here.count(name) > 1)
