@@ -272,6 +272,19 @@ def test_a_batch_in_parts_is_timed_beside_the_whole_with_less_memory(cache):
     assert float(parts.split()[-1]) < float(whole.split()[-1])
 
 
+@pytest.mark.slow
+def test_probing_in_one_pass_is_timed_beside_the_forward_pass_and_stored_activations(cache):
+    flags = ("--hidden=8", "--bytes=8192", "--stored_bytes=8192", "--rounds=1", "--draws=3")
+    flags += ("--epochs=5", "--rows=200", "--neurons=6", "--of=3", "--part=pass,stored,neurons")
+    done = run(cache, "probes.py", *flags)
+    assert done.returncode == 0, done.stderr
+    for row in ("forward pass ", "scoring, one pass ", "stored, read back ", "ours, one pass "):
+        assert f"\n{row}" in done.stdout
+    stored = next(line for line in done.stdout.splitlines() if line.startswith("stored, read back"))
+    assert float(stored.split()[-1]) > 0.4  # MB: 8192 bytes, 2 sites, 8 units, float32
+    assert float(done.stdout.split("slopes differ by ")[1]) < 1e-2
+
+
 def test_the_whole_step_is_timed_with_its_memory_beside_what_is_predicted(cache, tmp_path):
     path = tmp_path / "gpu.json"
     flags = ("--hidden=16", "--batch=4", "--window=20", "--steps=2", "--rounds=2")
