@@ -1,7 +1,8 @@
 """Neurons that are known to follow a concept are found, and judged by what the text gives away.
 
 The model has 256 units; four are written by hand, the others are random. The quote unit is turned
-by the one quote character: its u reads its own h, so that each quote takes it from 1 to -1 and back.
+by the one quote character: its u reads its own h, so that each quote takes it from 1 to -1 and
+back.
 """
 
 import dataclasses
