@@ -12,8 +12,7 @@ would save their time and cost a merge of every kind of accumulator; the model i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -22,7 +21,8 @@ from jax.sharding import Mesh
 
 from mlstm import devices
 from mlstm.loading import Model
-from mlstm.model import encoding, on_mesh, sites
+from mlstm.model import encoding, sites
+from probing.states.gathering import Whole, rows_of
 from probing.tasks.labelled import SPLITS, LabelledData, Labels
 
 WINDOW = 128
@@ -93,7 +93,7 @@ def stream(
     ):
         spread, text = window.states, window.text[:, :streams]
         numbered = np.where(text < 0, -1, chosen[text]).astype(np.int32)
-        every = _Whole(spread, streams) if mesh else spread
+        every = Whole(spread, streams) if mesh else spread
         window = encoding.Window(every, numbered, window.position[:, :streams])
         found = _rows(window, data, open_labels)
         cells = window.text.size
@@ -109,7 +109,7 @@ def stream(
         cell = np.arange(capacity) if place is found.cell else np.zeros(capacity, np.int32)
         cell[place] = found.cell
         yield LabelledWindow(
-            {name: _rows_of(states, cell, streams, mesh) for name, states in spread.items()},
+            {name: rows_of(states, cell, streams, mesh) for name, states in spread.items()},
             split,
             fold,
             document,
@@ -163,41 +163,6 @@ def _capacity(rows: int, cells: int) -> int:
     while capacity < rows:
         capacity = cells if capacity < cells < 4 * capacity else 4 * capacity
     return capacity
-
-
-def _rows_of(
-    states_TBH: jax.Array, cell_N: np.ndarray, streams: int, mesh: Mesh | None
-) -> jax.Array:
-    """(N, H) on one device, from states that may lie on many, and have streams without text."""
-    rows_NH = _gather(states_TBH, cell_N // streams, cell_N % streams, mesh)
-    return devices.on_one_device(rows_NH) if mesh else rows_NH
-
-
-@partial(jax.jit, static_argnames="mesh")
-def _gather(states_TBH, step_N, stream_N, mesh):
-    return on_mesh.whole(mesh, states_TBH[step_N, stream_N])
-
-
-class _Whole(Mapping[str, jax.Array]):
-    """States of a mesh, (T, B, H) of each site, which come to one device once they are asked for.
-
-    All processes of a job have to ask for the same ones.
-    """
-
-    def __init__(self, spread: Mapping[str, jax.Array], streams: int):
-        self._spread, self._streams = spread, streams
-        self._whole: dict[str, jax.Array] = {}
-
-    def __getitem__(self, name: str) -> jax.Array:
-        if name not in self._whole:
-            self._whole[name] = devices.on_one_device(self._spread[name])[:, : self._streams]
-        return self._whole[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._spread)
-
-    def __len__(self) -> int:
-        return len(self._spread)
 
 
 def sample(

@@ -136,6 +136,7 @@ def test_two_processes_study_as_one_device_and_the_first_writes(run, code, start
     assert ["results  " in text for text in said] == [True, False]
     (claim,) = json.loads((output / "study-string.json").read_text())["claims"]
     alone = probing.verify(mlstm.load(run), None, source_code(code), "string", draws=19)
+    assert isinstance(alone, probing.Claim)
     assert claim["neuron"] == alone.neuron
     assert claim["p"] == pytest.approx(alone.p)
     assert claim["test"] == pytest.approx(alone.plain()["test"], abs=1e-6)

@@ -94,3 +94,13 @@ def test_bad_input_is_one_line_and_exit_code_2(launch, trained_run, code, tmp_pa
     assert words in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_protocol_on_a_mesh_is_refused_in_one_line(launch, trained_run, code):
+    done = launch(
+        "probe", f"--model={trained_run}", f"--data={code}", "--protocol=radford", "--mesh=1x1"
+    )
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines() == [
+        "probe: error: --protocol runs on one device of one process: leave out --mesh"
+    ]
