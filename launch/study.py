@@ -4,7 +4,8 @@
     python -m launch.study --model=runs/reviews --task=sentiment --data=sst/ --neuron="0.c[2388]"
     python -m launch.study --model=runs/eight --task=source_code --concept=string   # every seed
 
-Prints a card for each model; writes study-CONCEPT.json to the output folder. Of a population every
+Prints a card for each model, and of several what they say together; writes study-CONCEPT.json to
+the output folder. Of a population every
 model is studied, the neuron chosen anew in each, or the one that --model_seed names; with
 --every_checkpoint so is every checkpoint of the run. --mesh=8x1 splits the text over eight devices;
 of several processes the first one prints and writes.
@@ -50,7 +51,8 @@ def main(_) -> None:
     from mlstm import job, upkeep
     from mlstm.corpus.files import user_path
     from mlstm.corpus.reading import Corpus
-    from mlstm.output import check_folder, to_json, write_whole
+    from mlstm.output import check_folder
+    from probing.evidence.claim_sets import Claims, matched
 
     if _NEURON.value and _SITES.value:
         raise InputError("--neuron and --sites exclude each other: a neuron has its site")
@@ -69,10 +71,11 @@ def main(_) -> None:
         corpus = Corpus.open(mlstm.corpus_of(workdir)).split("train")
     except InputError:
         corpus = None  # moved or changed since: the claim says that overlap was not measured
-    claims = []
+    claims, models = [], []
     for step in steps:
-        models = mlstm.load(workdir, step, seed=_MODEL_SEED.value)
-        for model in models if isinstance(models, list) else [models]:
+        loaded = mlstm.load(workdir, step, seed=_MODEL_SEED.value)
+        models = loaded if isinstance(loaded, list) else [loaded]
+        for model in models:
             with _Progress() as progress:
                 claim = probing.verify(
                     model,
@@ -92,11 +95,11 @@ def main(_) -> None:
         return
     name = "".join(c if c.isalnum() else "-" for c in claims[0].concept)
     path = output / f"study-{name}.json"
-    write_whole(
-        path,
-        to_json({"format_version": 1, "kind": "claims", "claims": [c.plain() for c in claims]})
-        + "\n",
-    )
+    latest = claims[-len(models) :]  # of the last step: a population's models, one each
+    together = Claims(tuple(claims), matched(models, latest, data))
+    if len(together) > 1:
+        print(together, end="\n\n")
+    together.save(path)
     print(f"results  {path}")
 
 

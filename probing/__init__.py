@@ -1,6 +1,7 @@
 """Find out what the neurons of a model know: tasks and states give evidence, views show it."""
 
 from probing import protocols, tasks
+from probing.evidence.claim_sets import Claims
 from probing.evidence.claims import Claim
 from probing.evidence.controls import random_twin
 from probing.evidence.matching import match_neurons
@@ -11,6 +12,7 @@ from probing.states.arrays import arrays, arrays_nbytes
 
 __all__ = [
     "Claim",
+    "Claims",
     "NeuronTable",
     "arrays",
     "arrays_nbytes",

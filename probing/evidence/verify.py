@@ -20,6 +20,7 @@ from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from mlstm.model.sites import parse_neuron
 from probing.evidence import companions, intervals, null
+from probing.evidence.claim_sets import Claims, matched
 from probing.evidence.claims import ALPHA, Claim, Interval, decide
 from probing.evidence.controls import control_labels, random_twin
 from probing.evidence.overlap import overlap, pieces
@@ -53,12 +54,12 @@ def verify(
     corpus: Split | None = None,
     mesh: Mesh | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Claim | list[Claim]:
+) -> Claim | Claims:
     """Does a neuron follow the concept, better than the text itself and a random network would?
 
     Args:
-      model: one, or several (of other seeds, or other checkpoints): then the claims are a list,
-        and where `of` is a site the unit is chosen anew in each.
+      model: one, or several (of other seeds, or other checkpoints): then the claims are a
+        sequence, `Claims`, and where `of` is a site the unit is chosen anew in each.
       of: a neuron, "0.c[17]", or sites to choose from, "0.c,0.h"; the primary site if None.
       concept: which of the data's; needed where there are several.
       draws: of the null; p is at least 1 / (1 + draws).
@@ -71,10 +72,11 @@ def verify(
     Raises InputError for an unknown neuron, site or concept, or data that cannot be split.
     """
     if isinstance(model, Sequence):
-        return [
+        claims = [
             _verify(one, of, data, concept, draws, alpha, seed, rows, corpus, mesh, progress)
             for one in model
         ]
+        return Claims(tuple(claims), matched(model, claims, data))
     return _verify(model, of, data, concept, draws, alpha, seed, rows, corpus, mesh, progress)
 
 

@@ -84,6 +84,10 @@ def test_several_models_give_several_claims_and_each_chooses_its_own_unit(plante
     claims = probing.verify([planted, probing.random_twin(planted, 3)], None, data, draws=DRAWS)
     assert len(claims) == 2
     assert claims[0].neuron == "0.c[5]"
+    assert sum(claims.verdicts.values()) == 2
+    (match,) = claims.matches
+    assert (match.neuron, match.claimed) == ("0.c[5]", claims[1].neuron)
+    assert "supported in 0" in str(claims)
 
 
 def test_the_test_documents_choose_nothing(planted):
