@@ -1,4 +1,4 @@
-"""What a probing leaves on disk: the figures as JSON, and the report to look at."""
+"""What a probing leaves on disk: the figures as JSON and csv, and the report to look at."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlstm.loading import Model, seeds_at
+from mlstm.output import write_whole
 from probing.evidence.scores import NeuronTable
 from probing.examples import Example, examples
 from probing.tasks.labelled import LabelledData
-from probing.views import report
+from probing.views import report, tables
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,16 @@ def write(
     facts: Mapping[str, str] | None = None,
     curve: Sequence[tuple[int, float]] = (),
 ) -> Results:
-    """Write results.json and report.html; facts and curve as in `views.report.write`.
+    """Write results.json, neurons.csv (the best neuron of each concept), neurons_concepts.csv (every
+    neuron for every concept) and report.html; facts and curve as in `views.report.write`.
 
     InputError where the folder cannot be written.
     """
     folder = Path(folder)
     results = Results(folder / "results.json", folder / "report.html", examples(model, data, table))
     table.save(results.json)
+    write_whole(folder / "neurons.csv", tables.best_csv(table))
+    write_whole(folder / "neurons_concepts.csv", tables.every_csv(table))
     report.write(
         results.report,
         table,
