@@ -40,8 +40,10 @@ def write(
     facts: Mapping[str, str] | None = None,
     curve: Sequence[tuple[int, float]] = (),
 ) -> Results:
-    """Write results.json, neurons.csv (the best neuron of each concept), neurons_concepts.csv (every
-    neuron for every concept) and report.html; facts and curve as in `views.report.write`.
+    """Write results.json and report.html; facts and curve as in `views.report.write`.
+
+    Also neurons.csv, the best neuron of each concept, and neurons_concepts.csv, every neuron for
+    every concept.
 
     InputError where the folder cannot be written.
     """
