@@ -87,7 +87,7 @@ def main(_) -> None:
     from mlstm.output import check_folder
     from probing.evidence.probes.classifying import load_classifier
 
-    output = user_path(_OUTPUT.value)
+    output = user_path(str(_OUTPUT.value))
     if output.suffix not in ((".jsonl",) if _ALONG.value else (".csv", ".jsonl")):
         raise InputError(f"{output}: classes are written as .csv or .jsonl, with --along as .jsonl")
     classifier = load_classifier(folder)
@@ -141,7 +141,7 @@ def _fit(model, workdir: Path, folder: Path) -> None:
 def _records() -> Iterator[Record]:
     from mlstm.corpus.texts import read_records
 
-    return read_records(_INPUT.value, flags.FLAGS.text_field or "text")
+    return read_records(str(_INPUT.value), flags.FLAGS.text_field or "text")
 
 
 def _added(classifier: TextClassifier) -> list[str]:

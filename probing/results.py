@@ -1,4 +1,4 @@
-"""What a probing leaves on disk: the figures as JSON, and the report to look at."""
+"""What a probing leaves on disk: the figures as JSON and csv, and the report to look at."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from jax.sharding import Mesh
 
 from mlstm import job
 from mlstm.loading import Model, seeds_at
+from mlstm.output import write_whole
 from probing.evidence.scores import NeuronTable
 from probing.examples import Example, examples
 from probing.tasks.labelled import LabelledData
-from probing.views import report
+from probing.views import report, tables
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ def write(
 ) -> Results:
     """Write results.json and report.html; facts and curve as in `views.report.write`.
 
+    Also neurons.csv, the best neuron of each concept, and neurons_concepts.csv, every neuron for
+    every concept.
     mesh: of `mlstm.devices.mesh`. All processes of a job call this, and the first one writes.
 
     InputError where the folder cannot be written.
@@ -55,6 +58,8 @@ def write(
     if not job.is_first():
         return results
     table.save(results.json)
+    write_whole(folder / "neurons.csv", tables.best_csv(table))
+    write_whole(folder / "neurons_concepts.csv", tables.every_csv(table))
     report.write(
         results.report,
         table,

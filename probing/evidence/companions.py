@@ -198,7 +198,7 @@ def ranks(parts: Parts, unit: int, is_class: bool) -> dict[str, Figures]:
             Ranking.of("Pearson", np.abs(_correlations(train.x, train.y))),
             Ranking.of("Spearman", np.abs(_correlations(rank, rankdata(train.y)))),
         ]
-    places = {r.name: int(np.flatnonzero(r.order == unit)[0]) + 1 for r in found}
+    places = {r.name: float(np.flatnonzero(r.order == unit)[0]) + 1 for r in found}
     shared = {f"{a.name} / {b.name}": ranking.overlap(a, b, k) for a, b in combinations(found, 2)}
     return {"place": places, f"first {k} shared": shared | {"chance": k / H}}
 

@@ -16,6 +16,7 @@ from mlstm.model.sites import Neuron, parse_neuron, parse_site
 from mlstm.output import write_whole
 from probing.evidence.figures import Scores
 from probing.evidence.permutations import Significance
+from probing.evidence.surface import TABLE_ROWS
 from probing.states.statistics import Summary
 from probing.tasks.labelled import SPLITS
 
@@ -234,8 +235,9 @@ class NeuronTable:
             return "controls left out: no surface model, no control task"
         none = "" if self.control is not None else " (-: labels of documents have none)"
         return (
-            "surface: logistic or ridge regression on the bytes alone; control: the best neuron "
-            f"for random labels\nof types{none}"
+            "surface: regression on the bytes alone, fitted on about "
+            f"{TABLE_ROWS:,} train {self.unit}s at most;\ncontrol: the best neuron for random "
+            f"labels of types{none}"
         )
 
     def to_json(self) -> str:

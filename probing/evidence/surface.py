@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 from probing.tasks.labelled import LabelledData, Labels
 
 ROWS = 50_000
+TABLE_ROWS = 10_000  # where there are many concepts, each with a fit of its own
 COLUMNS = 1 << 18  # of hashed features
 CS = (0.1, 0.3, 1.0, 3.0, 10.0)
 ALPHAS = (100.0, 10.0, 1.0)
@@ -105,9 +106,9 @@ class SurfaceModel:
         return _hashed(data, labels)
 
 
-def surface_figures(data: LabelledData, seed: int = 0) -> np.ndarray:
+def surface_figures(data: LabelledData, seed: int = 0, rows: int = TABLE_ROWS) -> np.ndarray:
     """(C,) on test documents: the AUC of a class, Pearson's r of a number; NaN where undefined."""
-    model, tests = SurfaceModel(seed=seed).fit(data), data.indices("test")
+    model, tests = SurfaceModel(seed, rows).fit(data), data.indices("test")
     values = np.concatenate([model.scores(data, int(i)) for i in tests])
     labels = [data.labels(int(i)) for i in tests]
     found = []

@@ -123,12 +123,12 @@ def _summary(table: NeuronTable, rows: Sequence[Row]) -> str:
     for row in rows:
         if row.concept in table.numbers[:1]:
             lines.append(
-                "<tr class=part><td colspan=7>numbers: correlation of the neuron with the "
+                "<tr class=part><td colspan=12>numbers: correlation of the neuron with the "
                 "value</td></tr>"
             )
         concept = f'<td><a href="#{_anchor(row.concept)}">{_text(_pretty(row.concept))}</a></td>'
         if not row.neuron:
-            lines.append(f"<tr>{concept}<td colspan=6 class=soft>not in the train split</td></tr>")
+            lines.append(f"<tr>{concept}<td colspan=11 class=soft>not in the train split</td></tr>")
             continue
         bound = f'<span class="soft"> ±{row.bound:.4f}</span>' if row.metric == "AUC" else ""
         lines.append(
@@ -136,14 +136,21 @@ def _summary(table: NeuronTable, rows: Sequence[Row]) -> str:
             f"<td>{'higher' if row.direction > 0 else 'lower'}</td>"
             f"<td class=wide>{charts.meter(row)}</td>"
             f"<td class=n><b>{_number(row.test)}</b>{bound}</td>"
+            f"<td class=n>{_interval(row)}</td>"
             f"<td class=n>{_number(row.twin_test)}</td>"
+            f"<td class=n>{_number(row.surface)}</td>"
+            f"<td class=n>{_number(row.control_test)}</td>"
+            f"<td class=n>{_number(row.majority)}</td>"
+            f"<td class=n>{_number(row.p)}</td>"
             f"<td class=n>{row.n_on:,}</td></tr>"
         )
     return (
         '<div class="scroll"><table><thead><tr><th>concept<th>neuron<th>in the concept'
         "<th class=wide>"
         '<span class="key model"></span>neuron <span class="key twin"></span>twin'
-        f"<th class=n>test AUC<th class=n>twin<th class=n>{table.unit}s on</tr></thead><tbody>"
+        f"<th class=n>test AUC<th class=n>95%<th class=n>twin"
+        f"<th class=n>surface<th class=n>control<th class=n>majority<th class=n>p"
+        f"<th class=n>{table.unit}s on</tr></thead><tbody>"
         + "\n".join(lines)
         + "</tbody></table></div>"
     )
@@ -169,6 +176,10 @@ both.</dd>
 {twin}
 <dt>±</dt><dd>the exact AUC lies within this of the figure: values are counted in 256 bins, and
 this is half the mass tied in them. It is not a confidence interval.</dd>
+<dt>95%</dt><dd>of the test AUC, over documents drawn anew (jackknife).</dd>
+<dt>surface, control</dt><dd>{_controls(table)}</dd>
+<dt>majority</dt><dd>share of test {table.unit}s on the more frequent side.</dd>
+<dt>p</dt><dd>{_null(table)}</dd>
 <dt>follows</dt><dd>an association on held-out text. Whether the model uses the neuron is another
 question: that takes an experiment on the model.</dd></dl></details>"""
 
@@ -243,6 +254,28 @@ def _passage(example: Example, scale: Scale) -> str:
     return (
         f"<figure><pre>{''.join(parts)}</pre>"
         f"<figcaption>{_text(example.document)}, line {example.line}</figcaption></figure>"
+    )
+
+
+def _interval(row: Row) -> str:
+    return "–" if np.isnan(row.low) else f"{row.low:.3f}–{row.high:.3f}"
+
+
+def _controls(table: NeuronTable) -> str:
+    if table.surface is None:
+        return "controls left out."
+    return (
+        "what a regression on the bytes alone reaches on test; and the best neuron for random "
+        "labels of types (– where documents are labelled)."
+    )
+
+
+def _null(table: NeuronTable) -> str:
+    if table.significance is None:
+        return "left out: no draws of the null."
+    return (
+        f"of the neuron under {table.significance.draws} draws of permuted labels, against the "
+        f"largest statistic of all {len(table.sites) * table.units} neurons."
     )
 
 

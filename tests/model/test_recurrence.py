@@ -148,8 +148,8 @@ def test_each_way_takes_edits_that_differ_from_text_to_text(way):
     config = changed(MLSTM, **WAYS[way])
     with jax.enable_x64(True):
         given = problem(config, 20, 3, False, False, True, jnp.float64)
-        # None larger than in the other problems: a c multiplied by 3 at each step magnifies rounding
-        # until the two ways agree in no digit.
+        # None larger than in the other problems: a c multiplied by 3 at each step magnifies
+        # rounding until the two ways agree in no digit.
         share = jnp.arange(1.0, 4.0)[:, None] / 3
         given["edits"] = jax.tree.map(lambda x: x * share, given["edits"])
         assert_equal(everything(config, False, given), everything(config, True, given), 1e-10)

@@ -1,3 +1,4 @@
+import csv
 import re
 from html.parser import HTMLParser
 
@@ -6,6 +7,7 @@ import pytest
 
 import probing
 from mlstm.errors import InputError
+from probing import results
 from probing.evidence.scores import Row
 from probing.examples import choose, examples
 from probing.views import report
@@ -91,6 +93,30 @@ def test_the_best_neuron_its_figure_and_its_twins_are_there(page, table):
     assert f"{row.test:.3f}" in page.text
     assert f"{row.twin_test:.3f}" in page.text
     assert row.neuron in page.text
+
+
+def test_the_interval_is_beside_the_figure_and_what_was_left_out_is_named(page, table):
+    row = table.best("digit")
+    assert f"{row.low:.3f}–{row.high:.3f}" in page.text
+    assert "controls left out" in page.text
+    assert "no draws of the null" in page.text
+
+
+def test_the_csv_files_read_back_as_the_table(planted, digits, tmp_path):
+    scored = probing.score_neurons(planted, digits, "0.c", twin_seed=None, draws=9)
+    results.write(tmp_path, planted, digits, scored)
+    with (tmp_path / "neurons.csv").open(newline="") as file:
+        best = list(csv.DictReader(file))
+    with (tmp_path / "neurons_concepts.csv").open(newline="") as file:
+        every = {(row["neuron"], row["concept"]): row for row in csv.DictReader(file)}
+    assert [row["concept"] for row in best] == list(digits.concepts)
+    assert float(best[0]["p"]) == scored.best("digit").p
+    assert best[0]["surface"] == ""
+    assert len(every) == 16 * len(digits.concepts)
+    found = every["0.c[5]", "digit"]
+    assert float(found["auc"]) == scored.scores.auc[2, 5, 0]
+    assert float(found["q"]) == scored.significance.q[5, 0]
+    assert every["0.c[5]", "never"]["p"] == ""
 
 
 def test_the_passage_shows_the_bytes_of_a_test_document_with_its_labels(shown, digits, planted):
