@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import mlstm
 import probing
 from mlstm import devices
 from mlstm.checkpoint import Checkpoints
+from mlstm.loading import load_one
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
 from mlstm.model.sites import parse_neuron
@@ -53,7 +53,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(run, code):
-    return probing.score_neurons(mlstm.load(run), source_code(code))
+    return probing.score_neurons(load_one(run), source_code(code))
 
 
 def check_same(found: dict, expected: dict) -> None:
@@ -82,7 +82,7 @@ def assert_close(found, expected) -> None:
 @pytest.mark.parametrize("shape", [(8, 1), (4, 2)], ids=["8x1", "4x2"])
 def test_a_table_of_a_mesh_is_that_of_one_device(run, code, table, shape):
     mesh = devices.mesh(*shape)
-    found = probing.score_neurons(mlstm.load(run), source_code(code), mesh=mesh)
+    found = probing.score_neurons(load_one(run), source_code(code), mesh=mesh)
     for part, expected in ((found.scores, table.scores), (found.twin, table.twin)):
         for name, figures in vars(expected).items():
             atol = 0 if name in ("n_on", "n_off") else 1e-6
@@ -93,7 +93,7 @@ def test_a_table_of_a_mesh_is_that_of_one_device(run, code, table, shape):
 
 
 def test_arrays_and_traces_of_a_mesh_are_those_of_one_device(run, code):
-    model, data, mesh = mlstm.load(run), source_code(code), devices.mesh(4, 2)
+    model, data, mesh = load_one(run), source_code(code), devices.mesh(4, 2)
     for pooling in ("position", "mean"):
         on_mesh, alone = (
             probing.arrays(model, data, "0.c", concept="string", pooling=pooling, mesh=each)
@@ -135,7 +135,7 @@ def test_two_processes_study_as_one_device_and_the_first_writes(run, code, start
     assert [process.returncode for process in job] == [0, 0], said
     assert ["results  " in text for text in said] == [True, False]
     (claim,) = json.loads((output / "study-string.json").read_text())["claims"]
-    alone = probing.verify(mlstm.load(run), None, source_code(code), "string", draws=19)
+    alone = probing.verify(load_one(run), None, source_code(code), "string", draws=19)
     assert isinstance(alone, probing.Claim)
     assert claim["neuron"] == alone.neuron
     assert claim["p"] == pytest.approx(alone.p)
