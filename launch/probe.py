@@ -4,7 +4,8 @@
     python -m launch.probe --model=runs/quickstart --data=src/ --sites=0.c,0.h --output=probes/src
     python -m launch.probe --model=runs/reviews --task=sentiment --data=sst/ --protocol=radford
 
-Prints a table and a coloured sample; writes results.json and report.html to the output folder.
+Prints a table and a coloured sample; writes results.json, neurons.csv, neurons_concepts.csv and
+report.html to the output folder.
 --mesh=8x1 splits the text over eight devices; of several processes the first one prints and writes.
 With --protocol it runs a published protocol instead, on one device, prints what that prints, and
 writes PROTOCOL.json.

@@ -181,9 +181,9 @@ class NeuronTable:
             f"{self.data}\n"
         )
         lines = [
-            f"{'concept':<22}{'neuron':<10}{'':<2}{'train':>6}{'test':>6}{'95%':>12}{'twin':>6}"
+            f"{'concept':<23}{'neuron':<10}{'':<2}{'train':>6}{'test':>6}{'95%':>12}{'twin':>6}"
             f"{'surface':>8}{'control':>8}{'majority':>9}{'p':>6}{'q<.05':>6}{'d':>7}"
-            f"{self.unit + 's on':>12}"
+            f"{'on':>11}"
         ]
         metric = ""
         for row in self.rows():
@@ -191,15 +191,15 @@ class NeuronTable:
                 metric = row.metric
                 lines.append("- classes: AUC" if metric == "AUC" else "- numbers: correlation |r|")
             if not row.neuron:
-                lines.append(f"{row.concept:<22}none in the train split")
+                lines.append(f"{row.concept:<23}none in the train split")
                 continue
             sign = "+" if row.direction > 0 else "-"
             lines.append(
-                f"{row.concept:<22}{row.neuron:<10}{sign:<2}{_figure(row.train, 6)}"
+                f"{row.concept:<23}{row.neuron:<10}{sign:<2}{_figure(row.train, 6)}"
                 f"{_figure(row.test, 6)}{_interval(row):>12}{_figure(row.twin_test, 6)}"
                 f"{_figure(row.surface, 8)}{_figure(row.control_test, 8)}"
                 f"{_figure(row.majority, 9)}{_figure(row.p, 6)}"
-                f"{row.found if row.found >= 0 else '-':>6}{_figure(row.cohen_d)}{row.n_on:>12,}"
+                f"{row.found if row.found >= 0 else '-':>6}{_figure(row.cohen_d)}{row.n_on:>11,}"
             )
         bounds = [row.bound for row in self.rows() if row.metric == "AUC" and row.neuron]
         tail = (
