@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -78,8 +79,44 @@ def majority(data: LabelledData) -> tuple[str, float]:
             raise InputError(f"{data.origin}: no labelled position among {split} documents")
         counts.append(count)
     train, test = counts
-    name = min(train, key=lambda name: (-train[name], name))
+    name = _first(train)
     return name, test[name] / test.total()
+
+
+def majority_of_word(data: LabelledData) -> float:
+    """The share of test words that have the most frequent class of that word outside of test.
+
+    What a dictionary knows of part of speech. A word that is only in test is given the most
+    frequent class of all. Nothing is tuned, so train and dev are read alike. InputError where words
+    are not what is labelled, where classes do not exclude each other, or a part has no word.
+    """
+    if data.unit != "token":
+        raise InputError(f"task {data.task}: the labels are of a {data.unit}, not of words")
+    known: dict[bytes, Counter[str]] = {}
+    for i in np.concatenate([data.indices("train"), data.indices("dev")]).tolist():
+        for word, name in _words(data, i):
+            known.setdefault(word, Counter())[name] += 1
+    total = sum(known.values(), Counter())
+    if not total or not data.counts[data.indices("test")].sum():
+        raise InputError(f"{data.origin}: no labelled word {'in' if total else 'outside of'} test")
+    right = [
+        _first(known.get(word, total)) == name
+        for i in data.indices("test").tolist()
+        for word, name in _words(data, i)
+    ]
+    return float(np.mean(right))
+
+
+def _words(data: LabelledData, document: int) -> Iterator[tuple[bytes, str]]:
+    labels, text = data.labels(document), data.documents[document].data
+    names = data.target(labels).tolist()
+    for start, end, name in zip(labels.starts.tolist(), labels.ends.tolist(), names, strict=True):
+        yield text[start:end], name
+
+
+def _first(counts: Counter[str]) -> str:
+    """The most frequent name, of equals the first in the alphabet."""
+    return min(counts, key=lambda name: (-counts[name], name))
 
 
 def control_labels(data: LabelledData, seed: int = 0) -> LabelledData | None:

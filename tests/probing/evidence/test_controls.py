@@ -7,7 +7,14 @@ import pytest
 
 from mlstm.errors import InputError
 from probing.evidence import controls
-from probing.tasks import LabelledData, LabelledDocument, Labels, every_byte, stored
+from probing.tasks import (
+    LabelledData,
+    LabelledDocument,
+    Labels,
+    every_byte,
+    part_of_speech,
+    stored,
+)
 
 
 def words(count: int = 60, each: int = 40, exclusive: bool = True) -> LabelledData:
@@ -145,3 +152,25 @@ def test_a_rotation_is_orthogonal_seeded_and_uniform():
         abs(np.mean(traces)) < 0.15
     )  # 0 for uniform ones; LAPACK's signs alone shift it by about 1
     assert np.var(traces) == pytest.approx(1, abs=0.15)
+
+
+def test_a_word_has_the_tag_that_is_its_most_frequent_outside_of_test(tmp_path):
+    """By hand: "a" is DET in 2 of 3, "b" NOUN; of the test words a DET, b VERB, new NOUN."""
+    parts = {
+        "train": "a_DET b_NOUN a_DET b_NOUN\na_X b_NOUN\nb_NOUN a_DET\n" * 5,
+        "test": "a_DET b_VERB new_NOUN\n",
+    }
+    for name, text in parts.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+    data = part_of_speech(tmp_path)
+    assert controls.majority_of_word(data) == pytest.approx(2 / 3)
+
+
+def test_words_of_the_english_web_treebank_by_their_most_frequent_tag(mlstm_data):
+    data = part_of_speech(mlstm_data / "pos")
+    assert controls.majority_of_word(data) == pytest.approx(0.861, abs=0.002)
+
+
+def test_a_dictionary_is_of_words(digits):
+    with pytest.raises(InputError, match="not of words"):
+        controls.majority_of_word(digits)
