@@ -153,7 +153,7 @@ class Claim:
         if self.rows:
             sizes = " / ".join(f"{self.rows[split]:,}" for split in ("train", "dev", "test"))
             lines.append(f"  sample     {sizes} positions, for the probes that follow")
-        lines += [f"  {name:12} {_listed(figures)}" for name, figures in self.probes.items()]
+        lines += [f"  {name:12}{_listed(figures)}" for name, figures in self.probes.items()]
         said = "not applicable" if self.control is None else _listed(self.control) or "not defined"
         lines.append(f"  control    {said}")
         lines += [f"  ranks      {name}: {_listed(of)}" for name, of in self.ranks.items()]

@@ -149,14 +149,18 @@ def _correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return ((x - mean) / scale).T @ standard / len(y)
 
 
-def control(parts: Parts, labels: dict[str, np.ndarray], is_class: bool) -> Figures:
+def control(
+    parts: Parts, labels: dict[str, np.ndarray], is_class: bool, real: Figures | None = None
+) -> Figures:
     """The same probes on control labels (Hewitt and Liang 2019) of the same rows; `selectivity` is
-    the real score less the control's. Empty where either cannot be told."""
+    the real score less the control's. Empty where either cannot be told.
+
+    real: what `full_probe` gives of these parts, where it is at hand."""
     random = {split: part._replace(y=labels[split]) for split, part in parts.items()}
     if not (told(parts) and told(random)):
         return {}
     score = "balanced accuracy" if is_class else "R2"
-    real, full = full_probe(parts, is_class), full_probe(random, is_class)
+    real, full = real or full_probe(parts, is_class), full_probe(random, is_class)
     one, other = (
         one_neuron(p, int(np.argmax(strength(p["train"], is_class))), is_class)
         for p in (parts, random)
@@ -198,7 +202,7 @@ def ranks(parts: Parts, unit: int, is_class: bool) -> dict[str, Figures]:
             Ranking.of("Pearson", np.abs(_correlations(train.x, train.y))),
             Ranking.of("Spearman", np.abs(_correlations(rank, rankdata(train.y)))),
         ]
-    places = {r.name: float(np.flatnonzero(r.order == unit)[0]) + 1 for r in found}
+    places: Figures = {r.name: int(np.flatnonzero(r.order == unit)[0]) + 1 for r in found}
     shared = {f"{a.name} / {b.name}": ranking.overlap(a, b, k) for a, b in combinations(found, 2)}
     return {"place": places, f"first {k} shared": shared | {"chance": k / H}}
 

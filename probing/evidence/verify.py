@@ -142,6 +142,7 @@ def _verify(model, of, data, concept, draws, alpha, seed, rows, corpus, mesh, pr
     counts = {split: int(data.counts[data.indices(split)].sum()) for split in SPLITS}
     lead_interval = Interval(lead.value, lead.lower, lead.upper)
     nothing = Interval(float("nan"), float("nan"), float("nan"))
+    probes = companions.beside(parts, unit.unit, is_class)
     return Claim(
         concept=concept,
         metric="AUC" if is_class else "r",
@@ -168,8 +169,10 @@ def _verify(model, of, data, concept, draws, alpha, seed, rows, corpus, mesh, pr
         lead=lead_interval,
         verdict=decide(p, lead_interval, alpha=alpha),
         alpha=alpha,
-        probes=companions.beside(parts, unit.unit, is_class),
-        control=companions.control(parts, control_of, is_class) if control_of is not None else None,
+        probes=probes,
+        control=None
+        if control_of is None
+        else companions.control(parts, control_of, is_class, probes.get("all neurons")),
         ranks=companions.ranks(parts, unit.unit, is_class),
         rotated=companions.rotated(parts, unit.unit, is_class, seed),
         rows={split: len(part.y) for split, part in parts.items()},
