@@ -167,8 +167,9 @@ def test_eight_devices_find_the_features_of_one(shape):
     assert encoding._window._cache_size() == compiled
 
 
-def test_a_mesh_that_divides_neither_streams_nor_units_is_refused():
-    with pytest.raises(InputError, match="8 devices of the mesh's data do not divide 3 streams"):
-        MODEL.encode(["a"], streams=3, mesh=devices.mesh(8, 1))
+def test_streams_that_a_mesh_does_not_divide_are_filled_and_units_are_refused():
+    texts = texts_of([5, 300, 17, 40])
+    found = MODEL.encode(texts, streams=3, mesh=devices.mesh(8, 1))
+    np.testing.assert_allclose(found, MODEL.encode(texts, streams=3), atol=1e-6)
     with pytest.raises(InputError, match="3 devices of the mesh's model do not divide 8 units"):
         MODEL.encode(["a"], mesh=devices.mesh(1, 3))
