@@ -12,6 +12,27 @@ import numpy as np
 
 BINS = 256
 COARSE = 64  # bins that are found by comparison
+ROUNDING = 1e-5  # of a value, or of the unit's median: others as near may be it, rounded otherwise
+
+
+def quantile_edges(pilot: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """(H, bins - 1) edges that part the pilot's (rows, H) states into about equally full bins.
+
+    Each lies in the middle of the widest gap between two states near its quantile, so that a state
+    which another device rounds otherwise is in the same bin. Where the states there are all one
+    value, as texts that begin alike have it, it lies just above that value.
+    """
+    rows = len(pilot)
+    states = np.sort(pilot, axis=0)
+    gaps = np.diff(states, axis=0, append=states[-1:])
+    near = np.arange(max(4, rows // (4 * bins)))
+    first = np.arange(1, bins) * rows // bins - 1
+    place = np.clip(first[:, None] + near, 0, rows - 1)  # (bins - 1, near)
+    widest = gaps[place].argmax(1)  # (bins - 1, H)
+    chosen = np.take_along_axis(place, widest, 1)
+    below, width = (np.take_along_axis(part, chosen, 0) for part in (states, gaps))
+    least = ROUNDING * np.maximum(np.abs(below), np.median(np.abs(states), axis=0))
+    return np.sort((below + np.where(width > least, width / 2, least)).T, axis=1)
 
 
 class Histogram(NamedTuple):
