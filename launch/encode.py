@@ -4,8 +4,8 @@ python -m launch.encode --model=runs/quickstart --input=texts.txt --output=featu
 python -m launch.encode --model=runs/amazon --input=reviews.csv --text_field=review \
     --sites=0.c,0.h --pooling=mean --cleaning=openai --output=features.safetensors
 
-A .csv has a header, a .jsonl has objects, and one field of each is the text; any other file has a
-text on each line. The rows are in their order.
+A .csv or .tsv has a header, a .jsonl has objects, and one field of each is the text; any other
+file has a text on each line. The rows are in their order.
 """
 
 from absl import flags
@@ -17,9 +17,9 @@ _MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", requir
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 _INPUT = flags.DEFINE_string(
-    "input", None, "A file of texts, one a line, .csv or .jsonl.", required=True
+    "input", None, "A file of texts, one a line, .csv, .tsv or .jsonl.", required=True
 )
-_TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Which field of a .csv or .jsonl is it.")
+_TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Which field of a .csv, .tsv or .jsonl it is.")
 _SITES = flags.DEFINE_string("sites", None, "States to read, as 0.c,0.h (default: the primary).")
 _POOLING = flags.DEFINE_enum(
     "pooling",

@@ -113,11 +113,11 @@ def join(
         where = coordinator or (cluster.name if cluster else "")
         raise NotJoined(
             f"not all {processes or ''} processes came together at {where} within "
-            f"{start_timeout} s ({_one_line(error)}); nothing was trained".replace("  ", " ")
+            f"{start_timeout} s ({_one_line(error)}); nothing was begun".replace("  ", " ")
         ) from error
     if count() == 1 and cluster:
         raise InputError(
-            f"{cluster.name} says that this is the only process: --num_processes=1 trains alone"
+            f"{cluster.name} says that this is the only process: --num_processes=1 runs alone"
         )
     _check_same("attempt", attempt, "belongs to another start of the job")
     _check_same("JAX", jax.__version__, "has another version of JAX")
