@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jax.sharding import Mesh
 
@@ -15,7 +16,7 @@ from mlstm.output import write_whole
 from probing.evidence.scores import NeuronTable
 from probing.examples import Example, examples
 from probing.tasks.labelled import LabelledData
-from probing.views import report, tables
+from probing.views import protocol_tables, report, tables
 
 
 @dataclass(frozen=True)
@@ -69,3 +70,13 @@ def write(
         meaning=dict(data.meaning),
     )
     return results
+
+
+def write_published(folder: str | os.PathLike, protocol: str, found: Any) -> Path:
+    """Write the report of a protocol as PROTOCOL.json, which is returned, and as csv. InputError
+    where the folder cannot be written."""
+    path = Path(folder) / f"{protocol}.json"
+    found.save(path)
+    for name, text in protocol_tables.of(found).items():
+        write_whole(path.with_name(f"{name}.csv"), text)
+    return path
