@@ -54,14 +54,6 @@ def best(table: NeuronTable) -> Figure:
 
 def _best(axes: Axes, metric: str, rows: list[Row]) -> None:
     places = np.arange(len(rows))
-    axes.hlines(
-        places,
-        [row.low for row in rows],
-        [row.high for row in rows],
-        color=ORANGE,
-        linewidth=2,
-        label="95% interval" if metric == "AUC" else "",
-    )
     series = {
         "best neuron": ([row.test for row in rows], style.BEST),
         "random twin": ([row.twin_test for row in rows], style.OTHER),
@@ -70,6 +62,15 @@ def _best(axes: Axes, metric: str, rows: list[Row]) -> None:
     }
     shown = {name: pair for name, pair in series.items() if not np.isnan(pair[0]).all()}
     style.dot_rows(axes, [f"{row.concept}  {row.neuron}" for row in rows], shown)
+    axes.hlines(
+        places,
+        [row.low for row in rows],
+        [row.high for row in rows],
+        color=ORANGE,
+        linewidth=2,
+        zorder=1.5,
+        label="95% interval" if metric == "AUC" else "",
+    )
     chance = 0.5 if metric == "AUC" else 0.0
     axes.axvline(chance, color=SOFT, linewidth=1, linestyle=":", label="chance")
     axes.set_xlabel("AUC on test" if metric == "AUC" else "correlation on test")

@@ -85,6 +85,7 @@ def labelled_examples(report: RadfordReport) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
     sizes, means, deviations = np.array(report.curve, float).T
+    axes.plot(sizes, means, "o-", color=ORANGE, label="all neurons, so many labelled documents")
     axes.fill_between(
         sizes,
         means - deviations,
@@ -92,9 +93,8 @@ def labelled_examples(report: RadfordReport) -> Figure:
         color=ORANGE,
         alpha=0.25,
         linewidth=0,
-        label="its standard deviation over draws",
+        label="standard deviation over draws",
     )
-    axes.plot(sizes, means, "o-", color=ORANGE, label="all neurons, so many labelled documents")
     trained = report.documents["train"]
     axes.axhline(
         report.test,

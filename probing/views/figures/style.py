@@ -45,13 +45,13 @@ BEST: Marks = {"marker": "o", "color": ORANGE, "markersize": 7}
 OTHER: Marks = {"marker": "D", "color": INK, "markerfacecolor": "white", "markersize": 5.5}
 THIRD: Marks = {"marker": "s", "color": BLUE, "markersize": 5}
 FOURTH: Marks = {"marker": "^", "color": INK, "markerfacecolor": "white", "markersize": 5.5}
-LEVEL: Marks = {"marker": "|", "color": SOFT, "markersize": 11, "markeredgewidth": 2}
+LEVEL: Marks = {"marker": "|", "color": SOFT, "markersize": 12, "markeredgewidth": 2}
 
 
 def rows_figure(rows: int, panels: int = 1) -> tuple[Figure, np.ndarray]:
-    """A figure with room for so many rows of dots, and its panels, which share the rows."""
+    """A figure with room for so many rows of dots, and its panels, which share rows and values."""
     figure = Figure(figsize=(WIDTH, 1.5 + 0.3 * max(rows, 2)), layout="constrained")
-    return figure, figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+    return figure, figure.subplots(1, panels, sharex=True, sharey=True, squeeze=False)[0]
 
 
 def dot_rows(
@@ -63,12 +63,15 @@ def dot_rows(
     """A row for each name, the first at the top, with a dot of each series: its values and marks.
     NaN draws none.
 
-    spread: how far apart the dots of a row lie, in rows, so that equal ones are seen.
+    spread: how far apart the dots of a row lie, in rows, so that equal ones are seen; a level is
+    in the middle.
     """
     places = np.arange(len(names), dtype=float)
-    for nth, (label, (values, marks)) in enumerate(series.items()):
-        aside = spread * (nth / (len(series) - 1) - 0.5) if len(series) > 1 else 0.0
-        axes.plot(values, places + aside, linestyle="none", label=label, **marks)
+    dots = [label for label, (_, marks) in series.items() if marks is not LEVEL]
+    asides = dict(zip(dots, np.linspace(-spread / 2, spread / 2, len(dots)), strict=True))
+    for label, (values, marks) in series.items():
+        there = places + asides.get(label, 0.0)
+        axes.plot(values, there, linestyle="none", label=label, **marks)
     axes.set_yticks(places, list(names))
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -79,6 +82,6 @@ def dot_rows(
 def key(figure: Figure, axes: Axes) -> None:
     """The key of a panel above all panels, in as many lines as its names need."""
     handles, labels = axes.get_legend_handles_labels()
-    wide = max((len(label) for label in labels), default=0) + 8  # with the mark and its margins
-    columns = max(1, min(len(labels), LETTERS // wide))
+    wide = [len(label) + 7 for label in labels]  # with the mark and its margins
+    columns = len(labels) if sum(wide) <= LETTERS else max(1, LETTERS // max(wide))
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, numpoints=1)
