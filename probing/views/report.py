@@ -79,7 +79,7 @@ def page(
 <p class="note">Each passage is of a test document, chosen by its labels alone. Its ground is
 coloured by the neuron's value after each character (blue below its median, orange above);
 what truly belongs to the concept is <span class="on">underlined</span>. Point at a character for
-its value.</p>
+its value. The histograms are of all test {table.unit}s; each side is scaled to its own sum.</p>
 {cards}</section>
 </main></body></html>
 """
@@ -123,19 +123,18 @@ def _summary(table: NeuronTable, rows: Sequence[Row]) -> str:
     for row in rows:
         if row.concept in table.numbers[:1]:
             lines.append(
-                "<tr class=part><td colspan=12>numbers: correlation of the neuron with the "
-                "value</td></tr>"
+                "<tr class=part><td colspan=12><span>numbers: correlation with the value, not AUC"
+                "</span></td></tr>"
             )
         concept = f'<td><a href="#{_anchor(row.concept)}">{_text(_pretty(row.concept))}</a></td>'
         if not row.neuron:
             lines.append(f"<tr>{concept}<td colspan=11 class=soft>not in the train split</td></tr>")
             continue
-        bound = f'<span class="soft"> ±{row.bound:.4f}</span>' if row.metric == "AUC" else ""
         lines.append(
             f"<tr>{concept}<td><code>{_text(row.neuron)}</code></td>"
             f"<td>{'higher' if row.direction > 0 else 'lower'}</td>"
             f"<td class=wide>{charts.meter(row)}</td>"
-            f"<td class=n><b>{_number(row.test)}</b>{bound}</td>"
+            f"<td class=n><b>{_number(row.test)}</b></td>"
             f"<td class=n>{_interval(row)}</td>"
             f"<td class=n>{_number(row.twin_test)}</td>"
             f"<td class=n>{_number(row.surface)}</td>"
@@ -145,7 +144,8 @@ def _summary(table: NeuronTable, rows: Sequence[Row]) -> str:
             f"<td class=n>{row.n_on:,}</td></tr>"
         )
     return (
-        '<div class="scroll"><table><thead><tr><th>concept<th>neuron<th>in the concept'
+        '<div class="scroll" role="region" tabindex="0" aria-label="the best neurons">'
+        "<table><thead><tr><th>concept<th>neuron<th>direction"
         "<th class=wide>"
         '<span class="key model"></span>neuron <span class="key twin"></span>twin'
         f"<th class=n>test AUC<th class=n>95%<th class=n>twin"
@@ -174,12 +174,18 @@ chosen on {table.documents[TRAIN]} documents ({table.bytes[TRAIN]:,} bytes); the
 from {table.documents[TEST]} others ({table.bytes[TEST]:,} bytes), looked at once. No document is in
 both.</dd>
 {twin}
-<dt>±</dt><dd>the exact AUC lies within this of the figure: values are counted in 256 bins, and
-this is half the mass tied in them. It is not a confidence interval.</dd>
-<dt>95%</dt><dd>of the test AUC, over documents drawn anew (jackknife).</dd>
+<dt>direction</dt><dd>whether the neuron's values are higher or lower in the concept than
+elsewhere; of a number, whether they rise or fall with it.</dd>
+<dt>95%</dt><dd>interval of the test AUC, over documents drawn anew (jackknife).</dd>
+<dt>exact to</dt><dd>{_bound(table)}: values are counted in 256 bins, and this is the most that the
+mass tied in them can move an AUC. It is not a confidence interval.</dd>
 <dt>surface, control</dt><dd>{_controls(table)}</dd>
 <dt>majority</dt><dd>share of test {table.unit}s on the more frequent side.</dd>
 <dt>p</dt><dd>{_null(table)}</dd>
+<dt>{table.unit}s on</dt><dd>test {table.unit}s in the concept (“off”: all others); of a number,
+all.</dd>
+<dt>Cohen's d</dt><dd>the difference of the neuron's means on and off, in standard deviations within
+them.</dd>
 <dt>follows</dt><dd>an association on held-out text. Whether the model uses the neuron is another
 question: that takes an experiment on the model.</dd></dl></details>"""
 
@@ -233,10 +239,13 @@ def _legend(scale: Scale, row: Row) -> str:
     low, median, high = (
         f"{scale.centre + part * scale.reach:+.2f}".replace("-", "−") for part in (-1, 0, 1)
     )
+    named = f"is “{_text(_pretty(row.concept))}”"
+    if row.metric == "r":
+        named = f"where “{_text(_pretty(row.concept))}” is large"
     return (
         f'<div class="legend"><span>{low}</span><div>{cells}</div><span>{high}</span>'
         f'<span class="soft">median {median}; '
-        f"{'high' if row.direction > 0 else 'low'} is “{_text(_pretty(row.concept))}”</span></div>"
+        f"{'high' if row.direction > 0 else 'low'} {named}</span></div>"
     )
 
 
@@ -268,6 +277,11 @@ def _controls(table: NeuronTable) -> str:
         "what a regression on the bytes alone reaches on test; and the best neuron for random "
         "labels of types (– where documents are labelled)."
     )
+
+
+def _bound(table: NeuronTable) -> str:
+    bounds = [row.bound for row in table.rows() if row.metric == "AUC" and row.neuron]
+    return f"{max(bounds, default=0):.4f}"
 
 
 def _null(table: NeuronTable) -> str:

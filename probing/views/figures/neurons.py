@@ -89,6 +89,7 @@ def values(table: NeuronTable) -> Figure:
         _values(axes, table, row)
     for axes in panels[len(rows) :]:
         axes.remove()
+    figure.supylabel(f"share of the {table.unit}s of each side", fontsize=8.5)
     style.key(figure, figure.axes[0])
     return figure
 
@@ -102,6 +103,7 @@ def histogram(table: NeuronTable, concept: str) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axes = figure.subplots()
     _values(axes, table, table.best(concept))
+    axes.set_ylabel(f"share of the {table.unit}s of each side")
     axes.legend()
     return figure
 
