@@ -8,7 +8,7 @@ Prints a table and a coloured sample; writes results.json, neurons.csv, neurons_
 report.html and figures/ (SVG and PNG; --nofigures leaves them out) to the output folder.
 --mesh=8x1 splits the text over eight devices; of several processes the first one prints and writes.
 With --protocol it runs a published protocol instead, on one device, prints what that prints, and
-writes PROTOCOL.json, PROTOCOL.csv, and figures/ too.
+writes PROTOCOL.json, PROTOCOL.csv, PROTOCOL.html and figures/.
 """
 
 from absl import flags
@@ -85,10 +85,9 @@ def _published(protocol: str, model, data, names, output) -> None:
     rows = {} if protocol == "radford" else {"rows": _ROWS.value}
     with ProgressLine(protocol, "parts") as progress:
         report = getattr(protocols, protocol)(model, data, site=names[0], progress=progress, **rows)
-    path = results.write_published(output, protocol, report)
+    written = results.write_published(output, protocol, report, figures=_FIGURES.value)
     print(report)
-    print(f"\nresults  {path}")
-    _draw(report, output)
+    _say(written, written.figures, output)
 
 
 def _table(workdir, model, data, names, output, mesh) -> None:
@@ -130,17 +129,13 @@ def _table(workdir, model, data, names, output, mesh) -> None:
         print("\n" + terminal.example(shown[0], table, colours=terminal.depth(_COLOUR.value)))
     else:
         print(f"\nno passage of the test documents shows {_SHOW.value or 'any concept'}")
+    _say(written, results.draw(output, table) if _FIGURES.value else (), output)
+
+
+def _say(written, figures, output) -> None:
+    """Where a person finds what was written."""
     print(f"\nresults  {written.json}\nreport   {written.report}")
-    _draw(table, output)
-
-
-def _draw(result, output) -> None:
-    """The figures of a table or of a protocol's report, where it has any."""
-    if not _FIGURES.value:
-        return
-    from probing.views import figures
-
-    if figures.write(result, output / "figures"):
+    if figures:
         print(f"figures  {output / 'figures'}")
 
 

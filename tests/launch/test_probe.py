@@ -118,7 +118,7 @@ def test_a_protocol_leaves_its_report_its_csv_and_its_figures(launch, trained_ru
     assert done.returncode == 0, done.stderr.decode()
     written = {str(path.relative_to(tmp_path / "out")) for path in tmp_path.glob("out/**/*.*")}
     drawn = {f"figures/radford_{name}" for name in ("values", "weights")}
-    assert written >= {"radford.json", "radford.csv", "radford_mistakes.csv"}
+    assert written >= {"radford.json", "radford.csv", "radford_mistakes.csv", "radford.html"}
     assert written >= {f"{name}.{kind}" for name in drawn for kind in ("svg", "png")}
     report = json.loads((tmp_path / "out" / "radford.json").read_text())
     assert f",test,{report['test']},\n" in (tmp_path / "out" / "radford.csv").read_text()

@@ -17,7 +17,7 @@ def read(path) -> list[dict[str, str]]:
 
 
 def test_every_accuracy_of_radford_is_in_its_csv(radford_report, tmp_path):
-    assert results.write_published(tmp_path, "radford", radford_report) == tmp_path / "radford.json"
+    results.write_published(tmp_path, "radford", radford_report, figures=False)
     rows = read(tmp_path / "radford.csv")
     found = {
         (r["what"], r["C"], r["labelled_documents"], r["split"]): float(r["accuracy"]) for r in rows
@@ -36,7 +36,7 @@ def test_every_accuracy_of_radford_is_in_its_csv(radford_report, tmp_path):
 
 
 def test_what_is_told_wrongly_reads_back_as_it_was(radford_report, tmp_path):
-    results.write_published(tmp_path, "radford", radford_report)
+    results.write_published(tmp_path, "radford", radford_report, figures=False)
     rows = read(tmp_path / "radford_mistakes.csv")
     probe, neuron = rows[:2], rows[2:]
     assert {r["told_by"] for r in probe} == {"all neurons"}
@@ -61,7 +61,7 @@ def test_any_text_reads_back_and_none_begins_as_a_formula_does(radford_report, t
 
 
 def test_a_row_for_each_split_tag_and_number_of_neurons(concept_neurons_report, tmp_path):
-    results.write_published(tmp_path, "concept_neurons", concept_neurons_report)
+    results.write_published(tmp_path, "concept_neurons", concept_neurons_report, figures=False)
     rows = {
         (r["split"], r["tag"], r["neurons_used"]): r for r in read(tmp_path / "concept_neurons.csv")
     }
@@ -86,7 +86,7 @@ def test_a_row_for_each_split_tag_and_number_of_neurons(concept_neurons_report, 
 def test_a_row_for_each_hypothesis_with_empty_fields_where_nothing_is_defined(
     diagnostic_report, tmp_path
 ):
-    results.write_published(tmp_path, "diagnostic", diagnostic_report)
+    results.write_published(tmp_path, "diagnostic", diagnostic_report, figures=False)
     quote, rare, depth = read(tmp_path / "diagnostic.csv")
     assert quote["hypothesis"] == '=quote, "x"'
     told = ("accuracy", "precision", "recall", "f1")

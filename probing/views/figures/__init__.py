@@ -38,19 +38,19 @@ def of(result: Any) -> dict[str, Figure]:
     return draw(result) if draw else {}
 
 
-def write(result: Any, folder: str | os.PathLike) -> list[Path]:
-    """Save the figures of a result as NAME.svg and NAME.png; where they are. InputError where they
-    cannot be written."""
-    return [path for name, figure in of(result).items() for path in save(figure, folder, name)]
+def write(result: Any, folder: str | os.PathLike) -> dict[str, str]:
+    """Save the figures of a result as NAME.svg and NAME.png, and return the SVG of each by name.
+    InputError where they cannot be written."""
+    return {name: save(figure, folder, name) for name, figure in of(result).items()}
 
 
-def save(figure: Figure, folder: str | os.PathLike, name: str) -> list[Path]:
-    """Write FOLDER/NAME.svg and FOLDER/NAME.png, each whole or not at all. InputError where that
-    cannot be done."""
-    paths = [Path(folder) / f"{name}.svg", Path(folder) / f"{name}.png"]
-    write_whole(paths[0], svg(figure))
-    write_whole(paths[1], _file(figure, "png", dpi=DPI))
-    return paths
+def save(figure: Figure, folder: str | os.PathLike, name: str) -> str:
+    """Write FOLDER/NAME.svg and FOLDER/NAME.png, each whole or not at all, and return the SVG.
+    InputError where that cannot be done."""
+    drawn = svg(figure)
+    write_whole(Path(folder) / f"{name}.svg", drawn)
+    write_whole(Path(folder) / f"{name}.png", _file(figure, "png", dpi=DPI))
+    return drawn
 
 
 def svg(figure: Figure) -> str:

@@ -22,7 +22,8 @@ STYLE: dict[str, Any] = {
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
     "figure.facecolor": "white",
-    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.family": ["DejaVu Sans", "sans-serif"],  # the first one comes with matplotlib
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],  # for where the SVG is shown
     "font.size": 9,
     "grid.color": GRID,
     "hatch.linewidth": 0.6,
