@@ -47,8 +47,8 @@ def _headline(protocol: str, report: Any) -> str:
     if not isinstance(report, RadfordReport):
         return _text(protocol)
     return (
-        f"Neuron {_text(report.neuron)} alone tells {report.neuron_test:.1%} of the test documents "
-        f"<span class=soft>all neurons {report.test:.1%}, the most frequent label "
+        f"Neuron {_text(report.neuron)} alone gets {report.neuron_test:.1%} of the test documents "
+        f"right <span class=soft>all neurons {report.test:.1%}, the most frequent label "
         f"{report.majority:.1%}</span>"
     )
 

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 import probing
 from probing.views import figures
-from probing.views.figures import concept_neurons, diagnostic, neurons, radford
+from probing.views.figures import concept_neurons, diagnostic, neurons, radford, style
 
 
 def lines(axes) -> dict[str, np.ndarray]:
@@ -70,8 +72,6 @@ def test_the_curve_of_labelled_examples_has_its_band_and_what_it_is_compared_wit
 
 
 def test_without_a_point_of_the_curve_there_is_no_figure_of_it(radford_report):
-    import dataclasses
-
     assert "radford_labelled_examples" in figures.of(radford_report)
     none = dataclasses.replace(radford_report, curve=())
     assert set(figures.of(none)) == {"radford_values", "radford_weights"}
@@ -157,17 +157,45 @@ def test_every_figure_is_saved_whole_as_svg_and_png(
             assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def check_edges(result, folder) -> None:
+    """Nothing of a figure reaches the edge of its picture."""
+    figures.write(result, folder)
+    for picture in folder.glob("*.png"):
+        ink = imread(picture)[:, :, :3].min(-1) < 1
+        assert ink.any()
+        for edge in (ink[0], ink[-1], ink[:, 0], ink[:, -1]):
+            assert not edge.any(), picture.name
+
+
 def test_nothing_of_a_figure_is_cut_at_its_edge(
-    table, radford_report, concept_neurons_report, diagnostic_report
+    table, radford_report, concept_neurons_report, diagnostic_report, tmp_path
 ):
     for result in (table, radford_report, concept_neurons_report, diagnostic_report):
-        for name, figure in figures.of(result).items():
-            figures.svg(figure)  # lays it out
-            box, size = figure.get_tightbbox(), figure.get_size_inches()
-            assert box.x0 > -0.05, name
-            assert box.y0 > -0.05, name
-            assert box.x1 < size[0] + 0.05, name
-            assert box.y1 < size[1] + 0.05, name
+        check_edges(result, tmp_path)
+
+
+def test_long_names_are_cut_and_leave_room_for_what_is_drawn(table, diagnostic_report, tmp_path):
+    long = "a concept with a long name " * 9
+    classes = (long, *table.classes[1:])
+    drawn = neurons.best(dataclasses.replace(table, classes=classes))
+    figures.svg(drawn)  # lays it out
+    check_edges(dataclasses.replace(table, classes=classes), tmp_path)
+    assert drawn.axes[0].get_position().width > 0.4
+    name = drawn.axes[0].get_yticklabels()[0].get_text()
+    assert len(name) == 48
+    assert name.endswith(f"…  {table.best('digit').neuron}")
+    first = dataclasses.replace(diagnostic_report.hypotheses[0], concept=long)
+    check_edges(dataclasses.replace(diagnostic_report, hypotheses=(first,)), tmp_path)
+
+
+def test_weights_that_are_all_zero_and_a_neuron_that_never_moves_are_drawn(
+    radford_report, tmp_path
+):
+    still = dataclasses.replace(
+        radford_report, weights=np.zeros(4), values=np.zeros(8), nonzero=0, neuron="0.c[0]"
+    )
+    check_edges(still, tmp_path)
+    assert "0 of 4 weights" in words(radford.weights(still))
 
 
 def test_the_same_result_is_the_same_svg(radford_report):
@@ -181,8 +209,6 @@ def test_a_result_without_figures_writes_none(tmp_path):
 
 
 def test_colours_differ_in_lightness_and_markers_in_shape():
-    from probing.views.figures import style
-
     light = [np.dot(to_rgb(colour), [0.299, 0.587, 0.114]) for colour in (style.ORANGE, style.BLUE)]
     assert abs(light[0] - light[1]) > 0.1
     marks = [style.BEST, style.OTHER, style.THIRD, style.FOURTH, style.LEVEL]

@@ -82,7 +82,7 @@ def _tags(
         if always_no:
             levels = [always_no(probe, part) if probe else NAN for probe in found]
             series["always no"] = (levels, style.LEVEL)
-        style.dot_rows(axes, names, series, SPREAD)
+        style.dot_rows(axes, [style.named(name, "", style.PANEL) for name in names], series, SPREAD)
         _finish(axes, part, label)
     style.key(figure, panels[0])
     return figure

@@ -77,4 +77,4 @@ def _f1(told: Told | None) -> float:
 
 
 def _name(hypothesis: Hypothesis) -> str:
-    return f"{hypothesis.concept}  {hypothesis.neuron}".rstrip()
+    return style.named(hypothesis.concept, hypothesis.neuron, style.ROW)

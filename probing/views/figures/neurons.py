@@ -61,7 +61,8 @@ def _best(axes: Axes, metric: str, rows: list[Row]) -> None:
         "control task": ([row.control_test for row in rows], style.FOURTH),
     }
     shown = {name: pair for name, pair in series.items() if not np.isnan(pair[0]).all()}
-    style.dot_rows(axes, [f"{row.concept}  {row.neuron}" for row in rows], shown)
+    names = [style.named(row.concept, row.neuron, style.ROW) for row in rows]
+    style.dot_rows(axes, names, shown)
     axes.hlines(
         places,
         [row.low for row in rows],
@@ -115,7 +116,7 @@ def _values(axes: Axes, table: NeuronTable, row: Row) -> None:
     borders, on, off = summary.density(neuron.unit, label, slice(TEST, None), BARS)
     axes.stairs(off, borders, fill=True, facecolor=BLUE, alpha=0.45, label="elsewhere")
     axes.stairs(on, borders, edgecolor=ORANGE, linewidth=1.4, hatch="////", label="in the class")
-    axes.set_title(f"{row.concept}  {row.neuron}", fontsize=8.5)
+    axes.set_title(style.named(row.concept, row.neuron, style.PANEL), fontsize=8.5)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="x", labelsize=8)

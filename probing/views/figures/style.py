@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 INK, SOFT, GRID = "#1b1f24", "#626a73", "#dfe1e0"
 ORANGE, BLUE = "#b45309", "#5b8fc7"
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # keys of matplotlib.rcParams
     "axes.axisbelow": True,
     "axes.edgecolor": SOFT,
     "axes.labelcolor": INK,
@@ -41,12 +41,20 @@ STYLE: dict[str, Any] = {
 WIDTH = 7.0  # inches
 LETTERS = 98  # that fit beside each other in it
 
+ROW, PANEL = 48, 34  # letters that the name of a row and of a small panel may have
+
 Marks = dict[str, Any]
 BEST: Marks = {"marker": "o", "color": ORANGE, "markersize": 7}
 OTHER: Marks = {"marker": "D", "color": INK, "markerfacecolor": "white", "markersize": 5.5}
 THIRD: Marks = {"marker": "s", "color": BLUE, "markersize": 5}
 FOURTH: Marks = {"marker": "^", "color": INK, "markerfacecolor": "white", "markersize": 5.5}
 LEVEL: Marks = {"marker": "|", "color": SOFT, "markersize": 12, "markeredgewidth": 2}
+
+
+def named(concept: str, neuron: str, letters: int) -> str:
+    """A concept and its neuron on so many letters: a longer concept is cut."""
+    room = letters - len(neuron) - 2
+    return f"{concept if len(concept) <= room else concept[: room - 1] + '…'}  {neuron}".rstrip()
 
 
 def rows_figure(rows: int, panels: int = 1) -> tuple[Figure, np.ndarray]:
