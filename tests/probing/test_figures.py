@@ -16,8 +16,14 @@ from probing.views.figures import concept_neurons, diagnostic, neurons, radford,
 
 
 def lines(axes) -> dict[str, np.ndarray]:
-    """The x of each series of a plot of dots, by its name."""
-    return {line.get_label(): np.asarray(line.get_xdata()) for line in axes.lines}
+    """The x of each series of a plot of dots, by its name; its dots lie at their rows' names."""
+    rows = axes.get_yticks()
+    found = {}
+    for line in axes.lines:
+        if line.get_linestyle() == "None":
+            assert (np.abs(line.get_ydata() - rows) < 0.5).all()
+            found[line.get_label()] = np.asarray(line.get_xdata())
+    return found
 
 
 def words(figure: Figure) -> str:
