@@ -12,7 +12,8 @@ one file for each document and site, read back whole, ranked by differences of m
 a logistic regression for each concept, which is the way of NeuroX (Dalvi et al. 2019); without the
 writing they stay in memory. Ours is one pass for the scores and for the sums that ridge, LDA and
 the diagonal Gaussian are solved from. neurons: a logistic probe for each neuron at once, against
-scikit-learn one after another. memory: the peak of scoring a small and a large text.
+scikit-learn one after another. memory: the peak of ours, scores and probes, on a small and a
+large text.
 
 Stored and memory run each way in a process of its own, so that a peak is its own; their times
 include what is compiled. The model's parameters are random: no time depends on them.
@@ -41,7 +42,6 @@ from probing.evidence import figures, null
 from probing.evidence.probes import GaussianProbe, LDAProbe, RidgeProbe, SingleNeuronProbes
 from probing.evidence.probes.sums import FoldSums
 from probing.evidence.significance import NullSums
-from probing.neurons import summarise
 from probing.states import activations
 from probing.states.collect import collect, pilot_numbers
 from probing.states.gram import Gram, GramSummary
@@ -208,12 +208,17 @@ def way_ours(given) -> dict:
     """Scores of all neurons and a Gaussian, an LDA and a ridge probe for each concept."""
     model, data = random_model(given.hidden), labelled_text(given.stored_bytes)
     start = time.perf_counter()
+    score_and_fit(model, data)
+    return {"seconds": time.perf_counter() - start, "disk": 0}
+
+
+def score_and_fit(model: Model, data: LabelledData) -> None:
+    """What scores and probes from statistics need of one pass, and both."""
     numbers, parts = pilot_numbers(data), {}
     for site, pilot in activations.sample(model, data, SITES).items():
         scores = Statistics.init(pilot, activations.FOLDS, CONCEPTS, numbers)
         parts[site] = [scores, Gram.init(scores.centre, scores.scale, CONCEPTS)]
-    found = collect(model, data, parts)
-    for summary, gram in found.values():
+    for summary, gram in collect(model, data, parts).values():
         figures.scores(summary, CONCEPTS)
         for concept in range(CONCEPTS):
             sums = fold_sums(gram, summary, concept)
@@ -221,7 +226,6 @@ def way_ours(given) -> dict:
             RidgeProbe(alphas=(100.0,)).fit_sums(whole, [False, True])
             LDAProbe().fit_sums(whole, [False, True])
             GaussianProbe().fit_sums(whole, [False, True])
-    return {"seconds": time.perf_counter() - start, "disk": 0}
 
 
 def way_stored(given, files: bool) -> dict:
@@ -326,7 +330,7 @@ def show_memory(given) -> None:
     sizes = {size: child(given, f"--score={size}") for size in (given.small, given.large)}
     small, large = sizes[given.small]["peak"], sizes[given.large]["peak"]
     print(
-        f"peak of scoring, H {given.memory_hidden}: {given.small} MB {small:.0f} MB, "
+        f"peak of scores and probes, H {given.memory_hidden}: {given.small} MB {small:.0f} MB, "
         f"{given.large} MB {large:.0f} MB; {large - small:+.0f} MB, of which the text is "
         f"{given.large - given.small}"
     )
@@ -359,7 +363,7 @@ def main():
         print(json.dumps(found | {"peak": peak()}))
     elif given.score:
         data = labelled_text(given.score * 1_000_000)
-        summarise(random_model(given.memory_hidden), data, SITES[1:])
+        score_and_fit(random_model(given.memory_hidden), data)
         print(json.dumps({"peak": peak()}))
     else:
         parts = dict(zip(PARTS, (time_pass, time_stored, time_neurons, show_memory), strict=True))

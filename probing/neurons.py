@@ -19,6 +19,8 @@ from probing.states.collect import collect, pilot_numbers
 from probing.states.statistics import Statistics, Summary
 from probing.tasks.labelled import SPLITS, LabelledData
 
+DRAWS = 199  # of the null
+
 
 def score_neurons(
     model: Model,
@@ -26,8 +28,8 @@ def score_neurons(
     sites: str | Sequence[str] | None = None,
     *,
     twin_seed: int | None = 0,
-    draws: int = 0,
-    controls: bool = False,
+    draws: int = DRAWS,
+    controls: bool = True,
     seed: int = 0,
     mesh: Mesh | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -37,7 +39,8 @@ def score_neurons(
     sites: "0.c", "0.c,0.h" or a sequence; the model's primary site if None.
     twin_seed: of the random twin's parameters; None leaves the twin out.
     draws: of the null, for p of every neuron (`evidence.permutations`); 0 leaves p out.
-    controls: also a surface model, and the control task where labels are of words or bytes.
+    controls: also a surface model, and the control task where labels are of words or bytes;
+        False leaves them out.
     seed: of the null, the surface model and the control task.
     mesh: of `mlstm.devices.mesh`: the devices that read, here or in several processes, each of
     which gives the same data and gets the table. It differs by rounding alone.

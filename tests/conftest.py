@@ -1,5 +1,6 @@
 """Shared fixtures. Eight CPU devices are forced before JAX starts: mesh tests run anywhere."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -19,6 +20,17 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs():
+    """Each compiled program holds several mappings of memory, and Linux gives a process 65,530 of
+    them: one process that compiles for all tests would end by a segmentation fault."""
+    yield
+    import jax  # not before its flags are set, above
+
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

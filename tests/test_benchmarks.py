@@ -65,7 +65,13 @@ def check_rows(printed: str, results: dict, *peers: str) -> dict[str, dict]:
     return rows
 
 
-@pytest.mark.parametrize("flags", [(), ("--cell=lstm", "--layers=2", "--noweight_norm")])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        pytest.param(("--cell=lstm", "--layers=2", "--noweight_norm"), marks=pytest.mark.slow),
+    ],
+)
 def test_the_training_step_is_timed_beside_code_that_gives_the_same_gradients(
     cache, tmp_path, flags
 ):
@@ -78,6 +84,7 @@ def test_the_training_step_is_timed_beside_code_that_gives_the_same_gradients(
     assert results["left_out"] == {}
 
 
+@pytest.mark.slow
 def test_ours_has_a_row_for_every_combination_of_ways(cache, tmp_path):
     ways = ("--products=float32,bfloat16", "--keep=states", "--chunk=0,5", "--layout=rows,columns")
     _, results = train_step(cache, tmp_path, "--peers=", *ways)
@@ -130,6 +137,7 @@ def test_the_training_step_is_timed_beside_torch_compile(cache, tmp_path):
         check_rows(printed, results, "PyTorch, torch.compile")
 
 
+@pytest.mark.slow
 def test_growth_has_every_shape_and_a_fit_for_each_axis(cache, tmp_path):
     axes = {"hidden": [8, 16, 32], "batch": [2, 4, 8]}
     at = ("--at_hidden=8", "--at_batch=4", "--at_window=4", "--hidden_window=4", "--rounds=1")
@@ -239,6 +247,7 @@ def test_both_ways_of_a_population_are_timed_beside_its_models_one_by_one(cache)
     assert done.stderr == 'population.py: "x" is not a whole number above 0\n'
 
 
+@pytest.mark.slow
 def test_the_loop_is_timed_beside_its_compiled_steps(cache):
     flags = ("--hidden=8", "--batch=4", "--window=8", "--steps=60", "--rounds=2")
     done = run(cache, "loop.py", *flags)
@@ -251,6 +260,7 @@ def test_the_loop_is_timed_beside_its_compiled_steps(cache):
     assert alone.endswith(" 1.000")
 
 
+@pytest.mark.slow
 def test_a_save_is_timed_with_the_steps_made_while_it_is_written(cache):
     flags = ("--save", "--save_hidden=8", "--batch=4", "--window=8", "--rounds=2")
     done = run(cache, "loop.py", *flags)
@@ -262,6 +272,7 @@ def test_a_save_is_timed_with_the_steps_made_while_it_is_written(cache):
         assert row.startswith(f"{name} ")
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_is_timed_beside_the_whole_with_less_memory(cache):
     flags = ("--accumulate=1,4", "--hidden=8", "--batch=8", "--window=64", "--rounds=2")
     done = run(cache, "accumulate.py", *flags)
@@ -285,6 +296,7 @@ def test_probing_in_one_pass_is_timed_beside_the_forward_pass_and_stored_activat
     assert float(done.stdout.split("slopes differ by ")[1]) < 1e-2
 
 
+@pytest.mark.slow
 def test_the_whole_step_is_timed_with_its_memory_beside_what_is_predicted(cache, tmp_path):
     path = tmp_path / "gpu.json"
     flags = ("--hidden=16", "--batch=4", "--window=20", "--steps=2", "--rounds=2")

@@ -91,7 +91,14 @@ def _verify(model, of, data, concept, draws, alpha, seed, rows, corpus, mesh, pr
         return lambda done, every: progress(what, done, every) if progress else None
 
     table = score_neurons(
-        model, data, names, twin_seed=seed, mesh=mesh, progress=report("scoring neurons")
+        model,
+        data,
+        names,
+        twin_seed=seed,
+        draws=0,
+        controls=False,
+        mesh=mesh,
+        progress=report("scoring neurons"),
     )
     chosen = _chosen(table, concept, str(neuron) if neuron else None)
     tests = data.indices("test")

@@ -17,15 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from probing.states.activations import LabelledWindow
-from probing.states.histogram import BINS, Histogram
+from probing.states.histogram import Histogram, quantile_edges
 from probing.states.moments import Moments
 from probing.tasks.labelled import SPLITS
 
 TEST = SPLITS.index("test")
 """The first slot of test; the slots before are the splits before it."""
-ROUNDING = 1e-5
-"""Of a unit's largest value: so far above the pilot's quantiles its bins end. A value on which a
-quantile falls, and texts that begin alike repeat it, is then in one bin however it is rounded."""
 
 
 class Statistics(NamedTuple):
@@ -49,14 +46,12 @@ class Statistics(NamedTuple):
     @staticmethod
     def init(pilot: np.ndarray, folds: int, classes: int, numbers: np.ndarray) -> Statistics:
         """pilot: (rows, H) states, and numbers: (rows, M) values, that say where the values lie."""
-        edges = np.quantile(pilot, np.arange(1, BINS) / BINS, axis=0).T
-        edges = edges + ROUNDING * np.abs(pilot).max(0)[:, None]
         slots, units = TEST + folds, pilot.shape[1]
         return Statistics(
             *centre_and_scale(pilot),
             *centre_and_scale(numbers),
             Moments.init(slots, 1 + classes + numbers.shape[1], units),
-            Histogram.init(edges, slots, 1 + classes),
+            Histogram.init(quantile_edges(pilot), slots, 1 + classes),
         )
 
     def update(

@@ -23,6 +23,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -125,7 +126,7 @@ def _fill(
                 file, {"descr": np.dtype(kind).str, "fortran_order": False, "shape": shape}
             )
             start, length = file.tell(), int(np.prod(shape)) * np.dtype(kind).itemsize
-            os.posix_fallocate(file.fileno(), start, length)
+            _allocate(file, start, length)
         return np.lib.format.open_memmap(path, mode="r+")
 
     states = {name: array(name, (rows, hidden), kind) for name in names}
@@ -169,6 +170,16 @@ def _fill(
         "documents": [document.name for document in data.documents],
     }
     (folder / "manifest.json").write_text(to_json(about, indent=2) + "\n")
+
+
+def _allocate(file: BinaryIO, start: int, length: int) -> None:
+    """Give a file its blocks. OSError where the disk lacks them."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), start, length)
+        return
+    zeros = bytes(1 << 20)
+    while length > 0:
+        length -= file.write(zeros[:length])
 
 
 def open_store(folder: str | os.PathLike) -> Store:

@@ -53,7 +53,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(run, code):
-    return probing.score_neurons(load_one(run), source_code(code))
+    return probing.score_neurons(load_one(run), source_code(code), draws=19)
 
 
 def check_same(found: dict, expected: dict) -> None:
@@ -79,17 +79,33 @@ def assert_close(found, expected) -> None:
         assert found == expected
 
 
+PARTS = "scores", "twin", "control"
+BINNED = "auc", "auc_bound", "auc_low", "auc_high", "information"
+
+
 @pytest.mark.parametrize("shape", [(8, 1), (4, 2)], ids=["8x1", "4x2"])
 def test_a_table_of_a_mesh_is_that_of_one_device(run, code, table, shape):
     mesh = devices.mesh(*shape)
-    found = probing.score_neurons(load_one(run), source_code(code), mesh=mesh)
-    for part, expected in ((found.scores, table.scores), (found.twin, table.twin)):
+    found = probing.score_neurons(load_one(run), source_code(code), draws=19, mesh=mesh)
+    # Units that are split are summed in another order: a state that lies on the edge of a bin, and
+    # with it all that repeat it, may be counted in the next one. The bound of the AUC covers that.
+    whole = shape[1] == 1
+    for part, expected in ((getattr(found, n), getattr(table, n)) for n in PARTS):
         for name, figures in vars(expected).items():
             atol = 0 if name in ("n_on", "n_off") else 1e-6
-            np.testing.assert_allclose(getattr(part, name), figures, rtol=0, atol=atol)
+            if name in BINNED and not whole:
+                atol = 1e-6 + float(np.nanmax(expected.auc_bound))
+            np.testing.assert_allclose(
+                getattr(part, name), figures, rtol=0, atol=atol, err_msg=name
+            )
     for name, summary in table.summaries.items():
-        np.testing.assert_allclose(found.summaries[name].edges, summary.edges, atol=1e-6)
-        np.testing.assert_array_equal(found.summaries[name].counts, summary.counts)
+        counts, expected = (part.summaries[name].counts for part in (found, table))
+        np.testing.assert_allclose(found.summaries[name].edges, summary.edges, atol=1e-5)
+        np.testing.assert_array_equal(counts.sum(2), expected.sum(2))
+        moved = np.abs(counts.cumsum(2) - expected.cumsum(2))
+        assert np.count_nonzero(moved) <= (0 if whole else 1e-3 * moved.size)
+    np.testing.assert_array_equal(found.surface, table.surface)
+    np.testing.assert_allclose(found.significance.p_max, table.significance.p_max, atol=0.051)
 
 
 def test_arrays_and_traces_of_a_mesh_are_those_of_one_device(run, code):

@@ -110,22 +110,26 @@ def test_lines_that_are_no_utf8_come_out_too(launch, trained_run, fitted, tmp_pa
     assert [row["text"] for row in rows] == ["one", "", "\ufffd\ufffd"]
 
 
+def slow(*case):
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "flags", "words"),
     [
         ("in.csv", "a,b\n1,2\n", [], 'in.csv:1: no field "text"'),
-        ("in.csv", "text,b\n1\n", [], "in.csv:2: 1 fields; the header names 2"),
+        slow("in.csv", "text,b\n1\n", [], "in.csv:2: 1 fields; the header names 2"),
         ("in.csv", "text,predicted\n1,2\n", [], 'has a field "predicted", which is added'),
-        ("in.csv", "text,b,b\n1,2,3\n", [], 'two fields have the name "b"'),
+        slow("in.csv", "text,b,b\n1,2,3\n", [], 'two fields have the name "b"'),
         ("in.jsonl", '{"text": "a"}\n{', [], "in.jsonl:2: no JSON"),
-        ("in.jsonl", '{"text": 3}\n', [], 'in.jsonl:1: field "text" is 3, no text'),
+        slow("in.jsonl", '{"text": 3}\n', [], 'in.jsonl:1: field "text" is 3, no text'),
         ("in.tsv", "text\n", ["--probe=nosuch"], "nosuch/classifier.json: cannot be read"),
         ("in.txt", "a\n", ["--output=out.npy"], "written as .csv or .jsonl"),
-        ("in.txt", "a\n", ["--along"], "with --along as .jsonl"),
-        ("in.txt", "a\n", ["--task=patterns"], "--task says nothing to the texts of --input"),
+        slow("in.txt", "a\n", ["--along"], "with --along as .jsonl"),
+        slow("in.txt", "a\n", ["--task=patterns"], "--task says nothing to the texts of --input"),
         ("in.txt", "a\n", ["--fit"], "--input says nothing to --fit"),
         ("in.txt", "a\n", ["--show=sad"], "the classes are negative, positive"),
-        ("in.txt", "a\n", ["--input="], "--input and --output are needed"),
+        slow("in.txt", "a\n", ["--input="], "--input and --output are needed"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

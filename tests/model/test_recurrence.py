@@ -155,7 +155,9 @@ def test_each_way_takes_edits_that_differ_from_text_to_text(way):
         assert_equal(everything(config, False, given), everything(config, True, given), 1e-10)
 
 
-@pytest.mark.parametrize("way", ["states kept alone", "in columns"])
+@pytest.mark.parametrize(
+    "way", [pytest.param("states kept alone", marks=pytest.mark.slow), "in columns"]
+)
 def test_each_way_rounds_to_bfloat16_as_the_readable_one(way):
     config = changed(lm.ModelConfig(hidden=64, layers=2), products="bfloat16")
     given = problem(config, 24, 4, False, False, False, jnp.float32)

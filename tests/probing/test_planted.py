@@ -60,7 +60,7 @@ def data(tmp_path_factory) -> LabelledData:
 
 @pytest.fixture(scope="module")
 def table(reader, data) -> probing.NeuronTable:
-    return probing.score_neurons(reader, data, "0.c", twin_seed=None)
+    return probing.score_neurons(reader, data, "0.c", twin_seed=None, draws=0, controls=False)
 
 
 @pytest.mark.parametrize(

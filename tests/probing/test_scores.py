@@ -99,7 +99,7 @@ def test_a_neuron_that_never_moves_has_no_figure_and_no_warning(planted, digits)
         parameters["layers"]["0"][name][..., 3] = 0
     parameters["layers"]["0"]["b"][:, 3] = [0, -30, 0, 0]  # u is 0: c is always 0
     still = dataclasses.replace(planted, parameters=parameters)
-    table = probing.score_neurons(still, digits, "0.c", twin_seed=None)
+    table = probing.score_neurons(still, digits, "0.c", twin_seed=None, draws=0, controls=False)
     assert np.isnan(table.scores.correlation[:, 3]).all()
     assert np.isnan(table.scores.cohen_d[:, 3]).all()
     assert (table.scores.auc[:, 3, :2] == 0.5).all()
@@ -108,7 +108,7 @@ def test_a_neuron_that_never_moves_has_no_figure_and_no_warning(planted, digits)
 
 @pytest.fixture(scope="module")
 def table(planted, digits):
-    return probing.score_neurons(planted, digits, "0.c,0.h")
+    return probing.score_neurons(planted, digits, "0.c,0.h", draws=0, controls=False)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,9 @@ def test_a_neuron_that_is_lower_in_the_concept_scores_the_same(planted, digits):
 
     flipped = tuple(dataclasses.replace(d, read=stored(flip(d.read()))) for d in digits.documents)
     data = dataclasses.replace(digits, documents=flipped)
-    row = probing.score_neurons(planted, data, "0.c", twin_seed=None).best("digit")
+    row = probing.score_neurons(planted, data, "0.c", twin_seed=None, draws=0, controls=False).best(
+        "digit"
+    )
     assert (row.neuron, row.direction) == ("0.c[5]", -1)
     assert row.test > 0.999
 

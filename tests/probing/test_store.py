@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -10,7 +11,10 @@ from probing.states.store import RESERVE, open_store, store_nbytes, write_store
 from probing.tasks.labelled import SPLITS
 
 
-def test_what_is_stored_is_what_streams(planted, digits, tmp_path):
+@pytest.mark.parametrize("has_fallocate", [True, False])
+def test_what_is_stored_is_what_streams(planted, digits, tmp_path, monkeypatch, has_fallocate):
+    if not has_fallocate:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
     said = []
     write_store(tmp_path / "states", planted, digits, ("0.c", "0.h"), announce=said.append)
     store = open_store(tmp_path / "states")

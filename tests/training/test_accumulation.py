@@ -95,7 +95,7 @@ def test_steps_in_parts_are_the_steps_of_whole_batches_in_float64(
         check_equal(found, whole, 1e-10)
 
 
-@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("groups", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_steps_in_parts_are_those_of_whole_batches_for_every_seed(corpus, groups):
     several = {"seeds": 2, "model.layers": 2, "mesh.data": groups}
     with jax.enable_x64(True):

@@ -107,7 +107,13 @@ ADAMW = {"optimizer.name": "adamw", "model.output_dropout": 0.3}
 MUON = {"optimizer.name": "muon", "model.layers": 2, "model.dropout": 0.2}
 
 
-@pytest.mark.parametrize(("recipe", "meshes"), [(ADAMW, [(1, 1), (8, 1)]), (MUON, [(4, 2)])])
+@pytest.mark.parametrize(
+    ("recipe", "meshes"),
+    [
+        (ADAMW, [(1, 1), (8, 1)]),
+        pytest.param(MUON, [(4, 2)], marks=pytest.mark.slow),
+    ],
+)
 def test_50_steps_of_a_population_are_those_of_its_seeds_alone_in_float64(corpus, recipe, meshes):
     with jax.enable_x64(True):
         want = alone(corpus, 50, jnp.float64, **recipe)
@@ -124,7 +130,9 @@ def test_50_steps_of_a_population_are_those_of_its_seeds_alone_in_float64(corpus
             assert len(np.unique(found[-1])) == len(SEEDS)
 
 
-@pytest.mark.parametrize(("recipe", "mesh"), [(ADAMW, (4, 2)), (MUON, (1, 1))])
+@pytest.mark.parametrize(
+    ("recipe", "mesh"), [pytest.param(ADAMW, (4, 2), marks=pytest.mark.slow), (MUON, (1, 1))]
+)
 def test_3_steps_of_a_population_are_those_of_its_seeds_alone_in_float32(corpus, recipe, mesh):
     setup = make(corpus, **recipe, **{"mesh.data": mesh[0], "mesh.model": mesh[1]})
     found = losses(setup, setup.create(), 3)

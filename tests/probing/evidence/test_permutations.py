@@ -13,9 +13,7 @@ DRAWS = 39
 
 @pytest.fixture(scope="module")
 def table(planted, digits):
-    return probing.score_neurons(
-        planted, digits, "0.c,0.h", twin_seed=None, draws=DRAWS, controls=True
-    )
+    return probing.score_neurons(planted, digits, "0.c,0.h", twin_seed=None, draws=DRAWS)
 
 
 def test_the_p_of_the_best_neuron_is_that_of_verify(table, planted, digits):
@@ -43,7 +41,9 @@ def test_q_is_of_the_p_of_single_neurons_and_the_planted_one_has_the_least(table
 def test_the_control_is_the_best_neuron_on_control_labels(table, planted, digits):
     control = control_labels(digits, 0)
     assert control is not None
-    alone = probing.score_neurons(planted, control, "0.c,0.h", twin_seed=None)
+    alone = probing.score_neurons(
+        planted, control, "0.c,0.h", twin_seed=None, draws=0, controls=False
+    )
     for concept in ("digit", "coin", "place"):
         row, expected = table.best(concept), alone.best(concept)
         assert row.control_neuron == expected.neuron
@@ -61,6 +61,8 @@ def test_the_text_names_what_was_left_out(table, planted, digits):
     assert f"{DRAWS} draws" in str(table)
     assert "left out" not in str(table)
     assert max(map(len, str(table).splitlines())) <= 120
-    bare = str(probing.score_neurons(planted, digits, "0.c", twin_seed=None))
+    bare = str(
+        probing.score_neurons(planted, digits, "0.c", twin_seed=None, draws=0, controls=False)
+    )
     assert "controls left out" in bare
     assert "p left out" in bare
