@@ -113,7 +113,7 @@ def hypotheses(report: DiagnosticReport) -> str:
         [
             *("hypothesis", "share", "always_yes_f1"),
             *figures,
-            *(f"balanced_{name}" for name in figures),
+            *(f"equal_weights_{name}" for name in figures),
             *("r", "neuron", "neuron_f1", "neuron_r"),
         ],
         (

@@ -91,7 +91,7 @@ def test_a_row_for_each_hypothesis_with_empty_fields_where_nothing_is_defined(
     assert quote["hypothesis"] == '=quote, "x"'
     told = ("accuracy", "precision", "recall", "f1")
     assert [float(quote[name]) for name in told] == [0.95, 0.92, 0.88, 0.9]
-    assert [float(quote[f"balanced_{name}"]) for name in told] == [0.9, 0.8, 0.91, 0.85]
+    assert [float(quote[f"equal_weights_{name}"]) for name in told] == [0.9, 0.8, 0.91, 0.85]
     assert [quote[name] for name in ("share", "always_yes_f1", "r")] == ["0.25", "0.4", "0.85"]
     assert [quote[n] for n in ("neuron", "neuron_f1", "neuron_r")] == ["0.c[1]", "0.7", "0.6"]
     assert [rare[name] for name in (*told, "r", "neuron", "neuron_f1")] == [""] * 7
