@@ -134,7 +134,12 @@ def test_the_best_neurons_have_their_interval_and_their_twin(table):
     ends = [[x for x, _ in segment] for segment in classes.collections[0].get_segments()]
     assert ends == [[row.low, row.high] for row in aucs]
     assert lines(numbers)["best neuron"].tolist() == [row.test for row in rows if row.metric == "r"]
-    assert "surface model" not in lines(classes)  # left out of this table
+    assert lines(classes)["surface model"].tolist() == [row.surface for row in aucs]
+    assert lines(numbers)["control task"].tolist() == [
+        row.control_test for row in rows if row.metric == "r"
+    ]
+    bare = dataclasses.replace(table, surface=None, control=None)
+    assert set(lines(neurons.best(bare).axes[0])) == {"best neuron", "random twin"}
     assert "digit" in words(figure)
 
 
