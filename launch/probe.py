@@ -4,11 +4,11 @@
     python -m launch.probe --model=runs/quickstart --data=src/ --sites=0.c,0.h --output=probes/src
     python -m launch.probe --model=runs/reviews --task=sentiment --data=sst/ --protocol=radford
 
-Prints a table and a coloured sample; writes results.json, neurons.csv, neurons_concepts.csv and
-report.html to the output folder.
+Prints a table and a coloured sample; writes results.json, neurons.csv, neurons_concepts.csv,
+report.html and figures/ (SVG and PNG; --nofigures leaves them out) to the output folder.
 --mesh=8x1 splits the text over eight devices; of several processes the first one prints and writes.
 With --protocol it runs a published protocol instead, on one device, prints what that prints, and
-writes PROTOCOL.json.
+writes PROTOCOL.json, PROTOCOL.csv, PROTOCOL.html and figures/.
 """
 
 from absl import flags
@@ -39,6 +39,9 @@ _DRAWS = flags.DEFINE_integer(
 )
 _CONTROLS = flags.DEFINE_bool(
     "controls", True, "The surface model and the control task; --nocontrols leaves them out."
+)
+_FIGURES = flags.DEFINE_bool(
+    "figures", True, "Draw the result too, as OUTPUT/figures/*.svg and *.png; --nofigures does not."
 )
 _SHOW = flags.DEFINE_string("show", None, "The concept that the coloured sample shows.")
 _COLOUR = flags.DEFINE_enum(
@@ -75,17 +78,16 @@ def main(_) -> None:
 
 def _published(protocol: str, model, data, names, output) -> None:
     """Run a published protocol, on one site."""
-    from probing import protocols
+    from probing import protocols, results
 
     if len(names) > 1:
         raise InputError(f"--protocol={protocol} takes one site, not {', '.join(names)}")
     rows = {} if protocol == "radford" else {"rows": _ROWS.value}
     with ProgressLine(protocol, "parts") as progress:
         report = getattr(protocols, protocol)(model, data, site=names[0], progress=progress, **rows)
-    path = output / f"{protocol}.json"
-    report.save(path)
+    written = results.write_published(output, protocol, report, figures=_FIGURES.value)
     print(report)
-    print(f"\nresults  {path}")
+    _say(written, written.figures, output)
 
 
 def _table(workdir, model, data, names, output, mesh) -> None:
@@ -127,7 +129,14 @@ def _table(workdir, model, data, names, output, mesh) -> None:
         print("\n" + terminal.example(shown[0], table, colours=terminal.depth(_COLOUR.value)))
     else:
         print(f"\nno passage of the test documents shows {_SHOW.value or 'any concept'}")
+    _say(written, results.draw(output, table) if _FIGURES.value else (), output)
+
+
+def _say(written, figures, output) -> None:
+    """Where a person finds what was written."""
     print(f"\nresults  {written.json}\nreport   {written.report}")
+    if figures:
+        print(f"figures  {output / 'figures'}")
 
 
 def run() -> None:

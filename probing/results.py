@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jax.sharding import Mesh
 
@@ -15,7 +16,7 @@ from mlstm.output import write_whole
 from probing.evidence.scores import NeuronTable
 from probing.examples import Example, examples
 from probing.tasks.labelled import LabelledData
-from probing.views import report, tables
+from probing.views import protocol_report, protocol_tables, report, tables
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,15 @@ class Results:
     json: Path
     report: Path
     examples: list[Example]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where the report of a protocol is, for programs and to look at, and its figures' names."""
+
+    json: Path
+    report: Path
+    figures: tuple[str, ...]
 
 
 def folder_of(workdir: Path, task: str, model: Model) -> Path:
@@ -69,3 +79,28 @@ def write(
         meaning=dict(data.meaning),
     )
     return results
+
+
+def write_published(
+    folder: str | os.PathLike, protocol: str, found: Any, *, figures: bool = True
+) -> Published:
+    """Write the report of a protocol: PROTOCOL.json, as csv, as PROTOCOL.html, and its figures.
+
+    InputError where the folder cannot be written.
+    """
+    folder = Path(folder)
+    found.save(folder / f"{protocol}.json")
+    for name, text in protocol_tables.of(found).items():
+        write_whole(folder / f"{name}.csv", text)
+    drawn = draw(folder, found) if figures else {}
+    page = folder / f"{protocol}.html"
+    write_whole(page, protocol_report.page(protocol, found, drawn))
+    return Published(folder / f"{protocol}.json", page, tuple(drawn))
+
+
+def draw(folder: str | os.PathLike, found: Any) -> dict[str, str]:
+    """Save the figures of a table or of a protocol's report as FOLDER/figures/NAME.svg and .png;
+    their SVG by name. InputError where they cannot be written."""
+    from probing.views import figures  # matplotlib takes a while, and only this needs it
+
+    return figures.write(found, Path(folder) / "figures")

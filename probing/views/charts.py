@@ -78,7 +78,7 @@ def histogram(borders: np.ndarray, sides: Mapping[str, tuple[str, np.ndarray]]) 
 
 def curve(points: Sequence[tuple[int, float]]) -> str:
     """Bits per byte on validation text against training steps."""
-    width, height, left, floor = 640, 180, 44, 26
+    width, height, left, floor = 640, 180, 60, 26
     steps, bits = np.array([p[0] for p in points], float), np.array([p[1] for p in points], float)
     low, high = float(bits.min()), float(bits.max())
     pad = 0.08 * (high - low) or 0.1

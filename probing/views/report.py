@@ -14,10 +14,11 @@ import numpy as np
 
 from mlstm.model.sites import parse_neuron
 from mlstm.output import write_whole
-from probing.evidence.scores import TEST, TRAIN, NeuronTable, Row
+from probing.evidence.scores import TEST, NeuronTable, Row
 from probing.examples import Example
 from probing.states.statistics import Summary
 from probing.views import charts
+from probing.views.reading import reading
 from probing.views.scale import LEVELS, Scale, palette, scale_of
 from probing.views.terminal import glyphs
 
@@ -73,13 +74,13 @@ def page(
 {_facts(table, facts or {})}</header>
 <section><h2>The best neuron for each concept</h2>
 {_summary(table, rows)}
-{_reading(table)}</section>
+{reading(table)}</section>
 {training}
 <section><h2>Concept by concept</h2>
 <p class="note">Each passage is of a test document, chosen by its labels alone. Its ground is
 coloured by the neuron's value after each character (blue below its median, orange above);
 what truly belongs to the concept is <span class="on">underlined</span>. Point at a character for
-its value.</p>
+its value. The histograms are of all test {table.unit}s; each side is scaled to its own sum.</p>
 {cards}</section>
 </main></body></html>
 """
@@ -123,19 +124,18 @@ def _summary(table: NeuronTable, rows: Sequence[Row]) -> str:
     for row in rows:
         if row.concept in table.numbers[:1]:
             lines.append(
-                "<tr class=part><td colspan=12>numbers: correlation of the neuron with the "
-                "value</td></tr>"
+                "<tr class=part><td colspan=12><span>numbers: correlation with the value, not AUC"
+                "</span></td></tr>"
             )
         concept = f'<td><a href="#{_anchor(row.concept)}">{_text(_pretty(row.concept))}</a></td>'
         if not row.neuron:
             lines.append(f"<tr>{concept}<td colspan=11 class=soft>not in the train split</td></tr>")
             continue
-        bound = f'<span class="soft"> ±{row.bound:.4f}</span>' if row.metric == "AUC" else ""
         lines.append(
             f"<tr>{concept}<td><code>{_text(row.neuron)}</code></td>"
             f"<td>{'higher' if row.direction > 0 else 'lower'}</td>"
             f"<td class=wide>{charts.meter(row)}</td>"
-            f"<td class=n><b>{_number(row.test)}</b>{bound}</td>"
+            f"<td class=n><b>{_number(row.test)}</b></td>"
             f"<td class=n>{_interval(row)}</td>"
             f"<td class=n>{_number(row.twin_test)}</td>"
             f"<td class=n>{_number(row.surface)}</td>"
@@ -145,7 +145,8 @@ def _summary(table: NeuronTable, rows: Sequence[Row]) -> str:
             f"<td class=n>{row.n_on:,}</td></tr>"
         )
     return (
-        '<div class="scroll"><table><thead><tr><th>concept<th>neuron<th>in the concept'
+        '<div class="scroll" role="region" tabindex="0" aria-label="the best neurons">'
+        "<table><thead><tr><th>concept<th>neuron<th>direction"
         "<th class=wide>"
         '<span class="key model"></span>neuron <span class="key twin"></span>twin'
         f"<th class=n>test AUC<th class=n>95%<th class=n>twin"
@@ -154,34 +155,6 @@ def _summary(table: NeuronTable, rows: Sequence[Row]) -> str:
         + "\n".join(lines)
         + "</tbody></table></div>"
     )
-
-
-def _reading(table: NeuronTable) -> str:
-    twin = (
-        "<dt>twin</dt><dd>the best neuron of the same architecture with random, untrained "
-        f"parameters (seed {table.twin_seed}), chosen and tested in the same way. What it reaches "
-        "is what the bytes give away without learning.</dd>"
-        if table.twin is not None
-        else ""
-    )
-    return f"""<details open><summary>What the numbers mean</summary><dl class=notes>
-<dt>test AUC</dt><dd>the chance that the neuron is further in its direction at a random
-{table.unit} of the concept than at a random other: 0.5 is chance, 1 is perfect. Each neuron is
-tried in both
-directions.</dd>
-<dt>train, test</dt><dd>the best of {len(table.sites) * table.units} neurons and its direction are
-chosen on {table.documents[TRAIN]} documents ({table.bytes[TRAIN]:,} bytes); the figures shown are
-from {table.documents[TEST]} others ({table.bytes[TEST]:,} bytes), looked at once. No document is in
-both.</dd>
-{twin}
-<dt>±</dt><dd>the exact AUC lies within this of the figure: values are counted in 256 bins, and
-this is half the mass tied in them. It is not a confidence interval.</dd>
-<dt>95%</dt><dd>of the test AUC, over documents drawn anew (jackknife).</dd>
-<dt>surface, control</dt><dd>{_controls(table)}</dd>
-<dt>majority</dt><dd>share of test {table.unit}s on the more frequent side.</dd>
-<dt>p</dt><dd>{_null(table)}</dd>
-<dt>follows</dt><dd>an association on held-out text. Whether the model uses the neuron is another
-question: that takes an experiment on the model.</dd></dl></details>"""
 
 
 def _card(table: NeuronTable, row: Row, example: Example | None, meaning: str) -> str:
@@ -233,10 +206,13 @@ def _legend(scale: Scale, row: Row) -> str:
     low, median, high = (
         f"{scale.centre + part * scale.reach:+.2f}".replace("-", "−") for part in (-1, 0, 1)
     )
+    named = f"is “{_text(_pretty(row.concept))}”"
+    if row.metric == "r":
+        named = f"where “{_text(_pretty(row.concept))}” is large"
     return (
         f'<div class="legend"><span>{low}</span><div>{cells}</div><span>{high}</span>'
         f'<span class="soft">median {median}; '
-        f"{'high' if row.direction > 0 else 'low'} is “{_text(_pretty(row.concept))}”</span></div>"
+        f"{'high' if row.direction > 0 else 'low'} {named}</span></div>"
     )
 
 
@@ -259,24 +235,6 @@ def _passage(example: Example, scale: Scale) -> str:
 
 def _interval(row: Row) -> str:
     return "–" if np.isnan(row.low) else f"{row.low:.3f}–{row.high:.3f}"
-
-
-def _controls(table: NeuronTable) -> str:
-    if table.surface is None:
-        return "controls left out."
-    return (
-        "what a regression on the bytes alone reaches on test; and the best neuron for random "
-        "labels of types (– where documents are labelled)."
-    )
-
-
-def _null(table: NeuronTable) -> str:
-    if table.significance is None:
-        return "left out: no draws of the null."
-    return (
-        f"of the neuron under {table.significance.draws} draws of permuted labels, against the "
-        f"largest statistic of all {len(table.sites) * table.units} neurons."
-    )
 
 
 def _counts(row: Row) -> str:

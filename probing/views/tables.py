@@ -17,7 +17,7 @@ def best_csv(table: NeuronTable) -> str:
     """One row for each concept: the columns of `NeuronTable.to_frame`."""
     records = table.to_frame()
     names = list(records[0])
-    return _csv(names, ([record[name] for name in names] for record in records))
+    return to_csv(names, ([record[name] for name in names] for record in records))
 
 
 def every_csv(table: NeuronTable) -> str:
@@ -34,12 +34,17 @@ def every_csv(table: NeuronTable) -> str:
         for j in range(len(figures))
         for k, concept in enumerate(table.concepts)
     )
-    return _csv(["neuron", "concept", *FIGURES], rows)
+    return to_csv(["neuron", "concept", *FIGURES], rows)
 
 
-def _csv(names: Sequence[str], rows: Iterable[Sequence]) -> str:
+def to_csv(names: Sequence[str], rows: Iterable[Sequence], *, quote_all: bool = False) -> str:
+    """A line of names and one for each row; NaN is an empty field.
+
+    quote_all: whatever is no number stands in quotes, as texts with any ends of lines must.
+    """
+    quoting = csv.QUOTE_NONNUMERIC if quote_all else csv.QUOTE_MINIMAL
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n", quoting=quoting)
     writer.writerow(names)
     for row in rows:
         writer.writerow(["" if isinstance(v, float) and np.isnan(v) else v for v in row])

@@ -133,11 +133,12 @@ def test_two_processes_probe_as_one_device_and_the_first_writes(
 ):
     output = tmp_path / "out"
     flags = [f"--model={run}", f"--data={code}", f"--output={output}", f"--mesh={mesh}"]
-    job = start(["-m", "launch.probe", *flags], 2, 4)
+    job = start(["-m", "launch.probe", *flags, "--draws=19"], 2, 4)
     said = finish(job)
     assert [process.returncode for process in job] == [0, 0], said
     assert ["(string)" in text for text in said] == [True, False]
-    assert sorted(path.name for path in output.iterdir()) == ["report.html", "results.json"]
+    written = ["figures", "neurons.csv", "neurons_concepts.csv", "report.html", "results.json"]
+    assert sorted(path.name for path in output.iterdir()) == written
     saved = json.loads((output / "results.json").read_text())
     check_same(saved, json.loads(table.to_json()))
 

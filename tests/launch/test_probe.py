@@ -47,6 +47,8 @@ def test_a_table_a_sample_and_both_files_come_out(launch, trained_run, code, tmp
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.rstrip().endswith("</html>")
     assert f"{rows['string']['test']:.3f}" in page
+    assert (tmp_path / "out" / "figures" / "neurons_best.svg").exists()
+    assert f"figures  {tmp_path / 'out' / 'figures'}" in printed
 
 
 def test_of_a_population_one_model_is_chosen_and_has_a_folder_and_figures_of_its_own(
@@ -60,11 +62,12 @@ def test_of_a_population_one_model_is_chosen_and_has_a_folder_and_figures_of_its
     done = launch("probe", *flags)
     assert done.returncode == 2
     assert b"its seeds are 5 to 6" in done.stderr
-    done = launch("probe", *flags, "--model_seed=6")
+    done = launch("probe", *flags, "--model_seed=6", "--nofigures")
     assert done.returncode == 0, done.stderr.decode()
     written = run / "probe" / "source_code" / "seed6"
     assert "seed 6" in json.loads((written / "results.json").read_text())["model"]
     assert "4.000 on validation text" in (written / "report.html").read_text()
+    assert not (written / "figures").exists()
 
 
 @pytest.mark.parametrize(
@@ -104,3 +107,19 @@ def test_a_protocol_on_a_mesh_is_refused_in_one_line(launch, trained_run, code):
     assert done.stderr.decode().splitlines() == [
         "probe: error: --protocol runs on one device of one process: leave out --mesh"
     ]
+
+
+def test_a_protocol_leaves_its_report_its_csv_and_its_figures(launch, trained_run, tmp_path):
+    texts = [f"{'good' if k % 2 else 'bad'} number {k}" for k in range(80)]
+    lines = [f"{k % 2},{text}" for k, text in enumerate(texts)]
+    (tmp_path / "texts.csv").write_text("\n".join(["label,text", *lines]) + "\n")
+    given = [f"--model={trained_run}", "--task=sentiment", f"--data={tmp_path / 'texts.csv'}"]
+    done = launch("probe", *given, "--protocol=radford", f"--output={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr.decode()
+    written = {str(path.relative_to(tmp_path / "out")) for path in tmp_path.glob("out/**/*.*")}
+    drawn = {f"figures/radford_{name}" for name in ("values", "weights")}
+    assert written >= {"radford.json", "radford.csv", "radford_mistakes.csv", "radford.html"}
+    assert written >= {f"{name}.{kind}" for name in drawn for kind in ("svg", "png")}
+    report = json.loads((tmp_path / "out" / "radford.json").read_text())
+    assert f",test,{report['test']},\n" in (tmp_path / "out" / "radford.csv").read_text()
+    assert f"figures  {tmp_path / 'out' / 'figures'}" in done.stdout.decode()

@@ -8,6 +8,14 @@ from mlstm.corpus.vocabulary import Bytes
 from mlstm.loading import Model
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
+from probing.protocols.concept_neurons import (
+    ConceptNeuronsReport,
+    Multiclass,
+    OneSplit,
+    TagProbe,
+)
+from probing.protocols.diagnostic import DiagnosticReport, Hypothesis, Told
+from probing.protocols.radford import Mistake, RadfordReport, Threshold
 from probing.tasks import LabelledData, LabelledDocument, every_byte, stored
 
 PLANTED = 5
@@ -87,3 +95,79 @@ def digits() -> LabelledData:
         ("place",),
         tuple(documents),
     )
+
+
+@pytest.fixture(scope="session")
+def radford_report() -> RadfordReport:
+    """A report by hand: 8 test documents, 4 weights, two mistakes of the probe and two of the
+    neuron."""
+    return RadfordReport(
+        model="by hand",
+        site="0.c",
+        data="drawn",
+        positive="good",
+        documents={"train": 100, "dev": 40, "test": 8},
+        majority=0.625,
+        grid={0.25: 0.8, 0.5: 0.85},
+        C=0.5,
+        nonzero=3,
+        train=0.95,
+        dev=0.85,
+        test=0.875,
+        neuron="0.c[2]",
+        weight=-3.0,
+        threshold=Threshold(0.25, -1, 0.8),
+        neuron_test=0.75,
+        weights=np.array([0.5, 0.0, -3.0, 1.0]),
+        values=np.array([-1.0, -0.5, 0.0, 0.1, 0.9, 0.2, 0.8, 1.0]),
+        labels=np.array([True] * 5 + [False] * 3),
+        curve=((16, 0.6, 0.05), (32, 0.7, 0.02), (64, 0.75, 0.01)),
+        mistakes=(
+            Mistake('=HYPERLINK("x", "y")', "good", 0.02),
+            Mistake("one, two\r\nthree\rfour <script>alert(1)</script>", "bad", 0.9),
+        ),
+        neuron_mistakes=(Mistake("é “quoted”", "good", -0.65), Mistake("", "bad", 0.05)),
+    )
+
+
+@pytest.fixture(scope="session")
+def concept_neurons_report() -> ConceptNeuronsReport:
+    """A report by hand, in which the split by document lacks a tag."""
+    ways = ("all", "top 1", "top 2", "top 3")
+
+    def probe(tag: str, positives: int, least: float) -> TagProbe:
+        figures = {
+            "accuracy": {way: least + 0.1 * k for k, way in enumerate(ways)},
+            "precision": dict(zip(ways, (0.8, 0.6, 0.7, 0.0), strict=True)),
+            "recall": dict(zip(ways, (0.5, 0.4, 0.3, 0.0), strict=True)),
+        }
+        neurons = ("0.c[4]", "0.c[7]", "0.c[1]")
+        return TagProbe(tag, 0.25, 5, neurons, positives, **figures)
+
+    multiclass = {
+        way: Multiclass(0.5 + k / 100, 0.4 + k / 100, 0.45, 0.5)
+        for way, k in zip(ways, (9, 1, 2, 3), strict=True)
+    }
+    rows = {"train": 800, "dev": 100, "test": 100}
+    tags = (probe("NOUN", 30, 0.6), probe("$VERB$", 20, 0.5))
+    return ConceptNeuronsReport(
+        "by hand",
+        "0.c",
+        "drawn",
+        OneSplit("bytes at random (as published)", rows, 0.3, tags, multiclass),
+        OneSplit("by document", rows, 0.25, tags[:1], multiclass),
+    )
+
+
+@pytest.fixture(scope="session")
+def diagnostic_report() -> DiagnosticReport:
+    """A report by hand: a class, one that train lacks, and a number."""
+    nan = float("nan")
+    plain, balanced = Told(0.95, 0.92, 0.88, 0.9), Told(0.9, 0.8, 0.91, 0.85)
+    hypotheses = (
+        Hypothesis('=quote, "x"', 0.25, plain, balanced, 0.4, 0.85, "0.c[1]", 0.7, 0.6),
+        Hypothesis("rare", 0.0, None, None, 0.0, nan, "", nan, nan),
+        Hypothesis("depth", nan, None, None, nan, 0.8, "0.c[3]", nan, -0.6),
+    )
+    rows = {"train": 80, "dev": 10, "test": 10}
+    return DiagnosticReport("by hand", "0.c", "drawn", rows, hypotheses)

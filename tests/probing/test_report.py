@@ -88,6 +88,18 @@ def test_numbers_stand_under_a_line_of_their_own_after_any_last_class(page):
     assert never < place
 
 
+def test_every_column_of_the_table_is_explained_and_every_row_fills_them(source):
+    table = source.split("<thead>")[1].split("</table>")[0]
+    head, body = table.split("</thead>")
+    heads = [re.sub("<[^>]*>", "", cell) for cell in re.split(r"<th[^>]*>", head)[1:]]
+    for row in body.split("<tr")[1:]:
+        spans = [int(n) for n in re.findall(r"colspan=(\d+)", row)]
+        assert row.count("<td") - len(spans) + sum(spans) == len(heads)
+    terms = " ".join(re.findall(r"<dt>(.*?)</dt>", source.split("<details")[1]))
+    for name in set(heads) - {"concept", "neuron", "neuron twin"}:
+        assert name in terms
+
+
 def test_the_best_neuron_its_figure_and_its_twins_are_there(page, table):
     row = table.best("digit")
     assert f"{row.test:.3f}" in page.text
@@ -98,6 +110,7 @@ def test_the_best_neuron_its_figure_and_its_twins_are_there(page, table):
 def test_the_interval_is_beside_the_figure_and_what_was_left_out_is_named(page, table):
     row = table.best("digit")
     assert f"{row.low:.3f}–{row.high:.3f}" in page.text
+    assert f"{max(r.bound for r in table.rows() if r.metric == 'AUC'):.4f}" in page.text
     assert "controls left out" in page.text
     assert "no draws of the null" in page.text
 
