@@ -17,7 +17,7 @@ from launch import parallel, program, tasks
 from launch.progress import ProgressLine
 from mlstm.errors import InputError
 
-PROTOCOLS = ("radford", "concept_neurons", "diagnostic")
+PROTOCOLS = ("radford", "concept_neurons", "diagnostic", "full_probe")
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
@@ -27,6 +27,10 @@ _PROTOCOL = flags.DEFINE_enum("protocol", None, PROTOCOLS, "A published protocol
 _ROWS = flags.DEFINE_integer(
     "probe_rows", 20_000, "Protocols on positions: about how many of each split are kept.", 100
 )
+_CONCEPT = flags.DEFINE_string(
+    "concept", None, "full_probe: the class told from its absence, where classes may overlap."
+)
+_TWINS = flags.DEFINE_integer("twins", 3, "full_probe: how many random models, seeds 0, 1 ...", 0)
 _SITES = flags.DEFINE_string("sites", None, "States to score, as 0.c,0.h (default: the primary).")
 _OUTPUT = flags.DEFINE_string(
     "output",
@@ -79,13 +83,21 @@ def _published(protocol: str, model, data, names, output) -> None:
 
     if len(names) > 1:
         raise InputError(f"--protocol={protocol} takes one site, not {', '.join(names)}")
-    rows = {} if protocol == "radford" else {"rows": _ROWS.value}
+    given = {} if protocol == "radford" else {"rows": _ROWS.value}
+    if protocol == "full_probe":
+        given |= {"concept": _CONCEPT.value, "twins": _TWINS.value, "tell": _tell}
     with ProgressLine(protocol, "parts") as progress:
-        report = getattr(protocols, protocol)(model, data, site=names[0], progress=progress, **rows)
+        report = getattr(protocols, protocol)(
+            model, data, site=names[0], progress=progress, **given
+        )
     path = output / f"{protocol}.json"
     report.save(path)
     print(report)
     print(f"\nresults  {path}")
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
 
 
 def _table(workdir, model, data, names, output, mesh) -> None:

@@ -10,6 +10,8 @@ fitted on train; the penalty is chosen on dev.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -47,6 +49,7 @@ class SurfaceModel:
             )
             self.vectorizer_.fit([_text(data.documents[i].data) for i in train] + ["aa", "aa"])
         X, Y = self._rows(data, train)
+        self.rows_ = len(Y)
         X_dev, Y_dev = self._rows(data, dev)
         used = np.unique(X.indices)  # few of the hashed columns, where alphabets are small
         X, X_dev = X[:, used], X_dev[:, used]
@@ -70,6 +73,23 @@ class SurfaceModel:
         if not len(labels.positions):
             return np.zeros((0, len(data.concepts)))
         return self._features(data.documents[document].data, labels) @ self.coef_ + self.intercept_
+
+    def told(self, data: LabelledData, documents: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(n,) the class of the highest score at each of their positions, as `data.target` names
+        it; of a single class, `data.otherwise` where its score is not above 0.
+
+        A class that the train documents lacked is never told. InputError where classes do not
+        exclude each other.
+        """
+        scores = np.concatenate([self.scores(data, int(i)) for i in documents])
+        classes = np.zeros((len(scores), len(data.classes)), bool)
+        if len(data.classes) == 1:
+            classes[:, 0] = scores[:, 0] > 0
+        else:
+            here = np.where(self.coef_.any(0), scores, -np.inf)[:, : len(data.classes)]
+            classes[np.arange(len(here)), here.argmax(1)] = True
+        none = np.zeros(0, np.int32)
+        return data.target(Labels(none, none, none, classes, np.zeros((0, 0), np.float32)))
 
     def _sample(self, data: LabelledData, split: str) -> list[int]:
         documents = np.random.default_rng(self.seed).permutation(data.indices(split))
