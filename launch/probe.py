@@ -3,12 +3,15 @@
     python -m launch.probe --model=runs/quickstart --task=source_code    # the run's own test split
     python -m launch.probe --model=runs/quickstart --data=src/ --sites=0.c,0.h --output=probes/src
     python -m launch.probe --model=runs/reviews --task=sentiment --data=sst/ --protocol=radford
+    python -m launch.probe --model=runs/reviews --task=part_of_speech --data=treebank/ \
+        --protocol=full_probe
 
 Prints a table and a coloured sample; writes results.json, neurons.csv, neurons_concepts.csv and
 report.html to the output folder.
 --mesh=8x1 splits the text over eight devices; of several processes the first one prints and writes.
 With --protocol it runs a published protocol instead, on one device, prints what that prints, and
-writes PROTOCOL.json.
+writes PROTOCOL.json; full_probe, of all neurons and what they are compared with, is none that was
+published.
 """
 
 from absl import flags
@@ -63,6 +66,9 @@ def main(_) -> None:
     mesh = parallel.mesh()
     if _PROTOCOL.value and mesh:
         raise InputError("--protocol runs on one device of one process: leave out --mesh")
+    for flag in (_CONCEPT, _TWINS):
+        if flag.present and _PROTOCOL.value != "full_probe":
+            raise InputError(f"--{flag.name} says nothing without --protocol=full_probe")
     model = load_one(workdir, _STEP.value, _MODEL_SEED.value)
     names = check_sites(model, _SITES.value or None)
     data = tasks.read(workdir)

@@ -21,7 +21,7 @@ from mlstm.model import sites as model_sites
 from probing.evidence.claims import Interval
 from probing.evidence.controls import control_labels, most_frequent, random_twin
 from probing.evidence.intervals import jackknife_mean
-from probing.evidence.probes.logistic import Choice, LogisticProbe, choose_C
+from probing.evidence.probes.logistic import LogisticProbe, choose_C
 from probing.evidence.probes.metrics import Metrics
 from probing.evidence.surface import SurfaceModel
 from probing.protocols.full_probe_report import TWIN, FullProbeReport, Row, Twins
@@ -96,8 +96,11 @@ def full_probe(
         X = _states(random_twin(model, seed), data, site, documents, rows)
         random.append(scores.of_probe(f"{TWIN}, seed {seed}", X, y))
         step()
-    surface = SurfaceModel(SEED, rows).fit(data)
-    surfaced = scores.row("surface model", surface.rows_, surface.told(data, tests), y["test"])
+    surface = SurfaceModel(SEED, rows).fit_classifier(data)
+    told = surface.told(data, tests)
+    surfaced = scores.row(
+        "surface model", surface.rows_, told, y["test"], surface.C_, surface.accuracy_
+    )
     step()
     known = most_frequent(data)
     word = None
@@ -141,15 +144,16 @@ class _Scores:
         fitted: int,
         told: np.ndarray,
         truth: np.ndarray,
-        chosen: Choice | None = None,
+        C: float | None = None,
+        dev: dict[float, float] | None = None,
     ) -> Row:
         self.right[name] = (told == truth).astype(float)
         measures = Metrics.of(truth, told)
         return Row(
             name=name,
             fitted=fitted,
-            C=chosen.C if chosen else None,
-            dev=dict(zip(chosen.grid, chosen.accuracy, strict=True)) if chosen else {},
+            C=C,
+            dev=dev or {},
             accuracy=measures.accuracy,
             interval=self._mean(self.right[name]),
             balanced_accuracy=measures.balanced_accuracy,
@@ -162,7 +166,9 @@ class _Scores:
         """A probe with the C that is best on dev."""
         train, dev = ((X[split], y[split]) for split in ("train", "dev"))
         chosen = choose_C(LogisticProbe(tol=TOLERANCE), train, dev, CS)
-        return self.row(name, len(y["train"]), chosen.probe.predict(X["test"]), y["test"], chosen)
+        dev_accuracy = dict(zip(chosen.grid, chosen.accuracy, strict=True))
+        told = chosen.probe.predict(X["test"])
+        return self.row(name, len(y["train"]), told, y["test"], chosen.C, dev_accuracy)
 
     def lead(self, rows: list[Row]) -> Interval:
         """Over the mean of several rows."""

@@ -104,3 +104,27 @@ def test_a_protocol_on_a_mesh_is_refused_in_one_line(launch, trained_run, code):
     assert done.stderr.decode().splitlines() == [
         "probe: error: --protocol runs on one device of one process: leave out --mesh"
     ]
+
+
+def test_the_full_probe_says_what_it_reads_prints_its_table_and_leaves_its_figures(
+    launch, trained_run, code, tmp_path
+):
+    flags = [f"--model={trained_run}", f"--data={code}", f"--output={tmp_path}"]
+    full = [*flags, "--protocol=full_probe", "--probe_rows=100"]
+    done = launch("probe", *full, "--concept=string", "--twins=2")
+    assert done.returncode == 0, done.stderr.decode()
+    first, *others = done.stdout.decode().splitlines()
+    assert first.startswith("sample: ")
+    saved = json.loads((tmp_path / "full_probe.json").read_text())
+    assert saved["classes"] == ["string", "not string"]
+    [row] = [line for line in others if line.startswith("all 8 neurons")]
+    assert f"{saved['probe']['accuracy']:.4f}" in row
+    assert any(line.startswith("random weights, mean of 2 seeds") for line in others)
+    for wrong, words in (
+        (full, "name the concept: "),
+        ([*flags, "--twins=2"], "--twins says nothing without --protocol=full_probe"),
+    ):
+        done = launch("probe", *wrong)
+        assert done.returncode == 2
+        assert words in done.stderr.decode()
+        assert done.stderr.count(b"\n") == 1
