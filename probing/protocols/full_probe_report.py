@@ -103,18 +103,20 @@ class FullProbeReport:
         write_whole(path, self.to_json() + "\n")
 
     def __str__(self) -> str:
-        sizes = ", ".join(
-            f"{split} {self.rows[split]:,} of {self.available[split]:,} in "
-            f"{self.documents[split]:,} documents"
-            for split in SPLITS
-        )
+        sizes = [f"{self.rows[s]:,} of {self.available[s]:,} {s}" for s in SPLITS]
+        if self.unit != "document":
+            sizes = [
+                f"{size} (of {self.documents[split]:,} documents)"
+                for size, split in zip(sizes, SPLITS, strict=True)
+            ]
         lines = [
             f"{self.task}: {len(self.classes)} classes told from {self.site} of {self.model}",
-            f"data   {self.data}",
-            f"split  {self.split}",
-            f"{self.unit + 's':7}{sizes}",
-            f"All rows are scored on the same {self.rows['test']:,} test {self.unit}s, once. C is "
-            "chosen on dev by accuracy.",
+            f"data: {self.data}",
+            f"split: {self.split}",
+            f"{self.unit}s: {', '.join(sizes)}",
+            f"All rows are scored on the same {self.rows['test']:,} test {self.unit}s.",
+            f"C is the best on dev by accuracy, among {_grid(self.probe)}; for the surface model "
+            f"among {_grid(self.surface)}.",
             f"{'':38}{'fitted on':>10}{'C':>7}  {'accuracy [95% interval]':24}{'balanced':>9}"
             f"{'macro F1':>9}  all neurons lead by",
         ]
@@ -123,7 +125,10 @@ class FullProbeReport:
                 lines.append(_line(row))
             if row is self.probe and self.twins:
                 lines += self._of_twins(self.twins)
-        lines.append("Intervals and leads (paired) are of the accuracy, by document.")
+        lines.append(
+            "Intervals and leads (paired) are of the accuracy, 95%, by document. What is most "
+            "frequent was counted on all of train and dev; the others are fitted on the sample."
+        )
         if self.selectivity:
             lines.append(
                 f"selectivity, the lead over the control task: {_interval(self.selectivity)}"
@@ -154,6 +159,10 @@ def _line(row: Row) -> str:
     lead = _interval(row.lead) if row.lead else ""
     line = f"{row.name:38}{row.fitted:>10,}{C:>7}  {_figures(scores, between)}  {lead}"
     return line.rstrip()
+
+
+def _grid(row: Row) -> str:
+    return ", ".join(f"{C:g}" for C in row.dev)
 
 
 def _figures(scores: dict[str, float], between: str) -> str:
