@@ -34,9 +34,10 @@ def one_variable(data: LabelledData, concept: str | None = None) -> LabelledData
             f"task {data.task}: its classes may overlap, so that one is told at a time; name the "
             f"concept: {', '.join(data.classes)}"
         )
-    if concept is not None or len(data.classes) == 1:
-        concept = concept or data.classes[0]
-        other = (len(data.classes) == 1 and data.otherwise) or f"not {concept}"
+    alone = len(data.classes) == 1
+    if concept is not None or alone:
+        concept = concept or data.concepts[0]
+        other = (data.otherwise if alone else "") or f"not {concept}"
         return dataclasses.replace(data.only(concept), otherwise=other, exclusive=True)
     if all(data.labels(i).classes.any(1).all() for i in range(len(data.documents))):
         return dataclasses.replace(data, numbers=(), documents=_each(data, rest=False))
