@@ -21,7 +21,7 @@ from mlstm.model import sites as model_sites
 from probing.evidence.claims import Interval
 from probing.evidence.controls import control_labels, most_frequent, random_twin
 from probing.evidence.intervals import jackknife_mean
-from probing.evidence.probes.logistic import LogisticProbe, choose_C
+from probing.evidence.probes.logistic import LogisticProbe
 from probing.evidence.probes.metrics import Metrics
 from probing.evidence.surface import SurfaceModel
 from probing.protocols.full_probe_report import TWIN, FullProbeReport, Row, Twins
@@ -29,7 +29,7 @@ from probing.states.arrays import arrays, sampled
 from probing.tasks.labelled import DEV_OF_TRAIN, SPLITS, LabelledData
 from probing.tasks.one_variable import one_variable
 
-CS = (0.001, 0.01, 0.1, 1.0)
+CS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)  # random weights take a larger one than trained ones
 TOLERANCE = 1e-3  # of a fit: several times as fast as 1e-4, for less than 0.001 of accuracy
 SEED = 0
 
@@ -163,12 +163,9 @@ class _Scores:
         )
 
     def of_probe(self, name: str, X: Parts, y: Parts) -> Row:
-        """A probe with the C that is best on dev."""
-        train, dev = ((X[split], y[split]) for split in ("train", "dev"))
-        chosen = choose_C(LogisticProbe(tol=TOLERANCE), train, dev, CS)
-        dev_accuracy = dict(zip(chosen.grid, chosen.accuracy, strict=True))
-        told = chosen.probe.predict(X["test"])
-        return self.row(name, len(y["train"]), told, y["test"], chosen.C, dev_accuracy)
+        probe, dev = choose(X, y)
+        told = probe.predict(X["test"])
+        return self.row(name, len(y["train"]), told, y["test"], probe.C, dev)
 
     def lead(self, rows: list[Row]) -> Interval:
         """Over the mean of several rows."""
@@ -180,6 +177,22 @@ class _Scores:
     def _mean(self, values: np.ndarray) -> Interval:
         found = jackknife_mean(values, self.groups)
         return Interval(found.value, found.lower, found.upper)
+
+
+def choose(X: Parts, y: Parts) -> tuple[LogisticProbe, dict[float, float]]:
+    """The probe fitted on train with the C of the best accuracy on dev, of equals the smallest; and
+    that accuracy of each C. They are tried in order until the accuracy falls."""
+    dev: dict[float, float] = {}
+    best = None
+    for C in CS:
+        probe = LogisticProbe(C, tol=TOLERANCE).fit(X["train"], y["train"])
+        dev[C] = float(probe.score(X["dev"], y["dev"]))
+        if best is None or dev[C] > dev[best.C]:
+            best = probe
+        elif dev[C] < dev[best.C]:
+            break
+    assert best is not None
+    return best, dev
 
 
 def _labelled(data: LabelledData, split: str, rows: int) -> np.ndarray:
