@@ -19,7 +19,9 @@ _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a populat
 _INPUT = flags.DEFINE_string(
     "input", None, "A file of texts, one a line, .csv, .tsv or .jsonl.", required=True
 )
-_TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Which field of a .csv, .tsv or .jsonl it is.")
+_TEXT_FIELD = flags.DEFINE_string(
+    "text_field", "text", "Which field of a .csv, .tsv or .jsonl it is."
+)
 _SITES = flags.DEFINE_string("sites", None, "States to read, as 0.c,0.h (default: the primary).")
 _POOLING = flags.DEFINE_enum(
     "pooling",

@@ -3,12 +3,15 @@
     python -m launch.probe --model=runs/quickstart --task=source_code    # the run's own test split
     python -m launch.probe --model=runs/quickstart --data=src/ --sites=0.c,0.h --output=probes/src
     python -m launch.probe --model=runs/reviews --task=sentiment --data=sst/ --protocol=radford
+    python -m launch.probe --model=runs/reviews --task=part_of_speech --data=treebank/ \
+        --protocol=full_probe
 
 Prints a table and a coloured sample; writes results.json, neurons.csv, neurons_concepts.csv,
 report.html and figures/ (SVG and PNG; --nofigures leaves them out) to the output folder.
 --mesh=8x1 splits the text over eight devices; of several processes the first one prints and writes.
 With --protocol it runs a published protocol instead, on one device, prints what that prints, and
-writes PROTOCOL.json, PROTOCOL.csv, PROTOCOL.html and figures/.
+writes PROTOCOL.json, PROTOCOL.csv, PROTOCOL.html and figures/. full_probe, of all neurons and what
+they are compared with, is none that was published.
 """
 
 from absl import flags
@@ -17,7 +20,7 @@ from launch import parallel, program, tasks
 from launch.progress import ProgressLine
 from mlstm.errors import InputError
 
-PROTOCOLS = ("radford", "concept_neurons", "diagnostic")
+PROTOCOLS = ("radford", "concept_neurons", "diagnostic", "full_probe")
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
@@ -27,6 +30,10 @@ _PROTOCOL = flags.DEFINE_enum("protocol", None, PROTOCOLS, "A published protocol
 _ROWS = flags.DEFINE_integer(
     "probe_rows", 20_000, "Protocols on positions: about how many of each split are kept.", 100
 )
+_CONCEPT = flags.DEFINE_string(
+    "concept", None, "full_probe: the class told from its absence, where classes may overlap."
+)
+_TWINS = flags.DEFINE_integer("twins", 3, "full_probe: how many random models, seeds 0, 1 ...", 0)
 _SITES = flags.DEFINE_string("sites", None, "States to score, as 0.c,0.h (default: the primary).")
 _OUTPUT = flags.DEFINE_string(
     "output",
@@ -62,6 +69,9 @@ def main(_) -> None:
     mesh = parallel.mesh()
     if _PROTOCOL.value and mesh:
         raise InputError("--protocol runs on one device of one process: leave out --mesh")
+    for flag in (_CONCEPT, _TWINS):
+        if flag.present and _PROTOCOL.value != "full_probe":
+            raise InputError(f"--{flag.name} says nothing without --protocol=full_probe")
     model = load_one(workdir, _STEP.value, _MODEL_SEED.value)
     names = check_sites(model, _SITES.value or None)
     data = tasks.read(workdir)
@@ -82,12 +92,20 @@ def _published(protocol: str, model, data, names, output) -> None:
 
     if len(names) > 1:
         raise InputError(f"--protocol={protocol} takes one site, not {', '.join(names)}")
-    rows = {} if protocol == "radford" else {"rows": _ROWS.value}
+    given = {} if protocol == "radford" else {"rows": _ROWS.value}
+    if protocol == "full_probe":
+        given |= {"concept": _CONCEPT.value, "twins": _TWINS.value, "tell": _tell}
     with ProgressLine(protocol, "parts") as progress:
-        report = getattr(protocols, protocol)(model, data, site=names[0], progress=progress, **rows)
+        report = getattr(protocols, protocol)(
+            model, data, site=names[0], progress=progress, **given
+        )
     written = results.write_published(output, protocol, report, figures=_FIGURES.value)
     print(report)
     _say(written, written.figures, output)
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
 
 
 def _table(workdir, model, data, names, output, mesh) -> None:

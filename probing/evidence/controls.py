@@ -7,8 +7,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -83,28 +84,54 @@ def majority(data: LabelledData) -> tuple[str, float]:
     return name, test[name] / test.total()
 
 
+class MostFrequent(NamedTuple):
+    """The most frequent class outside of test: of all positions, and of each word."""
+
+    positions: int  # that were counted
+    usual: str
+    of_word: dict[bytes, str]  # empty where words are not what is labelled
+
+    def words(self, data: LabelledData, documents: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(n,) what a dictionary says of their positions; of a word that it lacks, `usual`."""
+        return np.array(
+            [
+                self.of_word.get(word, self.usual)
+                for i in documents
+                for word, _ in _words(data, int(i))
+            ]
+        )
+
+
+def most_frequent(data: LabelledData) -> MostFrequent:
+    """Counted on train and dev alike, since nothing is tuned. InputError where classes do not
+    exclude each other, or no position is labelled."""
+    known: dict[bytes, Counter[str]] = {}
+    total: Counter[str] = Counter()
+    for i in np.concatenate([data.indices("train"), data.indices("dev")]).tolist():
+        if data.unit == "token":
+            for word, name in _words(data, i):
+                known.setdefault(word, Counter())[name] += 1
+        total.update(data.target(data.labels(i)).tolist())
+    if not total:
+        raise InputError(f"{data.origin}: no labelled {data.unit} outside of test")
+    of_word = {word: _first(names) for word, names in known.items()}
+    return MostFrequent(total.total(), _first(total), of_word)
+
+
 def majority_of_word(data: LabelledData) -> float:
     """The share of test words that have the most frequent class of that word outside of test.
 
     What a dictionary knows of part of speech. A word that is only in test is given the most
-    frequent class of all. Nothing is tuned, so train and dev are read alike. InputError where words
-    are not what is labelled, where classes do not exclude each other, or a part has no word.
+    frequent class of all. InputError where words are not what is labelled, where classes do not
+    exclude each other, or a part has no word.
     """
     if data.unit != "token":
         raise InputError(f"task {data.task}: the labels are of a {data.unit}, not of words")
-    known: dict[bytes, Counter[str]] = {}
-    for i in np.concatenate([data.indices("train"), data.indices("dev")]).tolist():
-        for word, name in _words(data, i):
-            known.setdefault(word, Counter())[name] += 1
-    total = sum(known.values(), Counter())
-    if not total or not data.counts[data.indices("test")].sum():
-        raise InputError(f"{data.origin}: no labelled word {'in' if total else 'outside of'} test")
-    right = [
-        _first(known.get(word, total)) == name
-        for i in data.indices("test").tolist()
-        for word, name in _words(data, i)
-    ]
-    return float(np.mean(right))
+    tests = data.indices("test")
+    if not data.counts[tests].sum():
+        raise InputError(f"{data.origin}: no labelled word in test")
+    told = most_frequent(data).words(data, tests)
+    return float(np.mean(told == np.concatenate([data.target(data.labels(int(i))) for i in tests])))
 
 
 def _words(data: LabelledData, document: int) -> Iterator[tuple[bytes, str]]:

@@ -98,6 +98,16 @@ def jackknife_correlation(values: np.ndarray, numbers: np.ndarray, groups: np.nd
     return Jackknife.of(float(_correlation(sums.sum(1))), left_out)
 
 
+def jackknife_mean(values: np.ndarray, groups: np.ndarray) -> Jackknife:
+    """The mean of (n,) values: an accuracy of bools, a lead of differences; groups (n,) are
+    documents."""
+    of = np.unique(groups, return_inverse=True)[1]
+    sums, counts = np.bincount(of, values), np.bincount(of)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left_out = (sums.sum() - sums) / (len(of) - counts)
+    return Jackknife.of(float(np.mean(values)), left_out)
+
+
 def _correlation(sums: np.ndarray) -> np.ndarray:
     n, x, y, xx, yy, xy = sums
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -83,6 +83,8 @@ def test_of_a_population_one_model_is_chosen_and_has_a_folder_and_figures_of_its
         (["--data={empty}"], "no .py files"),
         (["--data={comments}"], "at least 3"),
         (["--output=/dev/null/x"], "cannot be written"),
+        (["--protocol=full_probe"], "name the concept: "),
+        (["--twins=2"], "--twins says nothing without --protocol=full_probe"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(launch, trained_run, code, tmp_path, flags, words):
@@ -123,3 +125,19 @@ def test_a_protocol_leaves_its_report_its_csv_and_its_figures(launch, trained_ru
     report = json.loads((tmp_path / "out" / "radford.json").read_text())
     assert f",test,{report['test']},\n" in (tmp_path / "out" / "radford.csv").read_text()
     assert f"figures  {tmp_path / 'out' / 'figures'}" in done.stdout.decode()
+
+
+def test_the_full_probe_says_what_it_reads_prints_its_table_and_leaves_its_figures(
+    launch, trained_run, code, tmp_path
+):
+    flags = [f"--model={trained_run}", f"--data={code}", f"--output={tmp_path}"]
+    flags += ["--protocol=full_probe", "--probe_rows=100", "--concept=string", "--twins=2"]
+    done = launch("probe", *flags)
+    assert done.returncode == 0, done.stderr.decode()
+    first, *others = done.stdout.decode().splitlines()
+    assert first.startswith("sample: ")
+    saved = json.loads((tmp_path / "full_probe.json").read_text())
+    assert saved["classes"] == ["string", "not string"]
+    [row] = [line for line in others if line.startswith("all 8 neurons")]
+    assert f"{saved['probe']['accuracy']:.4f}" in row
+    assert any(line.startswith("random weights, mean of 2 seeds") for line in others)

@@ -4,7 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, pearsonr
 
-from probing.evidence.intervals import jackknife_auc, jackknife_correlation, jackknife_lead
+from probing.evidence.intervals import (
+    jackknife_auc,
+    jackknife_correlation,
+    jackknife_lead,
+    jackknife_mean,
+)
 
 ROWS = st.lists(st.tuples(st.integers(-3, 3), st.booleans(), st.integers(0, 4)), min_size=2)
 
@@ -34,6 +39,19 @@ def test_correlations_without_a_document_equal_scipys():
     for place, group in enumerate(np.unique(groups)):
         keep = groups != group
         assert found.left_out[place] == pytest.approx(pearsonr(x[keep], y[keep]).statistic)
+
+
+def test_means_without_a_document_are_means_of_the_other_documents():
+    draw = np.random.default_rng(2)
+    values, groups = draw.normal(0, 1, 50), draw.integers(3, 9, 50)
+    found = jackknife_mean(values, groups)
+    assert found.value == pytest.approx(values.mean())
+    expected = [values[groups != group].mean() for group in np.unique(groups)]
+    np.testing.assert_allclose(found.left_out, expected)
+    # of documents of one position each it is the interval of a mean
+    alone = jackknife_mean(values, np.arange(50))
+    reach = 2.0096 * values.std(ddof=1) / np.sqrt(50)
+    assert alone.upper - alone.value == pytest.approx(reach, rel=1e-4)
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says():

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -91,6 +93,31 @@ def test_the_same_seed_gives_the_same_scores_and_rows_bound_what_is_read():
 def test_a_class_that_train_documents_lack_scores_0():
     data = drawn(lambda data: every_byte(np.zeros((len(data), 1)), np.ones((len(data), 1))), 10)
     assert not SurfaceModel().fit(data).scores(data, 0).any()
+
+
+def test_the_class_of_the_highest_score_is_told_and_one_that_train_lacks_never_is():
+    def which(data: bytes) -> Labels:
+        kinds = np.frombuffer(data, np.uint8)[:, None] == np.frombuffer(b"abc ", np.uint8)
+        kinds = np.concatenate([np.zeros((len(data), 1), bool), kinds[:, [2, 0, 1, 3]]], 1)
+        return every_byte(kinds, np.zeros((len(data), 0)))
+
+    data = drawn(which, 30)
+    classes = ("absent", "c", "a", "b", "space")
+    data = LabelledData("t", "drawn", "byte", classes, (), data.documents, exclusive=True)
+    tests = data.indices("test")
+    told = SurfaceModel().fit_classifier(data).told(data, tests)
+    truth = np.concatenate([data.target(data.labels(int(i))) for i in tests])
+    assert (told == truth).mean() > 0.999
+    assert set(told) == {"a", "b", "c", "space"}
+
+
+def test_one_class_is_told_from_its_absence():
+    data = dataclasses.replace(drawn(after_abc, 60).only("on"), exclusive=True, otherwise="off")
+    tests = data.indices("test")
+    told = SurfaceModel().fit_classifier(data).told(data, tests)
+    truth = np.concatenate([data.target(data.labels(int(i))) for i in tests])
+    assert (told == truth).mean() > 0.99
+    assert set(told) == {"on", "off"}
 
 
 @pytest.mark.slow
