@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from probing.evidence.claims import Interval
 from probing.protocols.concept_neurons import ConceptNeuronsReport
 from probing.protocols.diagnostic import DiagnosticReport, Told
+from probing.protocols.full_probe_report import FullProbeReport
 from probing.protocols.radford import RadfordReport
 from probing.views.tables import to_csv
 
@@ -20,6 +22,8 @@ def of(report: Any) -> dict[str, str]:
         return {"radford": accuracies(report), "radford_mistakes": mistakes(report)}
     if isinstance(report, ConceptNeuronsReport):
         return {"concept_neurons": tags(report), "concept_neurons_all_tags": all_tags(report)}
+    if isinstance(report, FullProbeReport):
+        return {"full_probe": ways(report), "full_probe_classes": classes(report)}
     return {"diagnostic": hypotheses(report)} if isinstance(report, DiagnosticReport) else {}
 
 
@@ -98,6 +102,43 @@ def all_tags(report: ConceptNeuronsReport) -> str:
             (part.split, way, part.majority, *vars(told).values())
             for part in (report.published, report.by_document)
             for way, told in part.multiclass.items()
+        ),
+    )
+
+
+def ways(report: FullProbeReport) -> str:
+    """A row for each way to tell the classes, and for each seed of random weights."""
+
+    def interval(of: Interval | None) -> tuple[float, float, float]:
+        return (of.value, of.lower, of.upper) if of else (NAN, NAN, NAN)
+
+    names = ["row", "seed", "fitted_on", "C", "accuracy", "accuracy_low", "accuracy_high"]
+    return to_csv(
+        [*names, "balanced_accuracy", "macro_f1", "lead", "lead_low", "lead_high"],
+        (
+            (
+                row.name,
+                "" if seed is None else seed,
+                row.fitted,
+                row.C or NAN,
+                *interval(row.interval),
+                row.balanced_accuracy,
+                row.macro_f1,
+                *interval(row.lead),
+            )
+            for seed, row in report.every
+        ),
+    )
+
+
+def classes(report: FullProbeReport) -> str:
+    """How each of these ways tells each class."""
+    return to_csv(
+        ["row", "seed", "class", "positions", "precision", "recall", "f1"],
+        (
+            (row.name, "" if seed is None else seed, *score)
+            for seed, row in report.every
+            for score in row.classes
         ),
     )
 

@@ -8,6 +8,8 @@ from mlstm.corpus.vocabulary import Bytes
 from mlstm.loading import Model
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
+from probing.evidence.claims import Interval
+from probing.evidence.probes.metrics import ClassScore
 from probing.protocols.concept_neurons import (
     ConceptNeuronsReport,
     Multiclass,
@@ -15,6 +17,7 @@ from probing.protocols.concept_neurons import (
     TagProbe,
 )
 from probing.protocols.diagnostic import DiagnosticReport, Hypothesis, Told
+from probing.protocols.full_probe_report import FullProbeReport, Row, Twins
 from probing.protocols.radford import Mistake, RadfordReport, Threshold
 from probing.tasks import LabelledData, LabelledDocument, every_byte, stored
 
@@ -171,3 +174,40 @@ def diagnostic_report() -> DiagnosticReport:
     )
     rows = {"train": 80, "dev": 10, "test": 10}
     return DiagnosticReport("by hand", "0.c", "drawn", rows, hypotheses)
+
+
+@pytest.fixture(scope="session")
+def full_probe_report() -> FullProbeReport:
+    """A report by hand: two classes, two seeds of random weights."""
+
+    def row(name: str, accuracy: float, C: float | None = None) -> Row:
+        interval = Interval(accuracy, accuracy - 0.05, accuracy + 0.05)
+        lead = None if name == "all 4 neurons" else Interval(0.9 - accuracy, 0.0, 0.2)
+        scores = tuple(ClassScore(c, 10, accuracy, accuracy, accuracy) for c in ("noun", "verb"))
+        dev = {C: accuracy} if C else {}
+        return Row(name, 100, C, dev, accuracy, interval, accuracy - 0.1, 0.5, scores, lead)
+
+    twins = Twins(
+        (0, 1),
+        (row("random weights", 0.5, 0.25), row("random weights", 0.6, 0.5)),
+        Interval(0.35, 0.3, 0.4),
+    )
+    counts = {"train": 100, "dev": 20, "test": 20}
+    return FullProbeReport(
+        model="by hand",
+        site="0.c",
+        task="part_of_speech",
+        unit="token",
+        data="drawn",
+        split="by document",
+        classes=("noun", "verb"),
+        documents=counts,
+        rows=counts,
+        available=counts,
+        probe=row("all 4 neurons", 0.9, 1.0),
+        twins=twins,
+        surface=row("surface model", 0.8, 0.5),
+        word=row("most frequent of the word", 0.7),
+        usual=row("most frequent class", 0.4),
+        control=None,
+    )

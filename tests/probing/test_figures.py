@@ -12,7 +12,7 @@ from matplotlib.image import imread
 
 import probing
 from probing.views import figures
-from probing.views.figures import concept_neurons, diagnostic, neurons, radford, style
+from probing.views.figures import concept_neurons, diagnostic, full_probe, neurons, radford, style
 
 
 def lines(axes) -> dict[str, np.ndarray]:
@@ -246,3 +246,22 @@ def test_matplotlib_comes_with_the_figures_alone_and_pyplot_never(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "empty.svg").exists()
+
+
+def test_the_full_probe_is_beside_all_that_it_is_compared_with(full_probe_report):
+    axes = full_probe.ways(full_probe_report).axes[0]
+    own, other = (np.asarray(line.get_xdata()) for line in axes.lines)
+    np.testing.assert_array_equal(own, [0.9, *[np.nan] * 5])
+    np.testing.assert_array_equal(other, [np.nan, 0.5, 0.6, 0.8, 0.7, 0.4])
+    spans = [tuple(x for x, _ in part) for part in axes.collections[0].get_segments()]
+    assert spans == [(v - 0.05, v + 0.05) for v in (0.9, 0.5, 0.6, 0.8, 0.7, 0.4)]
+    said = words(full_probe.ways(full_probe_report))
+    assert "random weights, seed 1" in said
+    assert "accuracy on 20 test tokens" in said
+    by_class = lines(full_probe.classes(full_probe_report).axes[0])
+    assert {name: values.tolist() for name, values in by_class.items()} == {
+        "all neurons": [0.9, 0.9],
+        "surface model": [0.8, 0.8],
+        "random weights, seed 0": [0.5, 0.5],
+        "most frequent of the word": [0.7, 0.7],
+    }

@@ -100,3 +100,26 @@ def test_a_row_for_each_hypothesis_with_empty_fields_where_nothing_is_defined(
 
 def test_another_result_has_no_csv(tmp_path):
     assert protocol_tables.of("a text") == {}
+
+
+def test_every_way_of_the_full_probe_has_a_row_and_a_row_for_each_class(
+    full_probe_report, tmp_path
+):
+    results.write_published(tmp_path, "full_probe", full_probe_report, figures=False)
+    rows = read(tmp_path / "full_probe.csv")
+    assert [(r["row"], r["seed"], r["C"], float(r["accuracy"])) for r in rows] == [
+        ("all 4 neurons", "", "1.0", 0.9),
+        ("random weights", "0", "0.25", 0.5),
+        ("random weights", "1", "0.5", 0.6),
+        ("surface model", "", "0.5", 0.8),
+        ("most frequent of the word", "", "", 0.7),
+        ("most frequent class", "", "", 0.4),
+    ]
+    assert rows[0]["lead"] == ""
+    assert {r["lead_high"] for r in rows[1:]} == {"0.2"}
+    of_classes = read(tmp_path / "full_probe_classes.csv")
+    assert len(of_classes) == 12
+    assert [(r["seed"], r["class"], r["f1"]) for r in of_classes[4:6]] == [
+        ("1", "noun", "0.6"),
+        ("1", "verb", "0.6"),
+    ]
