@@ -8,6 +8,7 @@
 
 Prints a table and a coloured sample; writes results.json, neurons.csv, neurons_concepts.csv,
 report.html and figures/ (SVG and PNG; --nofigures leaves them out) to the output folder.
+--store=FOLDER keeps the states too, at all labelled positions; their size is printed first.
 --mesh=8x1 splits the text over eight devices; of several processes the first one prints and writes.
 With --protocol it runs a published protocol instead, on one device, prints what that prints, and
 writes PROTOCOL.json, PROTOCOL.csv, PROTOCOL.html and figures/. full_probe, of all neurons and what
@@ -50,6 +51,12 @@ _CONTROLS = flags.DEFINE_bool(
 _FIGURES = flags.DEFINE_bool(
     "figures", True, "Draw the result too, as OUTPUT/figures/*.svg and *.png; --nofigures does not."
 )
+_STORE = flags.DEFINE_string(
+    "store", None, "Also write the states at all labelled positions to this new folder."
+)
+_STORED_AS = flags.DEFINE_enum(
+    "stored_as", "float32", ["float32", "float16"], "How --store writes a state."
+)
 _SHOW = flags.DEFINE_string("show", None, "The concept that the coloured sample shows.")
 _COLOUR = flags.DEFINE_enum(
     "colour", "auto", ["auto", "24bit", "256", "none"], "How the sample is coloured."
@@ -69,6 +76,8 @@ def main(_) -> None:
     mesh = parallel.mesh()
     if _PROTOCOL.value and mesh:
         raise InputError("--protocol runs on one device of one process: leave out --mesh")
+    if _STORE.value and mesh:
+        raise InputError("--store is written by one device of one process: leave out --mesh")
     for flag in (_CONCEPT, _TWINS):
         if flag.present and _PROTOCOL.value != "full_probe":
             raise InputError(f"--{flag.name} says nothing without --protocol=full_probe")
@@ -80,10 +89,29 @@ def main(_) -> None:
     default = results.folder_of(workdir, flags.FLAGS.task, model)
     output = user_path(_OUTPUT.value) if _OUTPUT.value else default
     check_folder(output)
+    if _STORE.value:
+        _store(model, data, names)
     if _PROTOCOL.value:
         _published(_PROTOCOL.value, model, data, names, output)
     else:
         _table(workdir, model, data, names, output, mesh)
+
+
+def _store(model, data, names) -> None:
+    """Write the states, after their size was printed."""
+    from mlstm.corpus.files import user_path
+    from probing.states.store import write_store
+
+    with ProgressLine("storing states", "bytes") as progress:
+        write_store(
+            user_path(_STORE.value),
+            model,
+            data,
+            names,
+            _STORED_AS.value,
+            announce=_tell,
+            progress=progress,
+        )
 
 
 def _published(protocol: str, model, data, names, output) -> None:

@@ -93,7 +93,7 @@ def write_store(
             f"{said}, and the disk has {free:,} free, of which {RESERVE:,} stay so; store fewer "
             'sites, a part of the documents, or "float16"'
         )
-    announce(f"{said} of {len(names)} sites as {kind} ({free:,} bytes are free)")
+    announce(f"{said} of {', '.join(names)} as {kind} ({free:,} bytes are free)")
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         beside.mkdir()

@@ -1,7 +1,10 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+
+from probing.states.store import open_store
 
 CODE = '''\
 """What it is."""
@@ -109,6 +112,24 @@ def test_a_protocol_on_a_mesh_is_refused_in_one_line(launch, trained_run, code):
     assert done.stderr.decode().splitlines() == [
         "probe: error: --protocol runs on one device of one process: leave out --mesh"
     ]
+
+
+def test_states_are_stored_after_their_size_was_said_and_never_over_something(
+    launch, trained_run, code, tmp_path
+):
+    flags = [f"--model={trained_run}", f"--data={code}", "--draws=0", "--nocontrols", "--nofigures"]
+    flags += [f"--store={tmp_path / 'states'}", "--stored_as=float16"]
+    done = launch("probe", *flags, f"--output={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr.decode()
+    said = done.stdout.decode()
+    store = open_store(tmp_path / "states")
+    assert said.index("bytes for") < said.index("best of 8 neurons")
+    assert f"{len(store.document):,} positions of 0.c as float16" in said
+    assert store.states["0.c"].dtype == np.float16
+    done = launch("probe", *flags, f"--output={tmp_path / 'again'}")
+    assert done.returncode == 2
+    assert "exists already; a store is written to a new folder" in done.stderr.decode()
+    assert not (tmp_path / "again" / "results.json").exists()
 
 
 def test_a_protocol_leaves_its_report_its_csv_and_its_figures(launch, trained_run, tmp_path):
