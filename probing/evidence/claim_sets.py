@@ -117,8 +117,9 @@ def matched(
     models: Sequence[Model], claims: Sequence[Claim], data: LabelledData
 ) -> tuple[Match, ...]:
     """The first claim's neuron in each other model, by correlation over test documents (Hungarian
-    assignment of all neurons of its site). A model that cannot be compared has no partner."""
-    if len(models) < 2:
+    assignment of all neurons of its site). A model that cannot be compared has no partner. Claims
+    of directions are not matched: each has a vector of its own."""
+    if len(models) < 2 or claims[0].vector is not None:
         return ()
     neuron = parse_neuron(claims[0].neuron)
     texts, size = [], 0
