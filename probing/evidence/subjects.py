@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import zipfile
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,6 +114,19 @@ def check_direction(model: Model, site: str, vector: object) -> Direction:
     if not found.any():
         raise InputError("a direction has a number other than 0; this one has only zeros")
     return Direction(site, found.reshape(hidden))
+
+
+def read_vectors(path: str | os.PathLike) -> np.ndarray:
+    """The array of a .npy file. InputError for what is none; nothing in it is run."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        found = None
+    if not isinstance(found, np.ndarray):
+        raise InputError(f"{path}: not an array of numbers as numpy.save writes it (.npy)")
+    return found
 
 
 def _bad(vector: np.ndarray) -> int:
