@@ -50,6 +50,9 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder for results (default: MODE
 flags.adopt_module_key_flags(parallel)
 
 
+UNITS = {"fitting the surface model": "fits", "fitting probes beside it": "parts"}  # else bytes
+
+
 class _Progress(contextlib.ExitStack):
     """A progress line for each thing that is done, one after the other."""
 
@@ -58,7 +61,10 @@ class _Progress(contextlib.ExitStack):
     def __call__(self, what: str, done: int, every: int) -> None:
         if self.line is None or self.line.what != what:
             self.close()
-            self.line = self.enter_context(ProgressLine(what, "bytes"))
+            before = self.line
+            self.line = self.enter_context(ProgressLine(what, UNITS.get(what, "bytes")))
+            if before:  # else many short things would never be named
+                self.line.next = before.next
         self.line(done, every)
 
 

@@ -10,11 +10,15 @@ fitted on train; the penalty is chosen on dev.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import count
+
 import numpy as np
 import scipy.sparse as sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from probing.tasks.labelled import LabelledData, Labels
 
@@ -38,7 +42,10 @@ class SurfaceModel:
         """rows: of a seeded sample of train documents (and of dev), about so many positions."""
         self.seed, self.rows = seed, rows
 
-    def fit(self, data: LabelledData) -> SurfaceModel:
+    def fit(
+        self, data: LabelledData, progress: Callable[[int, int], None] | None = None
+    ) -> SurfaceModel:
+        """progress: called with the fits that are done, and all: one for each penalty of each."""
         train, dev = (self._sample(data, split) for split in ("train", "dev"))
         self.vectorizer_ = None
         if data.unit == "document":
@@ -50,12 +57,22 @@ class SurfaceModel:
         X_dev, Y_dev = self._rows(data, dev)
         used = np.unique(X.indices)  # few of the hashed columns, where alphabets are small
         X, X_dev = X[:, used], X_dev[:, used]
-        fits = [
-            _best_class(X, Y[:, k] > 0, X_dev, Y_dev[:, k] > 0, self.seed)
-            if k < len(data.classes)
-            else _best_number(X, Y[:, k], X_dev, Y_dev[:, k])
-            for k in range(len(data.concepts))
-        ]
+        every = len(data.classes) * len(CS) + len(data.numbers) * len(ALPHAS)
+        done = count(1)
+
+        def told() -> None:
+            if progress:
+                progress(next(done), every)
+
+        # On one thread: the products are of single vectors, for which threads cost more than they
+        # save, and what their sums round to does not depend on the number of cores.
+        with threadpool_limits(1, "blas"):
+            fits = [
+                _best_class(X, Y[:, k] > 0, X_dev, Y_dev[:, k] > 0, self.seed, told)
+                if k < len(data.classes)
+                else _best_number(X, Y[:, k], X_dev, Y_dev[:, k], told)
+                for k in range(len(data.concepts))
+            ]
         self.coef_ = np.zeros((self._width(), len(fits)))  # (features, C)
         self.intercept_ = np.zeros(len(fits))
         for k, fit in enumerate(fits):
@@ -80,18 +97,18 @@ class SurfaceModel:
         self, data: LabelledData, documents: list[int]
     ) -> tuple[sparse.csr_matrix, np.ndarray]:
         """Features and labels of their positions, `rows` at the most."""
-        X, Y, count = [], [], 0
+        X, Y, rows = [], [], 0
         for i in documents:
             labels = data.labels(i)
             if len(labels.positions):
                 X.append(self._features(data.documents[i].data, labels))
                 Y.append(np.concatenate([labels.classes, labels.numbers], 1, dtype=float))
-                count += len(labels.positions)
+                rows += len(labels.positions)
         if not X:
             return sparse.csr_matrix((0, self._width())), np.zeros((0, len(data.concepts)))
-        every = np.arange(count)
-        if count > self.rows:
-            every = np.random.default_rng(self.seed).permutation(count)[: self.rows]
+        every = np.arange(rows)
+        if rows > self.rows:
+            every = np.random.default_rng(self.seed).permutation(rows)[: self.rows]
         return sparse.csr_matrix(sparse.vstack(X))[every], np.concatenate(Y)[every]
 
     def _width(self) -> int:
@@ -178,19 +195,28 @@ def _between(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarra
         return (sums[ends] - sums[starts]) * powers[ends]
 
 
-def _best_class(X, y, X_dev, y_dev, seed: int) -> LogisticRegression | None:
+def _best_class(
+    X, y, X_dev, y_dev, seed: int, told: Callable[[], None]
+) -> LogisticRegression | None:
+    """told: called after each fit."""
     if len(y) == 0 or y.all() or not y.any():
         return None
-    fits = [LogisticRegression(C=C, solver="liblinear", random_state=seed).fit(X, y) for C in CS]
+    fits = []
+    for C in CS:
+        fits.append(LogisticRegression(C=C, solver="liblinear", random_state=seed).fit(X, y))
+        told()
     if len(y_dev) == 0 or y_dev.all() or not y_dev.any():
         return fits[len(fits) // 2]
     return max(fits, key=lambda fit: roc_auc_score(y_dev, fit.decision_function(X_dev)))
 
 
-def _best_number(X, y, X_dev, y_dev) -> Ridge | None:
+def _best_number(X, y, X_dev, y_dev, told: Callable[[], None]) -> Ridge | None:
     if len(y) == 0 or y.min() == y.max():
         return None
-    fits = [Ridge(alpha, solver="lsqr").fit(X, y) for alpha in ALPHAS]
+    fits = []
+    for alpha in ALPHAS:
+        fits.append(Ridge(alpha, solver="lsqr").fit(X, y))
+        told()
     if len(y_dev) == 0:
         return fits[len(fits) // 2]
     return min(fits, key=lambda fit: float(((fit.predict(X_dev) - y_dev) ** 2).sum()))

@@ -31,6 +31,7 @@ from probing.evidence.surface import SurfaceModel
 from probing.neurons import score_neurons
 from probing.states import activations
 from probing.states import rows as sampled_rows
+from probing.states.arrays import Arrays
 from probing.tasks.labelled import SPLITS, LabelledData
 
 DRAWS = 199
@@ -159,7 +160,7 @@ def _verify(
     known = {name: rival for name, rival in rivals.items() if rival}
     of_twin = read(twin, "test", [r.subject for r in known.values()], "testing the random twin")
 
-    surface = SurfaceModel(seed=seed).fit(data)
+    surface = SurfaceModel(seed=seed).fit(data, report("fitting the surface model"))
     tests = data.indices("test")
     surface_values = np.concatenate([surface.scores(data, int(i))[:, 0] for i in tests])
     labels = _labels(data, "test")
@@ -178,13 +179,7 @@ def _verify(
     twin_intervals = {name: _interval(part) for name, part in random.items()}
 
     parts = sampled_rows.states(model, data, own.subject.site, kept_rows)
-    control = control_labels(data, seed)
-    control_of = (
-        {split: sampled_rows.targets(control, kept) for split, kept in kept_rows.items()}
-        if control is not None
-        else None
-    )
-    probes = companions.beside(parts, own.subject, is_class)
+    beside = _beside(parts, own.subject, data, kept_rows, seed, report("fitting probes beside it"))
     if row:
         cohen_d = row.cohen_d
     else:
@@ -215,12 +210,7 @@ def _verify(
         lead=lead,
         verdict=decide(p, lead, alpha=alpha),
         alpha=alpha,
-        probes=probes,
-        control=None
-        if control_of is None
-        else companions.control(parts, control_of, is_class, probes.get("all neurons")),
-        ranks=companions.ranks(parts, own.subject.unit, is_class),
-        rotated=companions.rotated(parts, own.subject, is_class, seed),
+        **beside,
         rows={split: len(part.y) for split, part in parts.items()},
         step=model.step,
         model_seed=model.seed,
@@ -236,6 +226,30 @@ def _direction(model: Model, names: Sequence[str], vector: Any, of_site: bool) -
     if not of_site or len(names) != 1:
         raise InputError("a direction is of the states of one site, as 0.c: name that alone")
     return check_direction(model, names[0], vector)
+
+
+def _beside(
+    parts: dict[str, Arrays],
+    subject: Subject,
+    data: LabelledData,
+    kept: dict[str, sampled_rows.Places],
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """The fields of a claim that the verdict does not use, from a sample of the positions."""
+    is_class = bool(data.classes)
+    probes = companions.beside(parts, subject, is_class)
+    progress(1, 4)
+    control, found = control_labels(data, seed), None
+    if control is not None:
+        labels = {split: sampled_rows.targets(control, places) for split, places in kept.items()}
+        found = companions.control(parts, labels, is_class, probes.get("all neurons"))
+    progress(2, 4)
+    ranks = companions.ranks(parts, subject.unit, is_class)
+    progress(3, 4)
+    rotated = companions.rotated(parts, subject, is_class, seed)
+    progress(4, 4)
+    return {"probes": probes, "control": found, "ranks": ranks, "rotated": rotated}
 
 
 def _labels(data: LabelledData, split: str) -> np.ndarray:
