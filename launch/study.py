@@ -19,7 +19,7 @@ row for each model. It must not have been fitted on the test documents.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -28,6 +28,7 @@ from launch.progress import ProgressLine
 from mlstm.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mlstm.loading import Model
@@ -95,7 +96,7 @@ def main(_) -> None:
         claims.append([])
         for model, vector in zip(models, _directions(models), strict=True):
             with _Progress() as progress:
-                claim = probing.verify(
+                claim: Any = probing.verify(
                     model,
                     _NEURON.value or _SITES.value,
                     data,
@@ -136,7 +137,7 @@ def _check_flags() -> None:
             raise InputError(f"{one} and {other} exclude each other: {why}")
 
 
-def _steps(workdir: Path) -> list[int | None]:
+def _steps(workdir: Path) -> Sequence[int | None]:
     """Ascending; None is the best, else the newest."""
     from mlstm import upkeep
 
