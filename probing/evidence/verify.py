@@ -19,14 +19,13 @@ from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from probing.evidence import choosing, companions, intervals, measures, values
-from probing.evidence.choosing import Chosen
 from probing.evidence.claim_sets import Claims, matched
 from probing.evidence.claims import ALPHA, NOTHING, Claim, Interval, decide
 from probing.evidence.controls import control_labels, random_twin
 from probing.evidence.overlap import overlap, pieces
 from probing.evidence.permutations import Drawn, Permuting
 from probing.evidence.significance import max_statistic_p
-from probing.evidence.subjects import Direction, Subject, check_direction
+from probing.evidence.subjects import Direction, OneNeuron, Subject, check_direction
 from probing.evidence.surface import SurfaceModel
 from probing.neurons import score_neurons
 from probing.states import activations
@@ -144,21 +143,26 @@ def _verify(
     units = {given.name: 1} if given else dict.fromkeys(names, model.config.hidden)
     permuting = {name: Permuting(drawn, count) for name, count in units.items()}
     (own_values,) = read(model, "test", [own.subject], "permuting labels", permuting=permuting)
-    statistics = [part.finalize().statistics(is_class)[:, 0] for part in permuting.values()]
-    place = own.subject.unit or 0
-    observed = statistics[list(units).index(given.name if given else own.subject.site)][0, place]
-    p = float(max_statistic_p(observed, np.concatenate(statistics, 1)[1:].max(1)))
+    statistics = np.concatenate(
+        [part.finalize().statistics(is_class)[:, 0] for part in permuting.values()], 1
+    )
+    tried = [given] if given else [OneNeuron(n, u) for n in names for u in range(units[n])]
+    place = [subject.name for subject in tried].index(own.subject.name)
+    p = float(max_statistic_p(statistics[0, place], statistics[1:].max(1)))
 
     kept_rows = sampled_rows.choose(data, rows, seed)
     twin = random_twin(model, seed)
-    rivals: dict[str, Chosen | None] = {
-        "neuron": choosing.twins_neuron(best_of(twin, "scoring the random twin"))
-    }
+    rivals = {"neuron": choosing.twins_neuron(best_of(twin, "scoring the random twin"))}
     if given:
-        of_twin = sampled_rows.states(twin, data, given.site, kept_rows)
-        rivals["probe"] = choosing.probe(given.site, companions.probe_direction(of_twin, is_class))
+        twin_parts = sampled_rows.states(twin, data, given.site, kept_rows)
+        weights = companions.probe_direction(twin_parts, is_class)
+        rivals["probe"] = choosing.probe(given.site, weights)
     known = {name: rival for name, rival in rivals.items() if rival}
-    of_twin = read(twin, "test", [r.subject for r in known.values()], "testing the random twin")
+    of_twin = (
+        read(twin, "test", [r.subject for r in known.values()], "testing the random twin")
+        if known
+        else []
+    )
 
     surface = SurfaceModel(seed=seed).fit(data, report("fitting the surface model"))
     tests = data.indices("test")
@@ -196,7 +200,7 @@ def _verify(
         data_digest=data.digest,
         documents={split: len(data.indices(split)) for split in SPLITS},
         positions={split: int(data.counts[data.indices(split)].sum()) for split in SPLITS},
-        tried=sum(units.values()),
+        tried=len(tried),
         select=own.select,
         test=_interval(tested),
         cohen_d=cohen_d,

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 
@@ -87,6 +88,26 @@ def test_the_lead_is_over_a_probe_of_the_twin_too(claim, pair, brackets):
     assert claim.twin_probe.lower == pytest.approx(expected["lower"], abs=1e-4)
     best = max(claim.surface.value, claim.twin.value, claim.twin_probe.value)
     assert claim.lead.value == pytest.approx(claim.test.value - best)
+
+
+def test_the_test_documents_do_not_say_which_way_it_points(claim, pair, brackets):
+    tests = set(brackets.indices("test").tolist())
+
+    def turned(document: LabelledDocument) -> LabelledDocument:
+        labels = document.read()
+        other = stored(labels._replace(classes=~labels.classes))
+        return dataclasses.replace(document, read=other)
+
+    documents = enumerate(brackets.documents)
+    moved = dataclasses.replace(
+        brackets, documents=tuple(turned(d) if i in tests else d for i, d in documents)
+    )
+    other = probing.verify(pair, "0.c", moved, direction=7 * ones(A, B), draws=DRAWS)
+    assert (other.direction, other.select) == (claim.direction, claim.select)
+    for name in ("test", "surface", "twin", "twin_probe"):
+        ours, theirs = getattr(other, name), getattr(claim, name)
+        assert ours.value == pytest.approx(1 - theirs.value)
+    assert other.verdict == "explained by a baseline"
 
 
 def test_a_direction_that_the_concept_is_not_in_is_not_significant(pair, brackets):
