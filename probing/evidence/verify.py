@@ -31,6 +31,7 @@ from probing.neurons import score_neurons
 from probing.states import activations
 from probing.states import rows as sampled_rows
 from probing.states.arrays import Arrays
+from probing.tasks.keeping import keeping
 from probing.tasks.labelled import SPLITS, LabelledData
 
 DRAWS = 199
@@ -115,7 +116,7 @@ def _verify(
     progress: Callable[[str, int, int], None] | None,
 ) -> Claim:
     concept = _concept(data, concept)
-    data = data.only(concept)
+    data = keeping(data.only(concept))
     neuron = model_sites.check_neuron(model.config, of) if of and "[" in of else None
     names = activations.check_sites(model, str(neuron.site) if neuron else of or None)
     given = None if vector is None else _direction(model, names, vector, neuron is None)
