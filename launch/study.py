@@ -18,13 +18,12 @@ row for each model. It must not have been fitted on the test documents.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from launch import parallel, program, tasks
-from launch.progress import ProgressLine
+from launch.progress import ProgressLines
 from mlstm.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,23 +49,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the null, the random twin and the su
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for results (default: MODEL/study/TASK).")
 flags.adopt_module_key_flags(parallel)
 
-
 UNITS = {"fitting the surface model": "fits", "fitting probes beside it": "parts"}  # else bytes
-
-
-class _Progress(contextlib.ExitStack):
-    """A progress line for each thing that is done, one after the other."""
-
-    line: ProgressLine | None = None
-
-    def __call__(self, what: str, done: int, every: int) -> None:
-        if self.line is None or self.line.what != what:
-            self.close()
-            before = self.line
-            self.line = self.enter_context(ProgressLine(what, UNITS.get(what, "bytes")))
-            if before:  # else many short things would never be named
-                self.line.next = before.next
-        self.line(done, every)
 
 
 def main(_) -> None:
@@ -95,7 +78,7 @@ def main(_) -> None:
         models = _load(workdir, step)
         claims.append([])
         for model, vector in zip(models, _directions(models), strict=True):
-            with _Progress() as progress:
+            with ProgressLines(UNITS) as progress:
                 claim: Any = probing.verify(
                     model,
                     _NEURON.value or _SITES.value,

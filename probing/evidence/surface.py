@@ -46,6 +46,14 @@ class SurfaceModel:
         self, data: LabelledData, progress: Callable[[int, int], None] | None = None
     ) -> SurfaceModel:
         """progress: called with the fits that are done, and all: one for each penalty of each."""
+        every = len(data.classes) * len(CS) + len(data.numbers) * len(ALPHAS)
+        done = count()
+
+        def told() -> None:
+            if progress:
+                progress(next(done), every)
+
+        told()
         train, dev = (self._sample(data, split) for split in ("train", "dev"))
         self.vectorizer_ = None
         if data.unit == "document":
@@ -57,13 +65,6 @@ class SurfaceModel:
         X_dev, Y_dev = self._rows(data, dev)
         used = np.unique(X.indices)  # few of the hashed columns, where alphabets are small
         X, X_dev = X[:, used], X_dev[:, used]
-        every = len(data.classes) * len(CS) + len(data.numbers) * len(ALPHAS)
-        done = count(1)
-
-        def told() -> None:
-            if progress:
-                progress(next(done), every)
-
         # On one thread: the products are of single vectors, for which threads cost more than they
         # save, and what their sums round to does not depend on the number of cores.
         with threadpool_limits(1, "blas"):

@@ -38,6 +38,7 @@ def read(
     firsts = dict(zip(documents.tolist(), (ends - data.counts[documents]).tolist(), strict=True))
     values = np.zeros((len(subjects), int(data.counts[documents].sum())), np.float32)
     done, every = 0, sum(len(data.documents[i].data) for i in documents)
+    progress(done, every)
     for window in activations.stream(
         model, data, tuple(dict.fromkeys(sites)), documents=documents, mesh=mesh
     ):

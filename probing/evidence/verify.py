@@ -127,6 +127,7 @@ def _verify(
 
     def best_of(which: Model, what: str, named: str | None = None):
         options: dict[str, Any] = {"twin_seed": None, "mesh": mesh, "progress": report(what)}
+        options["progress"](0, data.bytes)
         return score_neurons(which, data, names, **options).best(concept, named)
 
     def read(which: Model, split: str, subjects: list[Subject], what: str, **more) -> np.ndarray:
@@ -243,6 +244,7 @@ def _beside(
 ) -> dict[str, Any]:
     """The fields of a claim that the verdict does not use, from a sample of the positions."""
     is_class = bool(data.classes)
+    progress(0, 4)
     probes = companions.beside(parts, subject, is_class)
     progress(1, 4)
     control, found = control_labels(data, seed), None

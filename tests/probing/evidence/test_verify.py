@@ -126,6 +126,7 @@ def test_each_thing_that_is_done_is_told_from_its_beginning_to_its_end(planted, 
         draws=DRAWS,
         progress=lambda what, done, every: told.setdefault(what, []).append((done, every)),
     )
+    assert all(calls[0][0] == 0 for calls in told.values())
     tests = sum(len(digits.documents[i].data) for i in digits.indices("test"))
     assert {what: calls[-1] for what, calls in told.items()} == {
         "scoring neurons": (digits.bytes, digits.bytes),
@@ -135,4 +136,4 @@ def test_each_thing_that_is_done_is_told_from_its_beginning_to_its_end(planted, 
         "fitting the surface model": (5, 5),
         "fitting probes beside it": (4, 4),
     }
-    assert [done for done, _ in told["fitting the surface model"]] == [1, 2, 3, 4, 5]
+    assert [done for done, _ in told["fitting the surface model"]] == [0, 1, 2, 3, 4, 5]
