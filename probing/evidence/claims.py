@@ -33,7 +33,7 @@ class Interval:
     upper: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.lower:.3f}, {self.upper:.3f}]"
+        return f"{_figure(self.value)} [{_figure(self.lower)}, {_figure(self.upper)}]"
 
 
 NOTHING = Interval(math.nan, math.nan, math.nan)
