@@ -18,11 +18,10 @@ from mlstm.corpus.reading import Split
 from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import sites as model_sites
-from probing.evidence import choosing, companions, intervals, measures, values
+from probing.evidence import choosing, companions, context, intervals, measures, values
 from probing.evidence.claim_sets import Claims, matched
 from probing.evidence.claims import ALPHA, NOTHING, Claim, Interval, decide
-from probing.evidence.controls import control_labels, random_twin
-from probing.evidence.overlap import overlap, pieces
+from probing.evidence.controls import random_twin
 from probing.evidence.permutations import Drawn, Permuting
 from probing.evidence.significance import max_statistic_p
 from probing.evidence.subjects import Direction, OneNeuron, Subject, check_direction
@@ -30,7 +29,6 @@ from probing.evidence.surface import SurfaceModel
 from probing.neurons import score_neurons
 from probing.states import activations
 from probing.states import rows as sampled_rows
-from probing.states.arrays import Arrays
 from probing.tasks.keeping import keeping
 from probing.tasks.labelled import SPLITS, LabelledData
 
@@ -185,7 +183,9 @@ def _verify(
     twin_intervals = {name: _interval(part) for name, part in random.items()}
 
     parts = sampled_rows.states(model, data, own.subject.site, kept_rows)
-    beside = _beside(parts, own.subject, data, kept_rows, seed, report("fitting probes beside it"))
+    rest = context.beside(
+        parts, own.subject, data, kept_rows, seed, report("fitting probes beside it")
+    )
     if row:
         cohen_d = row.cohen_d
     else:
@@ -216,11 +216,11 @@ def _verify(
         lead=lead,
         verdict=decide(p, lead, alpha=alpha),
         alpha=alpha,
-        **beside,
+        **rest,
         rows={split: len(part.y) for split, part in parts.items()},
         step=model.step,
         model_seed=model.seed,
-        overlap=_overlap(data, tests, corpus, report("comparing with the training text")),
+        overlap=context.shared(data, tests, corpus, report("comparing with the training text")),
         vector=given.plain() if given else None,
         twin_probe=twin_intervals.get("probe", NOTHING) if given else None,
         notes=data.notes,
@@ -232,31 +232,6 @@ def _direction(model: Model, names: Sequence[str], vector: Any, of_site: bool) -
     if not of_site or len(names) != 1:
         raise InputError("a direction is of the states of one site, as 0.c: name that alone")
     return check_direction(model, names[0], vector)
-
-
-def _beside(
-    parts: dict[str, Arrays],
-    subject: Subject,
-    data: LabelledData,
-    kept: dict[str, sampled_rows.Places],
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> dict[str, Any]:
-    """The fields of a claim that the verdict does not use, from a sample of the positions."""
-    is_class = bool(data.classes)
-    progress(0, 4)
-    probes = companions.beside(parts, subject, is_class)
-    progress(1, 4)
-    control, found = control_labels(data, seed), None
-    if control is not None:
-        labels = {split: sampled_rows.targets(control, places) for split, places in kept.items()}
-        found = companions.control(parts, labels, is_class, probes.get("all neurons"))
-    progress(2, 4)
-    ranks = companions.ranks(parts, subject.unit, is_class)
-    progress(3, 4)
-    rotated = companions.rotated(parts, subject, is_class, seed)
-    progress(4, 4)
-    return {"probes": probes, "control": found, "ranks": ranks, "rotated": rotated}
 
 
 def _labels(data: LabelledData, split: str) -> np.ndarray:
@@ -278,19 +253,3 @@ def _concept(data: LabelledData, concept: str | None) -> str:
 
 def _interval(part: intervals.Jackknife) -> Interval:
     return Interval(part.value, part.lower, part.upper)
-
-
-def _overlap(
-    data: LabelledData,
-    documents: np.ndarray,
-    corpus: Split | None,
-    progress: Callable[[int, int], None],
-) -> dict[str, float] | None:
-    if corpus is None:
-        return None
-    found = overlap(
-        (data.documents[i].data for i in documents),
-        pieces(corpus.length, corpus.read),
-        progress=lambda done: progress(min(done, corpus.length), corpus.length),
-    )
-    return {"documents": found.documents, "shared": found.shared, "share": found.share}
