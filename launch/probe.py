@@ -90,28 +90,20 @@ def main(_) -> None:
     output = user_path(_OUTPUT.value) if _OUTPUT.value else default
     check_folder(output)
     if _STORE.value:
-        _store(model, data, names)
+        _store(user_path(_STORE.value), model, data, names)
     if _PROTOCOL.value:
         _published(_PROTOCOL.value, model, data, names, output)
     else:
         _table(workdir, model, data, names, output, mesh)
 
 
-def _store(model, data, names) -> None:
+def _store(folder, model, data, names) -> None:
     """Write the states, after their size was printed."""
-    from mlstm.corpus.files import user_path
     from probing.states.store import write_store
 
     with ProgressLine("storing states", "bytes") as progress:
-        write_store(
-            user_path(_STORE.value),
-            model,
-            data,
-            names,
-            _STORED_AS.value,
-            announce=_tell,
-            progress=progress,
-        )
+        kind = _STORED_AS.value
+        write_store(folder, model, data, names, kind, announce=_tell, progress=progress)
 
 
 def _published(protocol: str, model, data, names, output) -> None:

@@ -1,23 +1,39 @@
-"""The whole protocol on one neuron, or on the best of a site: controls, and one verdict.
+"""The whole protocol on a neuron, the best of a site, or a direction: controls, and one verdict.
 
     python -m launch.study --model=runs/quickstart --task=source_code --concept=string
     python -m launch.study --model=runs/reviews --task=sentiment --data=sst/ --neuron="0.c[2388]"
     python -m launch.study --model=runs/eight --task=source_code --concept=string   # every seed
 
 Prints a card for each model, and of several what they say together; writes study-CONCEPT.json to
-the output folder. Of a population every
-model is studied, the neuron chosen anew in each, or the one that --model_seed names; with
---every_checkpoint so is every checkpoint of the run. --mesh=8x1 splits the text over eight devices;
-of several processes the first one prints and writes.
+the output folder. Of a population every model is studied, the neuron chosen anew in each, or the
+one that --model_seed names; with --every_checkpoint so is every checkpoint of the run. The first
+seed's neuron is looked for in the other seeds, and the last checkpoint's in those before.
+
+--direction=FILE.npy judges the score states @ vector of one site in place of a neuron: a vector of
+as many numbers as the model has units, for raw states, as `coef_` of a probe is; of a population a
+row for each model. It must not have been fitted on the test documents.
+
+--mesh=8x1 splits the text over eight devices; of several processes the first one prints and writes.
 """
 
-import contextlib
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from launch import parallel, program, tasks
-from launch.progress import ProgressLine
+from launch.progress import ProgressLines
 from mlstm.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mlstm.loading import Model
+    from probing.evidence.claim_sets import Match
+    from probing.evidence.claims import Claim
+    from probing.tasks import LabelledData
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
@@ -25,6 +41,7 @@ _EVERY = flags.DEFINE_bool("every_checkpoint", False, "Study every checkpoint th
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 tasks.define()
 _NEURON = flags.DEFINE_string("neuron", None, 'The neuron, as "0.c[17]" (default: the best).')
+_DIRECTION = flags.DEFINE_string("direction", None, "A .npy file: a direction of raw states.")
 _SITES = flags.DEFINE_string("sites", None, "Sites to choose from, as 0.c,0.h.")
 _CONCEPT = flags.DEFINE_string("concept", None, "Which concept of the task.")
 _DRAWS = flags.DEFINE_integer("draws", 199, "Permutations of the null.", 19)
@@ -32,38 +49,23 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the null, the random twin and the su
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for results (default: MODEL/study/TASK).")
 flags.adopt_module_key_flags(parallel)
 
-
-class _Progress(contextlib.ExitStack):
-    """A progress line for each thing that is done, one after the other."""
-
-    line: ProgressLine | None = None
-
-    def __call__(self, what: str, done: int, every: int) -> None:
-        if self.line is None or self.line.what != what:
-            self.close()
-            self.line = self.enter_context(ProgressLine(what, "bytes"))
-        self.line(done, every)
+UNITS = {"fitting the surface model": "fits", "fitting probes beside it": "parts"}  # else bytes
 
 
 def main(_) -> None:
     import mlstm
     import probing
-    from mlstm import job, upkeep
+    from mlstm import job
     from mlstm.corpus.files import user_path
     from mlstm.corpus.reading import Corpus
     from mlstm.output import check_folder
-    from probing.evidence.claim_sets import Claims, matched
+    from probing.evidence.claim_sets import Claims
 
-    if _NEURON.value and _SITES.value:
-        raise InputError("--neuron and --sites exclude each other: a neuron has its site")
-    if _EVERY.value and _STEP.value is not None:
-        raise InputError("--every_checkpoint and --step exclude each other")
+    _check_flags()
     workdir = user_path(_MODEL.value)
     parallel.join()
     mesh = parallel.mesh()
-    steps = [_STEP.value]
-    if _EVERY.value:
-        steps = [int(e.name) for e in upkeep.listing(workdir).entries if e.name.isdigit()]
+    steps = _steps(workdir)
     data = tasks.read(workdir)
     output = user_path(_OUTPUT.value) if _OUTPUT.value else workdir / "study" / data.task
     check_folder(output)
@@ -71,36 +73,107 @@ def main(_) -> None:
         corpus = Corpus.open(mlstm.corpus_of(workdir)).split("train")
     except InputError:
         corpus = None  # moved or changed since: the claim says that overlap was not measured
-    claims, models = [], []
+    claims: list[list[Claim]] = []  # of each step, of each model
     for step in steps:
-        loaded = mlstm.load(workdir, step, seed=_MODEL_SEED.value)
-        models = loaded if isinstance(loaded, list) else [loaded]
-        for model in models:
-            with _Progress() as progress:
-                claim = probing.verify(
+        models = _load(workdir, step)
+        claims.append([])
+        for model, vector in zip(models, _directions(models), strict=True):
+            with ProgressLines(UNITS) as progress:
+                claim: Any = probing.verify(
                     model,
                     _NEURON.value or _SITES.value,
                     data,
                     _CONCEPT.value,
+                    direction=vector,
                     draws=_DRAWS.value,
                     seed=_SEED.value,
                     corpus=corpus,
                     mesh=mesh,
                     progress=progress if job.is_first() else None,
                 )
-            claims.append(claim)
+            claims[-1].append(claim)
             if job.is_first():
-                print(claim, end="\n\n")
+                print(claim, end="\n\n", flush=True)
     if not job.is_first():
         return
-    name = "".join(c if c.isalnum() else "-" for c in claims[0].concept)
+    every = tuple(claim for of_step in claims for claim in of_step)
+    name = "".join(c if c.isalnum() else "-" for c in every[0].concept)
     path = output / f"study-{name}.json"
-    latest = claims[-len(models) :]  # of the last step: a population's models, one each
-    together = Claims(tuple(claims), matched(models, latest, data))
+    together = Claims(every, _matches(workdir, claims, data))
     if len(together) > 1:
         print(together, end="\n\n")
     together.save(path)
     print(f"results  {path}")
+
+
+def _check_flags() -> None:
+    """InputError for two flags of which one has nothing to say beside the other."""
+    given = {f"--{flag.name}": flag.value for flag in (_NEURON, _DIRECTION, _SITES, _STEP)}
+    given["--every_checkpoint"] = _EVERY.value or None
+    for one, other, why in (
+        ("--neuron", "--sites", "a neuron has its site"),
+        ("--neuron", "--direction", "a claim is of one of the two"),
+        ("--every_checkpoint", "--step", "it is all of them or one"),
+        ("--every_checkpoint", "--direction", "a direction is of one checkpoint's states"),
+    ):
+        if given[one] is not None and given[other] is not None:
+            raise InputError(f"{one} and {other} exclude each other: {why}")
+
+
+def _steps(workdir: Path) -> Sequence[int | None]:
+    """Ascending; None is the best, else the newest."""
+    from mlstm import upkeep
+
+    kept = [int(e.name) for e in upkeep.listing(workdir).entries if e.name.isdigit()]
+    return sorted(kept) if _EVERY.value and kept else [_STEP.value]
+
+
+def _load(workdir: Path, step: int | None) -> list[Model]:
+    import mlstm
+
+    loaded = mlstm.load(workdir, step, seed=_MODEL_SEED.value)
+    return loaded if isinstance(loaded, list) else [loaded]
+
+
+def _directions(models: list[Model]) -> list:
+    """A vector for each model, or None for each."""
+    from mlstm.corpus.files import user_path
+    from probing.evidence.subjects import check_direction, read_vectors
+    from probing.states.activations import check_sites
+
+    if not _DIRECTION.value:
+        return [None] * len(models)
+    path = user_path(_DIRECTION.value)
+    found = read_vectors(path)
+    vectors = [found] if len(models) == 1 else list(found) if found.ndim == 2 else []
+    if len(vectors) != len(models):
+        raise InputError(
+            f"{path}: an array of shape {found.shape}; {len(models)} models need one vector each, "
+            f"({len(models)}, {models[0].config.hidden}) by rising seed, or --model_seed"
+        )
+    for model, vector in zip(models, vectors, strict=True):
+        try:
+            check_direction(model, check_sites(model, _SITES.value)[0], vector)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+    return vectors
+
+
+def _matches(workdir: Path, claims: list[list[Claim]], data: LabelledData) -> tuple[Match, ...]:
+    """The first seed's neuron in the others at the last step, and each one's in its own earlier
+    checkpoints, of which one step at a time is read again. claims: of each step, of each model."""
+    from probing.evidence.claim_sets import matched
+
+    if len(claims) == len(claims[-1]) == 1:
+        return ()
+    latest = _load(workdir, claims[-1][0].step)
+    found = list(matched(latest, claims[-1], data))
+    for of_step in claims[:-1]:
+        for final, own, model, claim in zip(
+            latest, claims[-1], _load(workdir, of_step[0].step), of_step, strict=True
+        ):
+            found += matched([final, model], [own, claim], data)
+    return tuple(found)
 
 
 def run() -> None:

@@ -16,16 +16,17 @@ from probing.evidence.claims import Claim, Verdict
 from probing.evidence.matching import match_neurons
 from probing.tasks.labelled import LabelledData
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MATCH_BYTES = 1 << 18  # of test documents, about, that neurons are matched on
 
 
 @dataclass(frozen=True)
 class Match:
-    """The first model's neuron's partner in another model, and the neuron of that model's claim."""
+    """One model's neuron's partner in another model, and the neuron of that other's claim."""
 
-    model: str
-    neuron: str  # of the first model
+    of: str  # the one model
+    neuron: str  # its claim's
+    model: str  # the other
     partner: str  # in the one-to-one assignment of the site; "" where there is none
     correlation: float
     claimed: str
@@ -56,10 +57,7 @@ class Claims(Sequence):
     @property
     def emergence(self) -> list[dict]:
         """Of checkpoints of a run: step by step the neuron and its test score; empty of one step.
-        A population has a row for each seed."""
-        known = [c for c in self.claims if c.step is not None]
-        if len({c.step for c in known}) < 2:
-            return []
+        The rows of a population are of one seed after the other."""
         return [
             {
                 "step": c.step,
@@ -69,8 +67,18 @@ class Claims(Sequence):
                 "p": c.p,
                 "verdict": c.verdict,
             }
-            for c in sorted(known, key=lambda c: (c.model_seed or 0, c.step))
+            for c in self._by_step
         ]
+
+    @property
+    def _by_step(self) -> list[Claim]:
+        """By seed, then by step, which ascends; of seeds with several steps."""
+        steps: dict[int | None, set[int]] = {}
+        known = [(c.model_seed, c.step, c) for c in self.claims if c.step is not None]
+        for seed, step, _ in known:
+            steps.setdefault(seed, set()).add(step)
+        kept = [(seed or 0, step, c) for seed, step, c in known if len(steps[seed]) > 1]
+        return [c for *_, c in sorted(kept, key=lambda each: each[:2])]
 
     def plain(self) -> dict:
         """As JSON has it."""
@@ -97,19 +105,12 @@ class Claims(Sequence):
         for m in self.matches:
             partner = f"{m.partner} (r {m.correlation:+.3f})" if m.partner else "no neuron"
             same = "its claim's own" if m.same else f"its claim is of {m.claimed}"
-            lines.append(f"  {m.neuron} matches {partner} of {m.model}: {same}")
-        if self.emergence:
+            lines.append(f"  {m.neuron} of {m.of} matches {partner} of {m.model}: {same}")
+        if self._by_step:
             lines.append(f"  {'step':>10}  {'seed':>4}  {'neuron':10}  test")
-        for row, claim in zip(
-            self.emergence,
-            sorted(
-                (c for c in self.claims if c.step is not None),
-                key=lambda c: (c.model_seed or 0, c.step),
-            ),
-            strict=False,
-        ):
-            seed = "-" if claim.model_seed is None else claim.model_seed
-            lines.append(f"  {row['step']:>10,}  {seed:>4}  {row['neuron']:10}  {claim.test}")
+        for c in self._by_step:
+            seed = "-" if c.model_seed is None else c.model_seed
+            lines.append(f"  {c.step:>10,}  {seed:>4}  {c.neuron:10}  {c.test}  {c.verdict}")
         return "\n".join(lines)
 
 
@@ -117,8 +118,9 @@ def matched(
     models: Sequence[Model], claims: Sequence[Claim], data: LabelledData
 ) -> tuple[Match, ...]:
     """The first claim's neuron in each other model, by correlation over test documents (Hungarian
-    assignment of all neurons of its site). A model that cannot be compared has no partner."""
-    if len(models) < 2:
+    assignment of all neurons of its site). A model that cannot be compared has no partner. Claims
+    of directions are not matched: each has a vector of its own."""
+    if len(models) < 2 or claims[0].vector is not None:
         return ()
     neuron = parse_neuron(claims[0].neuron)
     texts, size = [], 0
@@ -135,5 +137,7 @@ def matched(
             partner = f"{neuron.site}[{unit}]"
         except (InputError, KeyError):
             pass  # another vocabulary, no such site, or fewer neurons
-        found.append(Match(model.origin, claims[0].neuron, partner, r, claim.neuron))
+        found.append(
+            Match(models[0].origin, claims[0].neuron, model.origin, partner, r, claim.neuron)
+        )
     return tuple(found)

@@ -1,10 +1,11 @@
 """The verdict on a neuron, or a direction, and a concept: what `verify` returns.
 
 The rule, on test documents, in this order. *Not significant*: the max-statistic p over all
-neurons that were tried is alpha or more. *Explained by a baseline*: the lower 95% bound (jackknife
-by document, paired) of the neuron's score minus the larger of the surface model's and of the random
-twin's best neuron's is 0 or less. *Correlational only*: necessity or sufficiency failed, or was not
-tested. *Supported*: otherwise.
+neurons that were tried (of a direction, the p of that one) is alpha or more. *Explained by a
+baseline*: the lower 95% bound (jackknife by document, paired) of the score minus the larger of the
+surface model's and of the random twin's best neuron's (of a direction also of a probe of the
+twin's) is 0 or less. *Correlational only*: necessity or sufficiency failed, or was not tested.
+*Supported*: otherwise.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Literal
 
 from mlstm.output import to_json, write_whole
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ALPHA = 0.05
 
 Verdict = Literal["not significant", "explained by a baseline", "correlational only", "supported"]
@@ -32,7 +33,10 @@ class Interval:
     upper: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.lower:.3f}, {self.upper:.3f}]"
+        return f"{_figure(self.value)} [{_figure(self.lower)}, {_figure(self.upper)}]"
+
+
+NOTHING = Interval(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,14 @@ def decide(
 
 @dataclass(frozen=True)
 class Claim:
-    """That a neuron follows a concept: the verdict, and the numbers behind it.
+    """That a neuron, or a direction, follows a concept: the verdict, and the numbers behind it.
 
     Scores are AUC of a class and |r| of a number, in the direction chosen on train documents.
     """
 
     concept: str
     metric: str  # "AUC" or "r"
-    neuron: str
+    neuron: str  # "0.c[17]"; of a direction "0.c[direction]"
     direction: int  # 1: higher in the concept
     chosen: bool  # by the train documents, rather than named beforehand
     task: str
@@ -90,7 +94,7 @@ class Claim:
     surface: Interval
     twin: Interval
     twin_neuron: str
-    lead: Interval  # test minus the larger of surface and twin, paired
+    lead: Interval  # test minus the larger of surface and twin (and twin_probe), paired
     verdict: Verdict
     alpha: float = ALPHA
     control: dict[str, float] | None = None  # control task; None: not applicable, or not run
@@ -103,6 +107,8 @@ class Claim:
     overlap: dict[str, float] | None = None  # with the training text; None: no text to compare
     necessity: CausalCheck | None = None
     sufficiency: CausalCheck | None = None
+    vector: dict[str, str | float] | None = None  # of a direction: its sha256 and its norm
+    twin_probe: Interval | None = None  # of a direction: a probe of all of the twin's neurons
     notes: tuple[str, ...] = ()
 
     def plain(self) -> dict:
@@ -133,21 +139,29 @@ class Claim:
             " / ".join(f"{part.get(split, 0):,}" for split in ("train", "dev", "test"))
             for part in (self.documents, self.positions)
         )
+        of, against = "neuron", f"maximum over {self.tried:,} neurons"
+        if self.vector is not None:
+            of, against = "direction", "of this direction alone"
         lines = [
             f"{self.sentence}  ({self.verdict})",
             f"  model      {self.model}",
             f"  data       {self.task} in {self.data}: {documents} documents, {positions} "
             "positions (train / dev / test)",
-            f"  neuron     {self.neuron}, {'higher' if self.direction > 0 else 'lower'} in the "
+            f"  {of:11}{self.neuron}, {'higher' if self.direction > 0 else 'lower'} in the "
             f"concept; {how}, {self.tried:,} tried",
             f"  {self.metric + ' on test':11} {self.test}, d {_figure(self.cohen_d)}; "
             f"{_figure(self.select)} on train",
-            f"  null       p = {self.p:.4f} over {self.draws} draws ({self.null}), maximum over "
-            f"{self.tried:,} neurons",
+            f"  null       p = {self.p:.4f} over {self.draws} draws ({self.null}), {against}",
             f"  surface    {self.surface}",
             f"  twin       {self.twin} ({self.twin_neuron or 'none'})",
-            f"  lead       {self.lead} over the better of the two, paired by document",
         ]
+        if self.twin_probe is not None:
+            lines.append(f"  twin probe {self.twin_probe} of all of the twin's neurons")
+        rivals = "two" if self.twin_probe is None else "three"
+        lines.append(f"  lead       {self.lead} over the best of the {rivals}, paired by document")
+        if self.vector is not None:
+            norm, digest = self.vector["norm"], str(self.vector["sha256"])[:16]
+            lines.insert(4, f"  vector     norm {norm:.4g}, sha256 {digest}...")
         if self.metric == "AUC":
             lines.append(f"  majority   {self.majority:.3f} of test positions have one value")
         if self.rows:

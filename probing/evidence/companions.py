@@ -1,4 +1,5 @@
-"""What stands beside one neuron: probes of its site, control labels, other rankings, another basis.
+"""What stands beside a neuron or a direction: probes of its site, control labels, other rankings,
+another basis.
 
 All from the same seeded sample of positions: fitted on train, penalties chosen on dev, scored on
 test. A class is told with balanced accuracy (chance 1/2, both classes weighed equally), a number
@@ -9,7 +10,9 @@ with R² (chance 0).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -23,39 +26,47 @@ from probing.evidence.probes.logistic import LogisticProbe
 from probing.evidence.probes.mdl import MDLProbe
 from probing.evidence.probes.sparse import SparseProbe, sparse_curve
 from probing.evidence.ranking import Ranking
+from probing.evidence.subjects import OneNeuron, Subject
 from probing.states.arrays import Arrays
 
 CS = (0.001, 0.01, 0.1, 1.0)
 ALPHAS = (1e5, 1e3, 10.0, 0.1)
+UNJUDGED = (0, 0, 1, 0)  # which of them is taken where dev cannot choose
 KS = (1, 2, 4, 8, 16, 32, 64)
+HELD = 2000  # rows of dev, at most, that the greedy Gaussian is scored on
 NAN = float("nan")
 
 Parts = dict[str, Arrays]  # of train, dev and test
 Figures = dict[str, float]
 
 
-def beside(parts: Parts, unit: int, is_class: bool) -> dict[str, Figures]:
-    """The full probe, the neuron alone, the best other neuron, and k neurons; for a class the
-    online code. `share` is the neuron's gain over chance by the full probe's, NaN unless the
-    full probe's 95% interval lies above chance. Empty where train or test has one value."""
+def beside(parts: Parts, subject: Subject, is_class: bool) -> dict[str, Figures]:
+    """The full probe, the neuron (or the direction) alone, the best other neuron, and k neurons;
+    for a class the online code. `share` is its gain over chance by the full probe's, NaN unless
+    the full probe's 95% interval lies above chance. Empty where train or test has one value."""
     if not told(parts):
         return {}
     full = full_probe(parts, is_class)
-    alone = one_neuron(parts, unit, is_class)
+    alone = one_value(parts, subject, is_class)
     order = np.argsort(-strength(parts["train"], is_class), kind="stable")
-    other = int(next((u for u in order if u != unit), unit))
+    other = int(next((u for u in order if u != subject.unit), order[0]))
     score, chance = ("balanced accuracy", 0.5) if is_class else ("R2", 0.0)
     gain = full[score] - chance
     share = (alone - chance) / gain if full["lower"] > chance and gain > 0 else NAN
+    of_other = one_value(parts, OneNeuron(subject.site, other), is_class)
     found = {
         "all neurons": full,
-        "one neuron": {score: alone, "share": share},
-        "other": {score: one_neuron(parts, other, is_class), "unit": other},
+        kind(subject): {score: alone, "share": share},
+        "best neuron" if subject.unit is None else "other": {score: of_other, "unit": other},
         "k neurons": k_neurons(parts, is_class, order),
     }
     if is_class:
         found["code"] = code(parts, full["C"])
     return found
+
+
+def kind(subject: Subject) -> str:
+    return "direction" if subject.unit is None else "one neuron"
 
 
 def told(parts: Parts) -> bool:
@@ -65,32 +76,55 @@ def told(parts: Parts) -> bool:
 
 def full_probe(parts: Parts, is_class: bool) -> Figures:
     """A probe of all neurons: its score on test, the AUC (or r) of its value with the interval."""
-    train, dev, test = (parts[split] for split in ("train", "dev", "test"))
-    use_dev = len(np.unique(dev.y)) > 1
+    test = parts["test"]
+    fit, strength_of, standard = _fit(parts, is_class)
     if is_class:
-        fits = [LogisticProbe(C, class_weight="balanced").fit(train.x, train.y) for C in CS]
-        judged = [balanced(f.predict(dev.x), dev.y) for f in fits] if use_dev else [0.0, 0, 1, 0]
-        best = int(np.argmax(judged))
-        values = fits[best].decision_function(test.x)
+        values = fit.decision_function(test.x)
         auc = intervals.jackknife_auc(values, test.y, test.groups)
-        score = {"balanced accuracy": balanced(values > 0, test.y), "C": CS[best], "AUC": auc.value}
-        return score | {"lower": auc.lower, "upper": auc.upper}
-    mean, scale = deviations(train.x)
-    fits = [Ridge(alpha).fit((train.x - mean) / scale, train.y) for alpha in ALPHAS]
-    judged = [0.0, 0, 1, 0]
-    if use_dev:
-        judged = [r2_score(dev.y, f.predict((dev.x - mean) / scale)) for f in fits]
-    best = int(np.argmax(judged))
-    values = fits[best].predict((test.x - mean) / scale)
+        score = {"balanced accuracy": balanced(values > 0, test.y), "C": strength_of}
+        return score | {"AUC": auc.value, "lower": auc.lower, "upper": auc.upper}
+    values = fit.predict(standard(test.x))
     r = intervals.jackknife_correlation(values, test.y, test.groups)
-    score = {"R2": float(r2_score(test.y, values)), "alpha": ALPHAS[best], "r": r.value}
+    score = {"R2": float(r2_score(test.y, values)), "alpha": strength_of, "r": r.value}
     return score | {"lower": r.lower, "upper": r.upper}
 
 
-def one_neuron(parts: Parts, unit: int, is_class: bool) -> float:
-    """The test score of a threshold on one neuron, or of a line through it, chosen on train."""
+def probe_direction(parts: Parts, is_class: bool) -> np.ndarray | None:
+    """(H,) weights of the full probe, for raw states, higher in the concept. None where train has
+    one value of the label."""
+    if len(np.unique(parts["train"].y)) < 2:
+        return None
+    fit, _, _ = _fit(parts, is_class)
+    weights = fit.coef_[0] if is_class else fit.coef_ / deviations(parts["train"].x)[1]
+    return weights if weights.any() else None
+
+
+def _fit(parts: Parts, is_class: bool) -> tuple[Any, float, Callable[[np.ndarray], np.ndarray]]:
+    """A probe fitted on train, its strength (C, or alpha) chosen on dev, and what states are made
+    into before it reads them."""
+    train, dev = parts["train"], parts["dev"]
+    use_dev = len(np.unique(dev.y)) > 1
+    mean, scale = (0.0, 1.0) if is_class else deviations(train.x)
+
+    def standard(x: np.ndarray) -> np.ndarray:
+        return (x - mean) / scale
+
+    if is_class:
+        fits = [LogisticProbe(C, class_weight="balanced").fit(train.x, train.y) for C in CS]
+        judged = [balanced(f.predict(dev.x), dev.y) for f in fits] if use_dev else UNJUDGED
+    else:
+        fits = [Ridge(alpha).fit(standard(train.x), train.y) for alpha in ALPHAS]
+        judged = (
+            [r2_score(dev.y, f.predict(standard(dev.x))) for f in fits] if use_dev else UNJUDGED
+        )
+    best = int(np.argmax(judged))
+    return fits[best], (CS if is_class else ALPHAS)[best], standard
+
+
+def one_value(parts: Parts, subject: Subject, is_class: bool) -> float:
+    """The test score of a threshold on one value, or of a line through it, chosen on train."""
     train, test = parts["train"], parts["test"]
-    x, held = train.x[:, unit].astype(float), test.x[:, unit].astype(float)
+    x, held = subject.of(train.x).astype(float), subject.of(test.x).astype(float)
     if is_class:
         threshold, direction = best_threshold(x, train.y)
         return balanced(direction * (held - threshold) > 0, test.y)
@@ -162,7 +196,7 @@ def control(
     score = "balanced accuracy" if is_class else "R2"
     real, full = real or full_probe(parts, is_class), full_probe(random, is_class)
     one, other = (
-        one_neuron(p, int(np.argmax(strength(p["train"], is_class))), is_class)
+        one_value(p, OneNeuron("", int(np.argmax(strength(p["train"], is_class)))), is_class)
         for p in (parts, random)
     )
     found = {
@@ -174,9 +208,9 @@ def control(
     return found | (code(random, full["C"]) if is_class else {})
 
 
-def ranks(parts: Parts, unit: int, is_class: bool) -> dict[str, Figures]:
+def ranks(parts: Parts, unit: int | None, is_class: bool) -> dict[str, Figures]:
     """Where the neuron stands in several rankings of train (1 is first), and the share of the first
-    k that each pair has in common (by chance k / H)."""
+    k that each pair has in common (by chance k / H). A direction has no place among neurons."""
     train, dev = parts["train"], parts["dev"]
     if not told(parts):
         return {}
@@ -193,7 +227,8 @@ def ranks(parts: Parts, unit: int, is_class: bool) -> dict[str, Figures]:
         ]
         enough = min(np.count_nonzero(train.y), np.count_nonzero(~train.y)) > 1
         if len(dev.y) and enough:
-            found.append(ranking.gaussian(train.x, train.y, dev.x[:2000], dev.y[:2000], k))
+            held = slice(None, None, -(-len(dev.y) // HELD))  # evenly, of all documents
+            found.append(ranking.gaussian(train.x, train.y, dev.x[held], dev.y[held], k))
     else:
         standard = (train.x - mean) / scale
         rank = rankdata(train.x, axis=0)
@@ -202,14 +237,17 @@ def ranks(parts: Parts, unit: int, is_class: bool) -> dict[str, Figures]:
             Ranking.of("Pearson", np.abs(_correlations(train.x, train.y))),
             Ranking.of("Spearman", np.abs(_correlations(rank, rankdata(train.y)))),
         ]
-    places: Figures = {r.name: int(np.flatnonzero(r.order == unit)[0]) + 1 for r in found}
     shared = {f"{a.name} / {b.name}": ranking.overlap(a, b, k) for a, b in combinations(found, 2)}
-    return {"place": places, f"first {k} shared": shared | {"chance": k / H}}
+    in_common = {f"first {k} shared": shared | {"chance": k / H}}
+    if unit is None:
+        return in_common
+    places: Figures = {r.name: int(np.flatnonzero(r.order == unit)[0]) + 1 for r in found}
+    return {"place": places} | in_common
 
 
-def rotated(parts: Parts, unit: int, is_class: bool, seed: int) -> Figures:
-    """The best unit of a random rotation, chosen on train, beside the neuron, both on test; `lead`
-    is the neuron's score less the rotated unit's, with its paired interval."""
+def rotated(parts: Parts, subject: Subject, is_class: bool, seed: int) -> Figures:
+    """The best unit of a random rotation, chosen on train, beside the neuron (or the direction),
+    both on test; `lead` is its score less the rotated unit's, with the paired interval."""
     if not told(parts):
         return {}
     turn = rotation(parts["train"].x.shape[1], seed)
@@ -222,10 +260,11 @@ def rotated(parts: Parts, unit: int, is_class: bool, seed: int) -> Figures:
         sign = np.sign(_correlations(x[:, None], train.y)[0]) or 1.0
         return score(sign * held, test.y, test.groups)
 
-    own = scored(train.x[:, unit], test.x[:, unit])
+    own = scored(subject.of(train.x), subject.of(test.x))
     other = scored(turned.x[:, best], test.x @ turn[:, best])
     lead = intervals.jackknife_lead(own, other)
-    return {"neuron": own.value, "rotated": other.value, "lead": lead.value} | {
+    name = "direction" if subject.unit is None else "neuron"
+    return {name: own.value, "rotated": other.value, "lead": lead.value} | {
         "lower": lead.lower,
         "upper": lead.upper,
     }

@@ -43,6 +43,16 @@ def auc_interval(on: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return np.clip(area - reach, 0, 1), np.clip(area + reach, 0, 1)
 
 
+def cohen_d(values: np.ndarray, on: np.ndarray) -> float:
+    """Of values (n,) for an (n,) bool, by the pooled deviation within the sides; NaN where it is
+    not defined."""
+    sides = [np.asarray(values[side], np.float64) for side in (on, ~on)]
+    if len(values) < 3 or not all(map(len, sides)):
+        return float("nan")
+    within = sum(((side - side.mean()) ** 2).sum() for side in sides) / (len(values) - 2)
+    return float((sides[0].mean() - sides[1].mean()) / np.sqrt(within)) if within else float("nan")
+
+
 def mutual_information(on: np.ndarray, off: np.ndarray) -> np.ndarray:
     """Bits that the bin of a value tells of the class, from counts (..., Q).
 

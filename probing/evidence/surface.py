@@ -11,13 +11,15 @@ classes together by the accuracy of the one that scores highest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 
 import numpy as np
 import scipy.sparse as sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from mlstm.errors import InputError
 from probing.tasks.labelled import LabelledData, Labels
@@ -44,14 +46,28 @@ class SurfaceModel:
         """rows: of a seeded sample of train documents (and of dev), about so many positions."""
         self.seed, self.rows = seed, rows
 
-    def fit(self, data: LabelledData) -> SurfaceModel:
+    def fit(
+        self, data: LabelledData, progress: Callable[[int, int], None] | None = None
+    ) -> SurfaceModel:
+        """progress: called with the fits that are done, and all: one for each penalty of each."""
+        every = len(data.classes) * len(CS) + len(data.numbers) * len(ALPHAS)
+        done = count()
+
+        def told() -> None:
+            if progress:
+                progress(next(done), every)
+
+        told()
         X, Y, X_dev, Y_dev = self._prepare(data)
-        fits = [
-            _best_class(X, Y[:, k] > 0, X_dev, Y_dev[:, k] > 0, self.seed)
-            if k < len(data.classes)
-            else _best_number(X, Y[:, k], X_dev, Y_dev[:, k])
-            for k in range(len(data.concepts))
-        ]
+        # On one thread: the products are of single vectors, for which threads cost more than they
+        # save, and what their sums round to does not depend on the number of cores.
+        with threadpool_limits(1, "blas"):
+            fits = [
+                _best_class(X, Y[:, k] > 0, X_dev, Y_dev[:, k] > 0, self.seed, told)
+                if k < len(data.classes)
+                else _best_number(X, Y[:, k], X_dev, Y_dev[:, k], told)
+                for k in range(len(data.concepts))
+            ]
         return self._keep(fits)
 
     def fit_classifier(self, data: LabelledData) -> SurfaceModel:
@@ -64,7 +80,8 @@ class SurfaceModel:
         K = len(data.classes)
         best, self.accuracy_ = [], {}
         for C in (*CS, *LARGER):
-            fits = [_class(X, Y[:, k] > 0, C, self.seed, ROUGH) for k in range(K)]
+            with threadpool_limits(1, "blas"):
+                fits = [_class(X, Y[:, k] > 0, C, self.seed, ROUGH) for k in range(K)]
             scores = np.zeros((len(Y_dev), K))
             for k, fit in enumerate(fits):
                 if fit is not None:
@@ -133,18 +150,18 @@ class SurfaceModel:
         self, data: LabelledData, documents: list[int]
     ) -> tuple[sparse.csr_matrix, np.ndarray]:
         """Features and labels of their positions, `rows` at the most."""
-        X, Y, count = [], [], 0
+        X, Y, rows = [], [], 0
         for i in documents:
             labels = data.labels(i)
             if len(labels.positions):
                 X.append(self._features(data.documents[i].data, labels))
                 Y.append(np.concatenate([labels.classes, labels.numbers], 1, dtype=float))
-                count += len(labels.positions)
+                rows += len(labels.positions)
         if not X:
             return sparse.csr_matrix((0, self._width())), np.zeros((0, len(data.concepts)))
-        every = np.arange(count)
-        if count > self.rows:
-            every = np.random.default_rng(self.seed).permutation(count)[: self.rows]
+        every = np.arange(rows)
+        if rows > self.rows:
+            every = np.random.default_rng(self.seed).permutation(rows)[: self.rows]
         return sparse.csr_matrix(sparse.vstack(X))[every], np.concatenate(Y)[every]
 
     def _width(self) -> int:
@@ -245,19 +262,29 @@ def _class(X, y, C: float, seed: int, tol: float = 1e-4) -> LogisticRegression |
     return LogisticRegression(C=C, solver="liblinear", random_state=seed, tol=tol).fit(X, y)
 
 
-def _best_class(X, y, X_dev, y_dev, seed: int) -> LogisticRegression | None:
-    fits = [fit for C in CS if (fit := _class(X, y, C, seed)) is not None]
-    if not fits:
-        return None
+def _best_class(
+    X, y, X_dev, y_dev, seed: int, told: Callable[[], None]
+) -> LogisticRegression | None:
+    """told: called after each fit."""
+    fits = []
+    for C in CS:
+        fit = _class(X, y, C, seed)
+        if fit is None:
+            return None
+        fits.append(fit)
+        told()
     if len(y_dev) == 0 or y_dev.all() or not y_dev.any():
         return fits[len(fits) // 2]
     return max(fits, key=lambda fit: roc_auc_score(y_dev, fit.decision_function(X_dev)))
 
 
-def _best_number(X, y, X_dev, y_dev) -> Ridge | None:
+def _best_number(X, y, X_dev, y_dev, told: Callable[[], None]) -> Ridge | None:
     if len(y) == 0 or y.min() == y.max():
         return None
-    fits = [Ridge(alpha, solver="lsqr").fit(X, y) for alpha in ALPHAS]
+    fits = []
+    for alpha in ALPHAS:
+        fits.append(Ridge(alpha, solver="lsqr").fit(X, y))
+        told()
     if len(y_dev) == 0:
         return fits[len(fits) // 2]
     return min(fits, key=lambda fit: float(((fit.predict(X_dev) - y_dev) ** 2).sum()))

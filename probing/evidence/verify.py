@@ -1,7 +1,7 @@
-"""verify: the whole protocol on one neuron, or on the best of a site, and one verdict.
+"""verify: the whole protocol on one neuron, on the best of a site, or on a direction; one verdict.
 
-Everything is chosen on train documents (which neuron, its direction, the twin's best neuron, the
-surface model) and tuned on dev; each figure of the claim is of test documents, looked at once.
+Everything is chosen on train documents (which neuron, which way it points, the twin's best neuron,
+the surface model) and tuned on dev; each figure of the claim is of test documents, looked at once.
 """
 
 # n labelled test positions, H units, R draws
@@ -9,7 +9,7 @@ surface model) and tuned on dev; each figure of the claim is of test documents, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
@@ -18,18 +18,18 @@ from mlstm.corpus.reading import Split
 from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import sites as model_sites
-from mlstm.model.sites import parse_neuron
-from probing.evidence import companions, intervals, null
+from probing.evidence import choosing, companions, context, intervals, measures, values
 from probing.evidence.claim_sets import Claims, matched
-from probing.evidence.claims import ALPHA, Claim, Interval, decide
-from probing.evidence.controls import control_labels, random_twin
-from probing.evidence.overlap import overlap, pieces
-from probing.evidence.scores import NeuronTable
-from probing.evidence.significance import NullSums, max_statistic_p
+from probing.evidence.claims import ALPHA, NOTHING, Claim, Interval, decide
+from probing.evidence.controls import random_twin
+from probing.evidence.permutations import Drawn, Permuting
+from probing.evidence.significance import max_statistic_p
+from probing.evidence.subjects import Direction, OneNeuron, Subject, check_direction
 from probing.evidence.surface import SurfaceModel
 from probing.neurons import score_neurons
 from probing.states import activations
 from probing.states import rows as sampled_rows
+from probing.tasks.keeping import keeping
 from probing.tasks.labelled import SPLITS, LabelledData
 
 DRAWS = 199
@@ -39,6 +39,7 @@ NULLS = {
     "token": "labels exchanged among word types of like frequency",
     "byte": "labels shifted in a circle within each document",
 }
+Vector = np.ndarray | Sequence[float]
 
 
 def verify(
@@ -47,6 +48,7 @@ def verify(
     data: LabelledData,
     concept: str | None = None,
     *,
+    direction: Vector | Sequence[Vector] | None = None,
     draws: int = DRAWS,
     alpha: float = ALPHA,
     seed: int = 0,
@@ -62,6 +64,13 @@ def verify(
         sequence, `Claims`, and where `of` is a site the unit is chosen anew in each.
       of: a neuron, "0.c[17]", or sites to choose from, "0.c,0.h"; the primary site if None.
       concept: which of the data's; needed where there are several.
+      direction: (H,) or (1, H): judge the score `states @ direction` of one site instead of a
+        neuron. The states are raw, in no other units: of a probe take `coef_`, and of weights w
+        for standardised states w / deviation. It must not have been fitted on test documents.
+        p is then of this one score, without a maximum over neurons. The lead is over the surface
+        model, the random twin's best neuron, and a probe of all the twin's neurons, fitted as that
+        of the claim's "all neurons" is, for a direction may be such a probe. Of several models a
+        sequence with one vector each.
       draws: of the null; p is at least 1 / (1 + draws).
       seed: of the null, the twin, the surface model, the sample, control labels and rotation.
       rows: labelled positions of each split, at most, that probes beside the neuron are given.
@@ -69,147 +78,167 @@ def verify(
       mesh: of `mlstm.devices.mesh`, as of `score_neurons`.
       progress: called with what is being done, how much of it, and all of it.
 
-    Raises InputError for an unknown neuron, site or concept, or data that cannot be split.
+    Raises InputError for an unknown neuron, site or concept, data that cannot be split, or a
+    direction that is not one of the site's.
     """
-    if isinstance(model, Sequence):
-        claims = [
-            _verify(one, of, data, concept, draws, alpha, seed, rows, corpus, mesh, progress)
-            for one in model
-        ]
-        return Claims(tuple(claims), matched(model, claims, data))
-    return _verify(model, of, data, concept, draws, alpha, seed, rows, corpus, mesh, progress)
+    options: dict[str, Any] = {"draws": draws, "alpha": alpha, "seed": seed, "rows": rows}
+    options |= {"corpus": corpus, "mesh": mesh, "progress": progress}
+    if not isinstance(model, Sequence):
+        return _verify(model, of, data, concept, direction, **options)
+    vectors: list[Any] = [None] * len(model) if direction is None else list(direction)
+    if len(vectors) != len(model):
+        raise InputError(
+            f"a direction is of one model's states: {len(model)} models need {len(model)} vectors, "
+            "one each, in a sequence"
+        )
+    claims = [
+        _verify(one, of, data, concept, vector, **options)
+        for one, vector in zip(model, vectors, strict=True)
+    ]
+    return Claims(tuple(claims), matched(model, claims, data))
 
 
-def _verify(model, of, data, concept, draws, alpha, seed, rows, corpus, mesh, progress) -> Claim:
+def _verify(
+    model: Model,
+    of: str | None,
+    data: LabelledData,
+    concept: str | None,
+    vector: Any,
+    *,
+    draws: int,
+    alpha: float,
+    seed: int,
+    rows: int,
+    corpus: Split | None,
+    mesh: Mesh | None,
+    progress: Callable[[str, int, int], None] | None,
+) -> Claim:
     concept = _concept(data, concept)
-    data = data.only(concept)
+    data = keeping(data.only(concept))
     neuron = model_sites.check_neuron(model.config, of) if of and "[" in of else None
     names = activations.check_sites(model, str(neuron.site) if neuron else of or None)
+    given = None if vector is None else _direction(model, names, vector, neuron is None)
     is_class = concept in data.classes
 
     def report(what: str) -> Callable[[int, int], None]:
         return lambda done, every: progress(what, done, every) if progress else None
 
-    table = score_neurons(
-        model,
-        data,
-        names,
-        twin_seed=seed,
-        draws=0,
-        controls=False,
-        mesh=mesh,
-        progress=report("scoring neurons"),
+    def best_of(which: Model, what: str, named: str | None = None):
+        options: dict[str, Any] = {"twin_seed": None, "draws": 0, "controls": False}
+        options |= {"mesh": mesh, "progress": report(what)}
+        options["progress"](0, data.bytes)
+        return score_neurons(which, data, names, **options).best(concept, named)
+
+    def read(which: Model, split: str, subjects: list[Subject], what: str, **more) -> np.ndarray:
+        options: dict[str, Any] = {"mesh": mesh, "progress": report(what), **more}
+        return values.read(which, data, data.indices(split), subjects, **options)
+
+    if given:
+        row, (found,) = None, read(model, "train", [given], "reading train documents")
+        own = choosing.oriented(given, found, _labels(data, "train"), data.origin, concept)
+    else:
+        row = best_of(model, "scoring neurons", str(neuron) if neuron else None)
+        own = choosing.neuron(row, data.origin)
+
+    drawn = Drawn(data, draws, seed)
+    units = {given.name: 1} if given else dict.fromkeys(names, model.config.hidden)
+    permuting = {name: Permuting(drawn, count) for name, count in units.items()}
+    (own_values,) = read(model, "test", [own.subject], "permuting labels", permuting=permuting)
+    statistics = np.concatenate(
+        [part.finalize().statistics(is_class)[:, 0] for part in permuting.values()], 1
     )
-    chosen = _chosen(table, concept, str(neuron) if neuron else None)
-    tests = data.indices("test")
-    sums = {name: NullSums.init(draws, model.config.hidden) for name in names}
-    model_values = _values(
-        model,
-        data,
-        tests,
-        names,
-        chosen.neuron,
-        sums=sums,
-        draws=draws,
-        seed=seed,
-        mesh=mesh,
-        progress=report("permuting labels"),
-    )
-    twin = random_twin(model, seed)
-    twin_values = (
-        _values(
-            twin, data, tests, names, chosen.twin_neuron, mesh=mesh, progress=report("random twin")
-        )
-        if chosen.twin_neuron
-        else None
-    )
-    surface = SurfaceModel(seed=seed).fit(data)
-    surface_values = np.concatenate([surface.scores(data, int(i))[:, 0] for i in tests])
-    labels = np.concatenate([data.target(data.labels(int(i)), concept) for i in tests])
-    groups = np.concatenate([np.full(data.counts[i], data.hashes[i], np.uint64) for i in tests])
-    directed = [chosen.direction * model_values, surface_values]
-    if twin_values is not None:
-        directed.append(chosen.twin_direction * twin_values)
-    jackknife = intervals.jackknife_auc if is_class else intervals.jackknife_correlation
-    own, text, *random = (jackknife(values, labels, groups) for values in directed)
-    lead = intervals.jackknife_lead(own, text, *random)
-    places = [f"{name}[{unit}]" for name in names for unit in range(model.config.hidden)]
-    statistics = np.concatenate([sums[name].statistics(is_class) for name in names], 1)
-    observed = statistics[0, places.index(chosen.neuron)]
-    p = float(max_statistic_p(observed, statistics[1:].max(1)))
-    unit = parse_neuron(chosen.neuron)
+    tried = [given] if given else [OneNeuron(n, u) for n in names for u in range(units[n])]
+    place = [subject.name for subject in tried].index(own.subject.name)
+    p = float(max_statistic_p(statistics[0, place], statistics[1:].max(1)))
+
     kept_rows = sampled_rows.choose(data, rows, seed)
-    parts = sampled_rows.states(model, data, str(unit.site), kept_rows)
-    control = control_labels(data, seed)
-    control_of = (
-        {split: sampled_rows.targets(control, kept) for split, kept in kept_rows.items()}
-        if control is not None
-        else None
+    twin = random_twin(model, seed)
+    rivals = {"neuron": choosing.twins_neuron(best_of(twin, "scoring the random twin"))}
+    if given:
+        twin_parts = sampled_rows.states(twin, data, given.site, kept_rows)
+        weights = companions.probe_direction(twin_parts, is_class)
+        rivals["probe"] = choosing.probe(given.site, weights)
+    known = {name: rival for name, rival in rivals.items() if rival}
+    of_twin = (
+        read(twin, "test", [r.subject for r in known.values()], "testing the random twin")
+        if known
+        else []
     )
-    counts = {split: int(data.counts[data.indices(split)].sum()) for split in SPLITS}
-    lead_interval = Interval(lead.value, lead.lower, lead.upper)
-    nothing = Interval(float("nan"), float("nan"), float("nan"))
-    probes = companions.beside(parts, unit.unit, is_class)
+
+    surface = SurfaceModel(seed=seed).fit(data, report("fitting the surface model"))
+    tests = data.indices("test")
+    surface_values = np.concatenate([surface.scores(data, int(i))[:, 0] for i in tests])
+    labels = _labels(data, "test")
+    groups = np.repeat(data.hashes[tests], data.counts[tests])
+
+    def scored(x: np.ndarray) -> intervals.Jackknife:
+        score = intervals.jackknife_auc if is_class else intervals.jackknife_correlation
+        return score(x, labels, groups)
+
+    tested, text = scored(own.direction * own_values), scored(surface_values)
+    random = {
+        name: scored(rival.direction * x)
+        for (name, rival), x in zip(known.items(), of_twin, strict=True)
+    }
+    lead = _interval(intervals.jackknife_lead(tested, text, *random.values()))
+    twin_intervals = {name: _interval(part) for name, part in random.items()}
+
+    parts = sampled_rows.states(model, data, own.subject.site, kept_rows)
+    rest = context.beside(
+        parts, own.subject, data, kept_rows, seed, report("fitting probes beside it")
+    )
+    if row:
+        cohen_d = row.cohen_d
+    else:
+        cohen_d = measures.cohen_d(own_values, labels) if is_class else float("nan")
     return Claim(
         concept=concept,
         metric="AUC" if is_class else "r",
-        neuron=chosen.neuron,
-        direction=chosen.direction,
-        chosen=neuron is None,
+        neuron=own.subject.name,
+        direction=own.direction,
+        chosen=neuron is None and not given,
         task=data.task,
         model=model.origin,
         data=data.origin,
         data_digest=data.digest,
         documents={split: len(data.indices(split)) for split in SPLITS},
-        positions=counts,
-        tried=len(places),
-        select=chosen.select,
-        test=_interval(own),
-        cohen_d=chosen.cohen_d,
+        positions={split: int(data.counts[data.indices(split)].sum()) for split in SPLITS},
+        tried=len(tried),
+        select=own.select,
+        test=_interval(tested),
+        cohen_d=cohen_d,
         p=p,
         draws=draws,
         null=NULLS[data.unit],
         majority=float(max(labels.mean(), 1 - labels.mean())) if is_class else float("nan"),
         surface=_interval(text),
-        twin=_interval(random[0]) if random else nothing,
-        twin_neuron=chosen.twin_neuron,
-        lead=lead_interval,
-        verdict=decide(p, lead_interval, alpha=alpha),
+        twin=twin_intervals.get("neuron", NOTHING),
+        twin_neuron=known["neuron"].subject.name if "neuron" in known else "",
+        lead=lead,
+        verdict=decide(p, lead, alpha=alpha),
         alpha=alpha,
-        probes=probes,
-        control=None
-        if control_of is None
-        else companions.control(parts, control_of, is_class, probes.get("all neurons")),
-        ranks=companions.ranks(parts, unit.unit, is_class),
-        rotated=companions.rotated(parts, unit.unit, is_class, seed),
+        **rest,
         rows={split: len(part.y) for split, part in parts.items()},
         step=model.step,
         model_seed=model.seed,
-        overlap=_overlap(data, tests, corpus, report("comparing with the training text")),
+        overlap=context.shared(data, tests, corpus, report("comparing with the training text")),
+        vector=given.plain() if given else None,
+        twin_probe=twin_intervals.get("probe", NOTHING) if given else None,
         notes=data.notes,
     )
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """What train documents decide, for the model and for its twin."""
-
-    neuron: str
-    direction: int
-    select: float
-    cohen_d: float
-    twin_neuron: str
-    twin_direction: int
+def _direction(model: Model, names: Sequence[str], vector: Any, of_site: bool) -> Direction:
+    """InputError where what it is of is not one site."""
+    if not of_site or len(names) != 1:
+        raise InputError("a direction is of the states of one site, as 0.c: name that alone")
+    return check_direction(model, names[0], vector)
 
 
-def _chosen(table: NeuronTable, concept: str, named: str | None) -> _Chosen:
-    """The neuron that was named, or the best on train. InputError where train cannot decide."""
-    row = table.best(concept, named)
-    if not row.neuron or not row.direction:
-        raise InputError(f'{table.data}: train documents have no position with "{concept}"')
-    return _Chosen(
-        row.neuron, row.direction, row.train, row.cohen_d, row.twin_neuron, row.twin_direction
-    )
+def _labels(data: LabelledData, split: str) -> np.ndarray:
+    """(n,) of data with one concept."""
+    every = [data.target(data.labels(int(i)), data.concepts[0]) for i in data.indices(split)]
+    return np.concatenate(every)
 
 
 def _concept(data: LabelledData, concept: str | None) -> str:
@@ -223,70 +252,5 @@ def _concept(data: LabelledData, concept: str | None) -> str:
     )
 
 
-def _values(
-    model: Model,
-    data: LabelledData,
-    documents: np.ndarray,
-    names: Sequence[str],
-    neuron: str,
-    *,
-    sums: dict[str, NullSums] | None = None,
-    draws: int = 0,
-    seed: int = 0,
-    mesh: Mesh | None = None,
-    progress: Callable[[int, int], None],
-) -> np.ndarray:
-    """(n,) values of a neuron at the labelled positions of documents, in their order, of data with
-    one concept; on the way `sums` get every unit of `names` beside the labels and all their
-    permutations."""
-    of = parse_neuron(neuron)
-    if sums is None:
-        names = (str(of.site),)
-    permuted = null.null_labels(data, documents, draws, seed) if sums is not None else None
-    first = dict(zip(documents.tolist(), np.cumsum(data.counts[documents]), strict=True))
-    first = {i: end - data.counts[i] for i, end in first.items()}
-    values = np.zeros(data.counts[documents].sum(), np.float32)
-    seen = dict.fromkeys(documents.tolist(), 0)
-    true: dict[int, np.ndarray] = {}  # of the documents that are being read
-    done, every = 0, sum(len(data.documents[i].data) for i in documents)
-    for window in activations.stream(model, data, names, documents=documents, mesh=mesh):
-        x = np.asarray(window.states[str(of.site)][:, of.unit])
-        labels = np.zeros((len(window.split), 1 + draws), np.float32)
-        for i in np.unique(window.document[window.split >= 0]).tolist():
-            rows = np.flatnonzero((window.document == i) & (window.split >= 0))
-            here = slice(seen[i], seen[i] + len(rows))
-            seen[i] = here.stop
-            values[first[i] + here.start : first[i] + here.stop] = x[rows]
-            if permuted is not None and sums is not None:
-                if i not in true:
-                    true[i] = data.target(data.labels(i), data.concepts[0])
-                labels[rows, 0] = true[i][here]
-                labels[rows, 1:] = permuted.of(i, here)[:, :, 0].T
-                if here.stop == len(true[i]):
-                    del true[i]
-        if sums is not None:
-            for name in names:
-                sums[name] = sums[name].update(window.states[name], labels, window.split >= 0)
-        done += window.bytes
-        progress(done, every)
-    return values
-
-
 def _interval(part: intervals.Jackknife) -> Interval:
     return Interval(part.value, part.lower, part.upper)
-
-
-def _overlap(
-    data: LabelledData,
-    documents: np.ndarray,
-    corpus: Split | None,
-    progress: Callable[[int, int], None],
-) -> dict[str, float] | None:
-    if corpus is None:
-        return None
-    found = overlap(
-        (data.documents[i].data for i in documents),
-        pieces(corpus.length, corpus.read),
-        progress=lambda done: progress(min(done, corpus.length), corpus.length),
-    )
-    return {"documents": found.documents, "shared": found.shared, "share": found.share}

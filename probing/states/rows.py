@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlstm.errors import InputError
 from mlstm.loading import Model
 from probing.states import activations
-from probing.states.arrays import Arrays, sampled
+from probing.states.arrays import Arrays
 from probing.tasks.labelled import SPLITS, LabelledData
 
 Places = dict[int, np.ndarray]
@@ -17,23 +16,22 @@ Places = dict[int, np.ndarray]
 
 
 def choose(data: LabelledData, rows: int, seed: int) -> dict[str, Places]:
-    """Of each split `rows` positions at most: documents drawn by the seed as `arrays` draws them,
-    then, where they have more, positions. A split without a label has none."""
+    """Of each split `rows` positions at most, drawn by the seed from all of its documents: those of
+    a few would be a sample of few, however many they have. A split without a label has none."""
     chosen: dict[str, Places] = {}
     for split in SPLITS:
-        try:
-            documents = sampled(data, split, rows, seed)
-        except InputError:
-            chosen[split] = {}
-            continue
+        documents = data.indices(split)
         ends = np.cumsum(data.counts[documents])
-        every = np.arange(ends[-1])
+        every = np.arange(ends[-1]) if len(ends) else ends
         if len(every) > rows:
-            every = np.sort(np.random.default_rng(seed).permutation(len(every))[:rows])
+            draw = np.random.default_rng(seed)
+            every = np.sort(draw.choice(len(every), rows, replace=False, shuffle=False))
         firsts = ends - data.counts[documents]
+        parts = np.split(every, np.searchsorted(every, ends[:-1]))
         chosen[split] = {
-            i: every[(every >= first) & (every < end)] - first
-            for i, first, end in zip(documents.tolist(), firsts, ends, strict=True)
+            i: places - first
+            for i, first, places in zip(documents.tolist(), firsts, parts, strict=True)
+            if len(places)
         }
     return chosen
 

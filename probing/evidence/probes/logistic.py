@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
+from threadpoolctl import threadpool_limits
 
 from mlstm.errors import InputError
 from probing.evidence.probes import proximal
@@ -87,7 +88,7 @@ class LogisticProbe(LinearProbe):
         elif self.l1_ratio == 1 and len(self.classes_) == 2:
             solver = "liblinear"
         weights = dict(enumerate(self._class_weights(places)))
-        model = LogisticRegression(
+        estimator = LogisticRegression(
             C=self.C,
             l1_ratio=self.l1_ratio,
             class_weight=weights,
@@ -96,7 +97,10 @@ class LogisticProbe(LinearProbe):
             max_iter=self.max_iter,
             random_state=self.random_state,
             intercept_scaling=INTERCEPT_SCALING,
-        ).fit(X, places)
+        )
+        # L-BFGS calls BLAS on vectors so short that waking its threads takes longer than they do.
+        with threadpool_limits(1, "blas"):
+            model = estimator.fit(X, places)
         self.n_iter_ = int(np.max(model.n_iter_))
         return model.coef_, np.atleast_1d(model.intercept_)
 

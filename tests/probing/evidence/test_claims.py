@@ -1,5 +1,8 @@
+import dataclasses
 import itertools
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +83,25 @@ def test_the_card_shows_every_figure_beside_its_control():
         assert figure in card
     assert "not tested" in card
     assert "lower in the concept" in card
+
+
+def test_the_protocol_tells_of_every_field_and_every_line_of_the_card():
+    protocol = Path(__file__).parents[3] / "docs" / "protocol.md"
+    rows = [line for line in protocol.read_text().splitlines() if line.startswith("| ")]
+    fields = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[2])}
+    assert fields | {"alpha"} == {field.name for field in dataclasses.fields(Claim)}
+    told = {name.strip() for row in rows for name in row.split("|")[1].split(",")}
+    some = {"balanced accuracy": 0.7}
+    probes = dict.fromkeys(("all neurons", "one neuron", "other", "k neurons", "code"), some)
+    full = {
+        "probes": probes | {"direction": some, "best neuron": some},
+        "ranks": {"place": {"AUC": 1}},
+        "rotated": {"neuron": 0.6},
+        "rows": {"train": 1, "dev": 1, "test": 1},
+        "notes": ("x",),
+    }
+    of_direction = {"vector": {"sha256": "00", "norm": 1.0}, "twin_probe": Interval(0.6, 0.5, 0.7)}
+    for more in (full, full | of_direction, full | {"metric": "r"}):
+        for line in str(claim("supported", **more)).splitlines()[1:]:
+            assert line.startswith("  ")
+            assert any(line[2:].startswith(name) for name in told), line

@@ -68,6 +68,27 @@ def test_a_bounded_sample_is_part_of_all_positions(planted, digits):
             np.testing.assert_array_equal(x, pairs[group, y])
 
 
+def test_a_sample_is_of_all_documents_and_each_position_is_as_likely(digits):
+    data, of_place = digits.only("place"), np.zeros(0, int)
+    train = data.indices("train")
+    counts = np.zeros(len(data.documents), int)
+    for seed in range(50):
+        chosen = rows.choose(data, 100, seed)["train"]
+        assert set(chosen) == set(train.tolist())
+        for i, places in chosen.items():
+            counts[i] += len(places)
+            assert (np.diff(places) > 0).all()
+            of_place = np.append(of_place, places / data.counts[i])
+    assert counts.sum() == 50 * 100
+    share = data.counts[train] / data.counts[train].sum()
+    np.testing.assert_allclose(counts[train] / counts.sum(), share, atol=0.03)
+    assert abs(of_place.mean() - 0.5) < 0.02
+    np.testing.assert_array_equal(
+        rows.choose(data, 100, 0)["test"][int(data.indices("test")[0])],
+        rows.choose(data, 100, 0)["test"][int(data.indices("test")[0])],
+    )
+
+
 def test_a_number_has_its_figures_and_all_of_them_are_in_the_json(planted, digits):
     claim = probing.verify(planted, None, digits, "place", draws=19)
     saved = json.loads(claim.to_json())

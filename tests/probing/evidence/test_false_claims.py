@@ -19,6 +19,7 @@ from probing.evidence import ranking
 from probing.evidence.claims import ALPHA, Interval, decide
 from probing.evidence.null import null_labels
 from probing.evidence.significance import NullSums, max_statistic_p
+from probing.evidence.subjects import Direction
 from probing.states.arrays import arrays
 from probing.tasks import LabelledData, LabelledDocument, Labels, every_byte, stored
 
@@ -117,7 +118,6 @@ class Trials:
     """The states of one data set, and verdicts on any labels of it."""
 
     def __init__(self, model: Model, data: LabelledData):
-        self.hidden = model.config.hidden
         self.train, self.test = (
             arrays(model, data, "0.c", split, "on").x for split in ("train", "test")
         )
@@ -126,6 +126,18 @@ class Trials:
         """Of the unit that is the best on train, as `verify` has it, and of the best on test."""
         on = np.concatenate([data.labels(i).classes[:, 0] for i in data.indices("train")])
         unit = ranking.auc(self.train, on).order[0]
+        statistics = self.statistics(self.test, data, seed)
+        largest = statistics[1:].max(1)
+        chosen, best = statistics[0, unit], statistics[0].max()
+        return float(max_statistic_p(chosen, largest)), float(max_statistic_p(best, largest))
+
+    def p_of_direction(self, vector: np.ndarray, data: LabelledData, seed: int) -> float:
+        score = Direction("0.c", vector).of(self.test)[:, None]
+        statistics = self.statistics(score, data, seed)[:, 0]
+        return float(max_statistic_p(statistics[0], statistics[1:]))
+
+    def statistics(self, x: np.ndarray, data: LabelledData, seed: int) -> np.ndarray:
+        """(1 + DRAWS, H)"""
         tests = data.indices("test")
         permuted = null_labels(data, tests, DRAWS, seed)
         y = np.concatenate(
@@ -134,11 +146,8 @@ class Trials:
                 for i in tests
             ]
         ).astype(np.float32)
-        sums = NullSums.init(DRAWS, self.hidden).update(self.test, y, np.ones(len(y), bool))
-        statistics = sums.statistics(True)
-        largest = statistics[1:].max(1)
-        chosen, best = statistics[0, unit], statistics[0].max()
-        return float(max_statistic_p(chosen, largest)), float(max_statistic_p(best, largest))
+        sums = NullSums.init(DRAWS, x.shape[1]).update(x, y, np.ones(len(y), bool))
+        return sums.statistics(True)
 
 
 def false_claims(model: Model, kind: str, seeds: int) -> np.ndarray:
@@ -165,6 +174,30 @@ def test_of_200_null_data_sets_at_most_19_are_significant(planted, kind):
     found = false_claims(planted, kind, 200)
     print(f"{kind}: {found[0]} of 200 by the unit chosen on train, {found[1]} by the best on test")
     assert (found <= 19).all()
+
+
+RANDOM = np.random.default_rng(5).normal(size=16).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_direction_named_beforehand_is_as_often_significant_as_alpha_says(planted, kind):
+    labelled, make = KINDS[kind]
+    data = make()
+    trials = Trials(planted, data)
+    p = np.array(
+        [trials.p_of_direction(RANDOM, labelled(data, seed + 1), seed) for seed in range(100)]
+    )
+    print(f"{kind}: {(p < ALPHA).sum()} of 100, mean p {p.mean():.3f}")
+    assert (p < ALPHA).sum() <= binom.isf(1e-3, 100, ALPHA)
+    assert abs(p.mean() - 0.5) < 4 / np.sqrt(12 * 100)  # of even p the deviation is 1 / sqrt(12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_p_of_a_direction_in_a_trial_is_that_of_verify(planted, kind):
+    labelled, make = KINDS[kind]
+    data = labelled(make(), 1)
+    found = probing.verify(planted, "0.c", data, direction=RANDOM, draws=DRAWS, seed=0).p
+    assert Trials(planted, data).p_of_direction(RANDOM, data, 0) == pytest.approx(found)
 
 
 @pytest.mark.parametrize("kind", KINDS)

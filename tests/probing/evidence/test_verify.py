@@ -114,3 +114,26 @@ def test_unknown_concepts_and_neurons_are_answered_in_one_line(planted, digits):
         probing.verify(planted, None, digits)
     with pytest.raises(InputError, match="no unit 99"):
         probing.verify(planted, "0.c[99]", digits, "digit")
+
+
+def test_each_thing_that_is_done_is_told_from_its_beginning_to_its_end(planted, digits):
+    told: dict[str, list[tuple[int, int]]] = {}
+    probing.verify(
+        planted,
+        None,
+        digits,
+        "digit",
+        draws=DRAWS,
+        progress=lambda what, done, every: told.setdefault(what, []).append((done, every)),
+    )
+    assert all(calls[0][0] == 0 for calls in told.values())
+    tests = sum(len(digits.documents[i].data) for i in digits.indices("test"))
+    assert {what: calls[-1] for what, calls in told.items()} == {
+        "scoring neurons": (digits.bytes, digits.bytes),
+        "permuting labels": (tests, tests),
+        "scoring the random twin": (digits.bytes, digits.bytes),
+        "testing the random twin": (tests, tests),
+        "fitting the surface model": (5, 5),
+        "fitting probes beside it": (4, 4),
+    }
+    assert [done for done, _ in told["fitting the surface model"]] == [0, 1, 2, 3, 4, 5]
