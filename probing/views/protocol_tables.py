@@ -7,6 +7,7 @@ from typing import Any
 
 from probing.protocols.concept_neurons import ConceptNeuronsReport
 from probing.protocols.diagnostic import DiagnosticReport, Told
+from probing.protocols.full_probe_report import FullProbeReport, Row
 from probing.protocols.radford import RadfordReport
 from probing.views.tables import to_csv
 
@@ -20,6 +21,8 @@ def of(report: Any) -> dict[str, str]:
         return {"radford": accuracies(report), "radford_mistakes": mistakes(report)}
     if isinstance(report, ConceptNeuronsReport):
         return {"concept_neurons": tags(report), "concept_neurons_all_tags": all_tags(report)}
+    if isinstance(report, FullProbeReport):
+        return {"full_probe": ways(report), "full_probe_classes": classes(report)}
     return {"diagnostic": hypotheses(report)} if isinstance(report, DiagnosticReport) else {}
 
 
@@ -126,3 +129,36 @@ def hypotheses(report: DiagnosticReport) -> str:
             for h in report.hypotheses
         ),
     )
+
+
+def ways(report: FullProbeReport) -> str:
+    """A row for each way that was tried; lead: of all neurons over it, in accuracy."""
+    names = ["way", "seed", "fitted_on", "C", "accuracy", "lower", "upper"]
+    names += ["balanced_accuracy", "macro_f1", "lead", "lead_lower", "lead_upper"]
+    return to_csv(
+        names,
+        (
+            (
+                *(row.name, seed, row.fitted, row.C, row.accuracy),
+                *(row.interval.lower, row.interval.upper, row.balanced_accuracy, row.macro_f1),
+                *((row.lead.value, row.lead.lower, row.lead.upper) if row.lead else 3 * [NAN]),
+            )
+            for row, seed in _rows(report)
+        ),
+    )
+
+
+def classes(report: FullProbeReport) -> str:
+    """A row for each way and class that test has."""
+    return to_csv(
+        ["way", "seed", "class", "positives", "precision", "recall", "f1"],
+        ((row.name, seed, *score) for row, seed in _rows(report) for score in row.classes),
+    )
+
+
+def _rows(report: FullProbeReport) -> list[tuple[Row, int | None]]:
+    """Every way, those of random models with their seeds."""
+    twins = report.twins
+    seeds = zip(twins.rows, twins.seeds, strict=True) if twins else ()
+    others = (report.surface, report.word, report.usual, report.control)
+    return [(report.probe, None), *seeds, *((row, None) for row in others if row)]

@@ -8,6 +8,8 @@ from mlstm.corpus.vocabulary import Bytes
 from mlstm.loading import Model
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
+from probing.evidence.claims import Interval
+from probing.evidence.probes.metrics import ClassScore
 from probing.protocols.concept_neurons import (
     ConceptNeuronsReport,
     Multiclass,
@@ -15,6 +17,7 @@ from probing.protocols.concept_neurons import (
     TagProbe,
 )
 from probing.protocols.diagnostic import DiagnosticReport, Hypothesis, Told
+from probing.protocols.full_probe_report import FullProbeReport, Row, Twins
 from probing.protocols.radford import Mistake, RadfordReport, Threshold
 from probing.tasks import LabelledData, LabelledDocument, every_byte, stored
 
@@ -171,3 +174,46 @@ def diagnostic_report() -> DiagnosticReport:
     )
     rows = {"train": 80, "dev": 10, "test": 10}
     return DiagnosticReport("by hand", "0.c", "drawn", rows, hypotheses)
+
+
+@pytest.fixture(scope="session")
+def full_probe_report() -> FullProbeReport:
+    """A report by hand: two classes, two random models, no control task."""
+
+    def row(name: str, accuracy: float, C: float | None, lead: float | None) -> Row:
+        classes = (
+            ClassScore("NOUN", 60, accuracy, accuracy - 0.1, accuracy - 0.05),
+            ClassScore("VERB, 2", 40, accuracy, accuracy - 0.3, accuracy - 0.2),
+        )
+        return Row(
+            name,
+            fitted=300,
+            C=C,
+            dev={} if C is None else {C: accuracy},
+            accuracy=accuracy,
+            interval=Interval(accuracy, accuracy - 0.02, accuracy + 0.03),
+            balanced_accuracy=accuracy - 0.04,
+            macro_f1=accuracy - 0.06,
+            classes=classes,
+            lead=None if lead is None else Interval(lead, lead - 0.01, lead + 0.01),
+        )
+
+    twins = tuple(row("random weights", accuracy, 0.5, 0.3) for accuracy in (0.5, 0.52))
+    return FullProbeReport(
+        model="by hand",
+        site="0.c",
+        task="part_of_speech",
+        unit="token",
+        data="drawn",
+        split="by document",
+        classes=("NOUN", "VERB, 2"),
+        documents={"train": 30, "dev": 10, "test": 10},
+        rows={"train": 300, "dev": 100, "test": 100},
+        available={"train": 300, "dev": 100, "test": 100},
+        probe=row("all neurons", 0.8, 0.25, None),
+        twins=Twins((4, 9), twins, Interval(0.29, 0.28, 0.3)),
+        surface=row("surface model", 0.7, 1.0, 0.1),
+        word=row("most frequent class of the word", 0.75, None, 0.05),
+        usual=row("most frequent class", 0.6, None, 0.2),
+        control=None,
+    )

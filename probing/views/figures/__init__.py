@@ -19,8 +19,9 @@ from mlstm.output import write_whole
 from probing.evidence.scores import NeuronTable
 from probing.protocols.concept_neurons import ConceptNeuronsReport
 from probing.protocols.diagnostic import DiagnosticReport
+from probing.protocols.full_probe_report import FullProbeReport
 from probing.protocols.radford import RadfordReport
-from probing.views.figures import concept_neurons, diagnostic, neurons, radford
+from probing.views.figures import concept_neurons, diagnostic, full_probe, neurons, radford
 from probing.views.figures.style import STYLE
 
 DPI = 150
@@ -29,6 +30,7 @@ KINDS = {
     RadfordReport: radford.figures,
     ConceptNeuronsReport: concept_neurons.figures,
     DiagnosticReport: diagnostic.figures,
+    FullProbeReport: full_probe.figures,
 }
 
 
