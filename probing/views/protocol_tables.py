@@ -131,19 +131,26 @@ def hypotheses(report: DiagnosticReport) -> str:
     )
 
 
+def every_way(report: FullProbeReport) -> list[Row]:
+    """All that was tried, each of the random models among them."""
+    twins = report.twins.rows if report.twins else ()
+    others = (report.surface, report.word, report.usual, report.control)
+    return [report.probe, *twins, *(row for row in others if row)]
+
+
 def ways(report: FullProbeReport) -> str:
     """A row for each way that was tried; lead: of all neurons over it, in accuracy."""
-    names = ["way", "seed", "fitted_on", "C", "accuracy", "lower", "upper"]
+    names = ["way", "fitted_on", "C", "accuracy", "lower", "upper"]
     names += ["balanced_accuracy", "macro_f1", "lead", "lead_lower", "lead_upper"]
     return to_csv(
         names,
         (
             (
-                *(row.name, seed, row.fitted, row.C, row.accuracy),
+                *(row.name, row.fitted, row.C, row.accuracy),
                 *(row.interval.lower, row.interval.upper, row.balanced_accuracy, row.macro_f1),
                 *((row.lead.value, row.lead.lower, row.lead.upper) if row.lead else 3 * [NAN]),
             )
-            for row, seed in _rows(report)
+            for row in every_way(report)
         ),
     )
 
@@ -151,14 +158,6 @@ def ways(report: FullProbeReport) -> str:
 def classes(report: FullProbeReport) -> str:
     """A row for each way and class that test has."""
     return to_csv(
-        ["way", "seed", "class", "positives", "precision", "recall", "f1"],
-        ((row.name, seed, *score) for row, seed in _rows(report) for score in row.classes),
+        ["way", "class", "positives", "precision", "recall", "f1"],
+        ((row.name, *score) for row in every_way(report) for score in row.classes),
     )
-
-
-def _rows(report: FullProbeReport) -> list[tuple[Row, int | None]]:
-    """Every way, those of random models with their seeds."""
-    twins = report.twins
-    seeds = zip(twins.rows, twins.seeds, strict=True) if twins else ()
-    others = (report.surface, report.word, report.usual, report.control)
-    return [(report.probe, None), *seeds, *((row, None) for row in others if row)]

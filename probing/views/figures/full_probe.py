@@ -6,45 +6,34 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from probing.protocols.full_probe_report import FullProbeReport, Row
+from probing.protocols.full_probe_report import FullProbeReport
 from probing.views.figures import style
 from probing.views.figures.style import ORANGE, STYLE
+from probing.views.protocol_tables import every_way
 
 
 def figures(report: FullProbeReport) -> dict[str, Figure]:
     return {"full_probe_accuracy": accuracy(report), "full_probe_classes": classes(report)}
 
 
-def rows_of(report: FullProbeReport) -> list[tuple[str, Row]]:
-    """Every way that was tried, by name, each of the random models among them."""
-    seeds = zip(report.twins.seeds, report.twins.rows, strict=True) if report.twins else ()
-    twins = [(f"random weights, seed {seed}", row) for seed, row in seeds]
-    others = [report.surface, report.word, report.usual, report.control]
-    return [
-        (report.probe.name, report.probe),
-        *twins,
-        *((row.name, row) for row in others if row),
-    ]
-
-
 @rc_context(STYLE)
 def accuracy(report: FullProbeReport) -> Figure:
     """Accuracy on test with its 95% interval, balanced accuracy and macro F1 of every way."""
-    rows = rows_of(report)
+    rows = every_way(report)
     figure, (axes,) = style.rows_figure(len(rows))
     style.dot_rows(
         axes,
-        [style.named(name, "", style.ROW) for name, _ in rows],
+        [style.named(row.name, "", style.ROW) for row in rows],
         {
-            "accuracy": ([row.accuracy for _, row in rows], style.BEST),
-            "balanced accuracy": ([row.balanced_accuracy for _, row in rows], style.OTHER),
-            "macro F1": ([row.macro_f1 for _, row in rows], style.FOURTH),
+            "accuracy": ([row.accuracy for row in rows], style.BEST),
+            "balanced accuracy": ([row.balanced_accuracy for row in rows], style.OTHER),
+            "macro F1": ([row.macro_f1 for row in rows], style.FOURTH),
         },
     )
     axes.hlines(
         np.arange(len(rows)),
-        [row.interval.lower for _, row in rows],
-        [row.interval.upper for _, row in rows],
+        [row.interval.lower for row in rows],
+        [row.interval.upper for row in rows],
         color=ORANGE,
         linewidth=2,
         zorder=1.5,
