@@ -85,13 +85,6 @@ class FullProbeReport:
     control: Row | None  # its own labels at the same positions; None where documents are labelled
 
     @property
-    def every(self) -> list[tuple[int | None, Row]]:
-        """All rows with their seed, which those of random weights have."""
-        twins = zip(self.twins.seeds, self.twins.rows, strict=True) if self.twins else ()
-        beside = (self.surface, self.word, self.usual, self.control)
-        return [(None, self.probe), *twins, *((None, row) for row in beside if row)]
-
-    @property
     def selectivity(self) -> Interval | None:
         """Accuracy less that on the control task (Hewitt and Liang 2019)."""
         return self.control.lead if self.control else None

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from probing.evidence.claims import Interval
 from probing.protocols.concept_neurons import ConceptNeuronsReport
 from probing.protocols.diagnostic import DiagnosticReport, Told
-from probing.protocols.full_probe_report import FullProbeReport
+from probing.protocols.full_probe_report import FullProbeReport, Row
 from probing.protocols.radford import RadfordReport
 from probing.views.tables import to_csv
 
@@ -106,43 +105,6 @@ def all_tags(report: ConceptNeuronsReport) -> str:
     )
 
 
-def ways(report: FullProbeReport) -> str:
-    """A row for each way to tell the classes, and for each seed of random weights."""
-
-    def interval(of: Interval | None) -> tuple[float, float, float]:
-        return (of.value, of.lower, of.upper) if of else (NAN, NAN, NAN)
-
-    names = ["row", "seed", "fitted_on", "C", "accuracy", "accuracy_low", "accuracy_high"]
-    return to_csv(
-        [*names, "balanced_accuracy", "macro_f1", "lead", "lead_low", "lead_high"],
-        (
-            (
-                row.name,
-                "" if seed is None else seed,
-                row.fitted,
-                row.C or NAN,
-                *interval(row.interval),
-                row.balanced_accuracy,
-                row.macro_f1,
-                *interval(row.lead),
-            )
-            for seed, row in report.every
-        ),
-    )
-
-
-def classes(report: FullProbeReport) -> str:
-    """How each of these ways tells each class."""
-    return to_csv(
-        ["row", "seed", "class", "positions", "precision", "recall", "f1"],
-        (
-            (row.name, "" if seed is None else seed, *score)
-            for seed, row in report.every
-            for score in row.classes
-        ),
-    )
-
-
 def hypotheses(report: DiagnosticReport) -> str:
     """A row for each hypothesis."""
     figures = ("accuracy", "precision", "recall", "f1")
@@ -166,4 +128,36 @@ def hypotheses(report: DiagnosticReport) -> str:
             )
             for h in report.hypotheses
         ),
+    )
+
+
+def every_way(report: FullProbeReport) -> list[Row]:
+    """All that was tried, each of the random models among them."""
+    twins = report.twins.rows if report.twins else ()
+    others = (report.surface, report.word, report.usual, report.control)
+    return [report.probe, *twins, *(row for row in others if row)]
+
+
+def ways(report: FullProbeReport) -> str:
+    """A row for each way that was tried; lead: of all neurons over it, in accuracy."""
+    names = ["way", "fitted_on", "C", "accuracy", "lower", "upper"]
+    names += ["balanced_accuracy", "macro_f1", "lead", "lead_lower", "lead_upper"]
+    return to_csv(
+        names,
+        (
+            (
+                *(row.name, row.fitted, row.C, row.accuracy),
+                *(row.interval.lower, row.interval.upper, row.balanced_accuracy, row.macro_f1),
+                *((row.lead.value, row.lead.lower, row.lead.upper) if row.lead else 3 * [NAN]),
+            )
+            for row in every_way(report)
+        ),
+    )
+
+
+def classes(report: FullProbeReport) -> str:
+    """A row for each way and class that test has."""
+    return to_csv(
+        ["way", "class", "positives", "precision", "recall", "f1"],
+        ((row.name, *score) for row in every_way(report) for score in row.classes),
     )

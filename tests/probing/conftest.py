@@ -178,21 +178,28 @@ def diagnostic_report() -> DiagnosticReport:
 
 @pytest.fixture(scope="session")
 def full_probe_report() -> FullProbeReport:
-    """A report by hand: two classes, two seeds of random weights."""
+    """A report by hand: two classes, two random models, no control task."""
 
-    def row(name: str, accuracy: float, C: float | None = None) -> Row:
-        interval = Interval(accuracy, accuracy - 0.05, accuracy + 0.05)
-        lead = None if name == "all 4 neurons" else Interval(0.9 - accuracy, 0.0, 0.2)
-        scores = tuple(ClassScore(c, 10, accuracy, accuracy, accuracy) for c in ("noun", "verb"))
-        dev = {C: accuracy} if C else {}
-        return Row(name, 100, C, dev, accuracy, interval, accuracy - 0.1, 0.5, scores, lead)
+    def row(name: str, accuracy: float, C: float | None, lead: float | None) -> Row:
+        classes = (
+            ClassScore("NOUN", 60, accuracy, accuracy - 0.1, accuracy - 0.05),
+            ClassScore("VERB, 2", 40, accuracy, accuracy - 0.3, accuracy - 0.2),
+        )
+        return Row(
+            name,
+            fitted=300,
+            C=C,
+            dev={} if C is None else {C: accuracy},
+            accuracy=accuracy,
+            interval=Interval(accuracy, accuracy - 0.02, accuracy + 0.03),
+            balanced_accuracy=accuracy - 0.04,
+            macro_f1=accuracy - 0.06,
+            classes=classes,
+            lead=None if lead is None else Interval(lead, lead - 0.01, lead + 0.01),
+        )
 
-    twins = Twins(
-        (0, 1),
-        (row("random weights", 0.5, 0.25), row("random weights", 0.6, 0.5)),
-        Interval(0.35, 0.3, 0.4),
-    )
-    counts = {"train": 100, "dev": 20, "test": 20}
+    seeds = ((4, 0.5), (9, 0.52))
+    twins = tuple(row(f"random weights, seed {seed}", a, 0.5, 0.3) for seed, a in seeds)
     return FullProbeReport(
         model="by hand",
         site="0.c",
@@ -200,14 +207,14 @@ def full_probe_report() -> FullProbeReport:
         unit="token",
         data="drawn",
         split="by document",
-        classes=("noun", "verb"),
-        documents=counts,
-        rows=counts,
-        available=counts,
-        probe=row("all 4 neurons", 0.9, 1.0),
-        twins=twins,
-        surface=row("surface model", 0.8, 0.5),
-        word=row("most frequent of the word", 0.7),
-        usual=row("most frequent class", 0.4),
+        classes=("NOUN", "VERB, 2"),
+        documents={"train": 30, "dev": 10, "test": 10},
+        rows={"train": 300, "dev": 100, "test": 100},
+        available={"train": 300, "dev": 100, "test": 100},
+        probe=row("all neurons", 0.8, 0.25, None),
+        twins=Twins((4, 9), twins, Interval(0.29, 0.28, 0.3)),
+        surface=row("surface model", 0.7, 1.0, 0.1),
+        word=row("most frequent class of the word", 0.75, None, 0.05),
+        usual=row("most frequent class", 0.6, None, 0.2),
         control=None,
     )

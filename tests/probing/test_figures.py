@@ -59,6 +59,9 @@ def test_the_plot_of_weights_has_each_weight_at_its_unit_and_names_the_largest(r
     assert [t.get_text() for t in axes.texts] == ["0.c[2]"]
     assert axes.texts[0].xy == (2, -3.0)
     assert "3 of 4 weights" in words(figure)
+    alone = dataclasses.replace(radford_report, weights=np.array([0.0] * 30 + [2.0] + [0.0] * 69))
+    low, high = radford.weights(alone).axes[0].get_xlim()
+    assert low < 0 < 99 < high
 
 
 def test_the_curve_of_labelled_examples_has_its_band_and_what_it_is_compared_with(radford_report):
@@ -124,6 +127,30 @@ def test_classes_are_shown_by_f1_and_numbers_by_correlation(diagnostic_report):
     assert numbers["its largest neuron alone"].tolist() == [-0.6]
 
 
+def test_all_neurons_are_shown_beside_each_random_model_and_every_other_way(full_probe_report):
+    axes = full_probe.accuracy(full_probe_report).axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == [
+        "all neurons",
+        "random weights, seed 4",
+        "random weights, seed 9",
+        "surface model",
+        "most frequent class of the word",
+        "most frequent class",
+    ]
+    series = lines(axes)
+    assert series["accuracy"].tolist() == [0.8, 0.5, 0.52, 0.7, 0.75, 0.6]
+    assert series["balanced accuracy"] == pytest.approx(series["accuracy"] - 0.04)
+    assert series["macro F1"] == pytest.approx(series["accuracy"] - 0.06)
+    ends = np.array([[x for x, _ in part] for part in axes.collections[0].get_segments()])
+    assert ends[:, 0] == pytest.approx(series["accuracy"] - 0.02)
+    assert ends[:, 1] == pytest.approx(series["accuracy"] + 0.03)
+    of_classes = lines(full_probe.classes(full_probe_report).axes[0])
+    assert of_classes["all neurons"] == pytest.approx([0.75, 0.6])
+    assert of_classes["surface model"] == pytest.approx([0.65, 0.5])
+    assert of_classes["most frequent class of the word"] == pytest.approx([0.7, 0.55])
+
+
 def test_the_best_neurons_have_their_interval_and_their_twin(table):
     figure = neurons.best(table)
     classes, numbers = figure.axes
@@ -157,7 +184,7 @@ def test_a_histogram_of_a_class_is_the_density_of_its_best_neuron(table):
 
 
 def test_every_figure_is_saved_whole_as_svg_and_png(
-    table, radford_report, concept_neurons_report, diagnostic_report, tmp_path
+    table, radford_report, concept_neurons_report, diagnostic_report, full_probe_report, tmp_path
 ):
     for result in (table, radford_report, concept_neurons_report, diagnostic_report):
         written = figures.write(result, tmp_path)
@@ -179,9 +206,15 @@ def check_edges(result, folder) -> None:
 
 
 def test_nothing_of_a_figure_is_cut_at_its_edge(
-    table, radford_report, concept_neurons_report, diagnostic_report, tmp_path
+    table, radford_report, concept_neurons_report, diagnostic_report, full_probe_report, tmp_path
 ):
-    for result in (table, radford_report, concept_neurons_report, diagnostic_report):
+    for result in (
+        table,
+        radford_report,
+        concept_neurons_report,
+        diagnostic_report,
+        full_probe_report,
+    ):
         check_edges(result, tmp_path)
 
 
@@ -246,22 +279,3 @@ def test_matplotlib_comes_with_the_figures_alone_and_pyplot_never(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "empty.svg").exists()
-
-
-def test_the_full_probe_is_beside_all_that_it_is_compared_with(full_probe_report):
-    axes = full_probe.ways(full_probe_report).axes[0]
-    own, other = (np.asarray(line.get_xdata()) for line in axes.lines)
-    np.testing.assert_array_equal(own, [0.9, *[np.nan] * 5])
-    np.testing.assert_array_equal(other, [np.nan, 0.5, 0.6, 0.8, 0.7, 0.4])
-    spans = [tuple(x for x, _ in part) for part in axes.collections[0].get_segments()]
-    assert spans == [(v - 0.05, v + 0.05) for v in (0.9, 0.5, 0.6, 0.8, 0.7, 0.4)]
-    said = words(full_probe.ways(full_probe_report))
-    assert "random weights, seed 1" in said
-    assert "accuracy on 20 test tokens" in said
-    by_class = lines(full_probe.classes(full_probe_report).axes[0])
-    assert {name: values.tolist() for name, values in by_class.items()} == {
-        "all neurons": [0.9, 0.9],
-        "surface model": [0.8, 0.8],
-        "random weights, seed 0": [0.5, 0.5],
-        "most frequent of the word": [0.7, 0.7],
-    }

@@ -64,9 +64,12 @@ def test_a_figure_within_a_page_is_the_same_figure_without_a_style_for_the_whole
     assert part.get("viewBox") == whole.get("viewBox")
 
 
-def test_other_protocols_have_a_page_too(concept_neurons_report, diagnostic_report, tmp_path):
+def test_other_protocols_have_a_page_too(
+    concept_neurons_report, diagnostic_report, full_probe_report, tmp_path
+):
     for name, report in (
         ("concept_neurons", concept_neurons_report),
+        ("full_probe", full_probe_report),
         ("diagnostic", diagnostic_report),
     ):
         written = results.write_published(tmp_path, name, report)

@@ -98,28 +98,29 @@ def test_a_row_for_each_hypothesis_with_empty_fields_where_nothing_is_defined(
     assert [depth[name] for name in ("share", "f1", "r", "neuron_r")] == ["", "", "0.8", "-0.6"]
 
 
-def test_another_result_has_no_csv(tmp_path):
-    assert protocol_tables.of("a text") == {}
-
-
-def test_every_way_of_the_full_probe_has_a_row_and_a_row_for_each_class(
-    full_probe_report, tmp_path
-):
+def test_a_row_for_each_way_and_its_classes(full_probe_report, tmp_path):
     results.write_published(tmp_path, "full_probe", full_probe_report, figures=False)
     rows = read(tmp_path / "full_probe.csv")
-    assert [(r["row"], r["seed"], r["C"], float(r["accuracy"])) for r in rows] == [
-        ("all 4 neurons", "", "1.0", 0.9),
-        ("random weights", "0", "0.25", 0.5),
-        ("random weights", "1", "0.5", 0.6),
-        ("surface model", "", "0.5", 0.8),
-        ("most frequent of the word", "", "", 0.7),
-        ("most frequent class", "", "", 0.4),
-    ]
-    assert rows[0]["lead"] == ""
-    assert {r["lead_high"] for r in rows[1:]} == {"0.2"}
+    names = [r["way"] for r in rows]
+    assert names[:3] == ["all neurons", "random weights, seed 4", "random weights, seed 9"]
+    assert [float(r["accuracy"]) for r in rows] == [0.8, 0.5, 0.52, 0.7, 0.75, 0.6]
+    assert [r["C"] for r in rows] == ["0.25", "0.5", "0.5", "1.0", "", ""]
+    assert [r["lead"] for r in rows] == ["", "0.3", "0.3", "0.1", "0.05", "0.2"]
+    for row in rows:
+        ends = [float(row[name]) - float(row["accuracy"]) for name in ("lower", "upper")]
+        assert ends == pytest.approx([-0.02, 0.03])
+        assert float(row["accuracy"]) - float(row["balanced_accuracy"]) == pytest.approx(0.04)
+        assert float(row["accuracy"]) - float(row["macro_f1"]) == pytest.approx(0.06)
     of_classes = read(tmp_path / "full_probe_classes.csv")
-    assert len(of_classes) == 12
-    assert [(r["seed"], r["class"], r["f1"]) for r in of_classes[4:6]] == [
-        ("1", "noun", "0.6"),
-        ("1", "verb", "0.6"),
+    assert len(of_classes) == 6 * 2
+    verb = of_classes[1]
+    assert [verb[name] for name in ("way", "class", "positives")] == [
+        "all neurons",
+        "VERB, 2",
+        "40",
     ]
+    assert [float(verb[n]) for n in ("precision", "recall", "f1")] == pytest.approx([0.8, 0.5, 0.6])
+
+
+def test_another_result_has_no_csv(tmp_path):
+    assert protocol_tables.of("a text") == {}

@@ -1,67 +1,61 @@
-"""The figures of the full probe: every way to tell the classes, and class by class."""
+"""The figures of the full probe: all neurons beside what they are compared with, and by class."""
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from probing.protocols.full_probe_report import FullProbeReport, Row
+from probing.protocols.full_probe_report import FullProbeReport
 from probing.views.figures import style
-from probing.views.figures.style import INK, STYLE
-
-NAN = float("nan")
+from probing.views.figures.style import ORANGE, STYLE
+from probing.views.protocol_tables import every_way
 
 
 def figures(report: FullProbeReport) -> dict[str, Figure]:
-    return {"full_probe_ways": ways(report), "full_probe_classes": classes(report)}
+    return {"full_probe_accuracy": accuracy(report), "full_probe_classes": classes(report)}
 
 
 @rc_context(STYLE)
-def ways(report: FullProbeReport) -> Figure:
-    """Accuracy on test of all neurons, and of each thing that is beside them, with its interval."""
-    every = report.every
-    names = [row.name if seed is None else f"{row.name}, seed {seed}" for seed, row in every]
-    figure, (axes,) = style.rows_figure(len(every))
-    own, other = (
-        [row.accuracy if (row is report.probe) == is_own else NAN for _, row in every]
-        for is_own in (True, False)
+def accuracy(report: FullProbeReport) -> Figure:
+    """Accuracy on test with its 95% interval, balanced accuracy and macro F1 of every way."""
+    rows = every_way(report)
+    figure, (axes,) = style.rows_figure(len(rows))
+    style.dot_rows(
+        axes,
+        [style.named(row.name, "", style.ROW) for row in rows],
+        {
+            "accuracy": ([row.accuracy for row in rows], style.BEST),
+            "balanced accuracy": ([row.balanced_accuracy for row in rows], style.OTHER),
+            "macro F1": ([row.macro_f1 for row in rows], style.FOURTH),
+        },
     )
-    series = {"all neurons": (own, style.BEST), "beside them": (other, style.OTHER)}
-    style.dot_rows(axes, names, series)
     axes.hlines(
-        range(len(every)),
-        [row.interval.lower for _, row in every],
-        [row.interval.upper for _, row in every],
-        color=INK,
-        linewidth=1,
+        np.arange(len(rows)),
+        [row.interval.lower for row in rows],
+        [row.interval.upper for row in rows],
+        color=ORANGE,
+        linewidth=2,
         zorder=1.5,
-        label="95% interval",
+        label="95% interval of the accuracy",
     )
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_xlabel(f"accuracy on {report.rows['test']:,} test {report.unit}s")
+    axes.set_xlabel(f"on the same {report.rows['test']:,} test {report.unit}s")
     style.key(figure, axes)
     return figure
 
 
 @rc_context(STYLE)
 def classes(report: FullProbeReport) -> Figure:
-    """F1 of each class: all neurons beside the surface model, and random weights' first seed."""
+    """F1 of each class that test has: of all neurons, of the surface model, of each word's most
+    frequent class."""
+    marks = (style.BEST, style.THIRD, style.OTHER)
+    ways = [row for row in (report.probe, report.surface, report.word) if row]
     names = [score.name for score in report.probe.classes]
-
-    def f1(row: Row) -> list[float]:
-        found = {score.name: score.f1 for score in row.classes}
-        return [found.get(name, NAN) for name in names]
-
-    series = {
-        "all neurons": (f1(report.probe), style.BEST),
-        "surface model": (f1(report.surface), style.THIRD),
-    }
-    if report.twins:
-        seed = report.twins.seeds[0]
-        series[f"random weights, seed {seed}"] = (f1(report.twins.rows[0]), style.OTHER)
-    if report.word:
-        series["most frequent of the word"] = (f1(report.word), style.FOURTH)
     figure, (axes,) = style.rows_figure(len(names))
+    series = {}
+    for way, mark in zip(ways, marks, strict=False):
+        found = {score.name: score.f1 for score in way.classes}
+        series[way.name] = ([found.get(name, float("nan")) for name in names], mark)
     style.dot_rows(axes, [style.named(name, "", style.ROW) for name in names], series, 0.3)
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("F1 on test")

@@ -71,6 +71,7 @@ def weights(report: RadfordReport) -> Figure:
     )
     axes.axhline(0, color=SOFT, linewidth=0.8)
     axes.margins(y=0.1)
+    axes.set_xlim(-0.02 * len(units), 1.02 * len(units) - 1)
     axes.set_title(
         f"L1 probe on {report.site}: {report.nonzero} of {len(units):,} weights are not zero"
     )
