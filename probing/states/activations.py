@@ -175,11 +175,11 @@ def sample(
 ) -> dict[str, np.ndarray]:
     """States that say where a neuron's values lie, (rows or fewer, H) for each site.
 
-    Of bytes: at evenly spread ones in a tenth of the text, cut in pieces that are run from the
-    zero state. Of tokens and documents: at the labelled positions of a tenth of the text, since
-    the state after a whole document is not like that after any byte. The sample may fix the bins
-    of a histogram, and nothing that is reported. On a mesh it is of the same positions: the
-    streams are as many as without one.
+    Of bytes: at evenly spread ones in a thirtieth of the text, at most PILOT_BYTES, cut in pieces
+    that are run from the zero state. Of tokens and documents: at the labelled positions of a tenth
+    of the text, since the state after a whole document is not like that after any byte. The sample
+    may fix the bins of a histogram, and nothing that is reported. On a mesh it is of the same
+    positions: the streams are as many as without one.
     """
     if data.unit != "byte":
         kept = _sample_of_documents(model, data, names, rows, mesh)
@@ -215,7 +215,7 @@ def _sample_of_bytes(
         for i, document in enumerate(data.documents)
         for start in range(0, len(document.data), PIECE)
     ]
-    wanted = max(32, -(-data.bytes // (10 * PIECE)))
+    wanted = min(max(32, data.bytes // (30 * PIECE)), PILOT_BYTES // PIECE)
     pieces = pieces[:: max(1, len(pieces) // wanted)]
     texts = [
         model.vocabulary.encode(data.documents[i].data[start : start + PIECE])

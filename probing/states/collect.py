@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -45,12 +46,18 @@ def collect(
     """
     running = {site: list(accumulators) for site, accumulators in parts.items()}
     done = 0
-    for window in activations.stream(model, data, tuple(running), mesh=mesh):
-        for site, accumulators in running.items():
-            running[site] = [part.take(window, site) for part in accumulators]
-        done += window.bytes
-        if progress:
-            progress(done)
+
+    def take(window: LabelledWindow, site: str) -> list[Accumulator]:
+        return [part.take(window, site) for part in running[site]]
+
+    # A thread for each site: an accumulator keeps one core of a CPU busy, not all.
+    with ThreadPoolExecutor(len(running)) as threads:
+        for window in activations.stream(model, data, tuple(running), mesh=mesh):
+            taken = {site: threads.submit(take, window, site) for site in running}
+            running |= {site: future.result() for site, future in taken.items()}
+            done += window.bytes
+            if progress:
+                progress(done)
     return {site: [part.finalize() for part in ready] for site, ready in running.items()}
 
 

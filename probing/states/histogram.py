@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 BINS = 256
-COARSE = 64  # bins that are found by comparison
+COARSE = 32  # bins that are found by comparison
 ROUNDING = 1e-5  # of a value, or of the unit's median: others as near may be it, rounded otherwise
 
 
@@ -22,21 +22,22 @@ def quantile_edges(pilot: np.ndarray, bins: int = BINS) -> np.ndarray:
     which another device rounds otherwise is in the same bin. Where the states there are all one
     value, as texts that begin alike have it, it lies just above that value.
     """
-    rows = len(pilot)
-    states = np.sort(pilot, axis=0)
-    gaps = np.diff(states, axis=0, append=states[-1:])
+    states = np.sort(np.ascontiguousarray(pilot.T), axis=1)  # (H, rows)
+    rows = states.shape[1]
+    gaps = np.diff(states, append=states[:, -1:])
     near = np.arange(max(4, rows // (4 * bins)))
     first = np.arange(1, bins) * rows // bins - 1
     place = np.clip(first[:, None] + near, 0, rows - 1)  # (bins - 1, near)
-    widest = gaps[place].argmax(1)  # (bins - 1, H)
-    chosen = np.take_along_axis(place, widest, 1)
-    below, width = (np.take_along_axis(part, chosen, 0) for part in (states, gaps))
-    least = ROUNDING * np.maximum(np.abs(below), np.median(np.abs(states), axis=0))
-    return np.sort((below + np.where(width > least, width / 2, least)).T, axis=1)
+    widest = gaps[:, place].argmax(2)  # (H, bins - 1)
+    chosen = place[np.arange(bins - 1), widest]
+    below, width = (np.take_along_axis(part, chosen, 1) for part in (states, gaps))
+    usual = np.median(np.abs(states[:, :: max(1, rows // 1024)]), axis=1)
+    least = ROUNDING * np.maximum(np.abs(below), usual[:, None])
+    return np.sort(below + np.where(width > least, width / 2, least), axis=1)
 
 
 class Histogram(NamedTuple):
-    """How many rows of each slot and label fall in each bin of each unit, and the extreme values.
+    """How many rows of each slot and label fall in each bin of each unit.
 
     Bins are the pilot's quantiles, so that they are about equally full: bin 0 lies below the
     first edge, the last above the last. Q is a power of two. Counts are exact.
@@ -44,13 +45,11 @@ class Histogram(NamedTuple):
 
     edges: jax.Array  # (H, Q - 1), ascending
     counts: jax.Array  # (H, S, Q, L) int32
-    low: jax.Array  # (H,)
-    high: jax.Array  # (H,)
 
     @staticmethod
     def nbytes(units: int, slots: int, labels: int) -> int:
         """What `init` will take on the device."""
-        return 4 * units * (slots * BINS * labels + BINS + 1)
+        return 4 * units * (slots * BINS * labels + BINS - 1)
 
     @staticmethod
     def init(edges: np.ndarray, slots: int, labels: int) -> Histogram:
@@ -58,37 +57,25 @@ class Histogram(NamedTuple):
         return Histogram(
             jnp.asarray(edges, jnp.float32),
             jnp.zeros((units, slots, inner + 1, labels), jnp.int32),
-            jnp.full(units, jnp.inf, jnp.float32),
-            jnp.full(units, -jnp.inf, jnp.float32),
         )
 
     def update(self, x_NH: jax.Array, y_NL: jax.Array, slot_N: jax.Array) -> Histogram:
         """y: 0 or 1. slot -1: the row does not count."""
-        counts = jax.lax.platform_dependent(
-            self.counts,
-            self.edges,
-            x_NH,
-            y_NL,
-            slot_N,
-            cpu=_counted_by_unit,
-            default=_counted_at_once,
-        )
-        counted = slot_N[:, None] >= 0
-        return Histogram(
-            self.edges,
-            counts,
-            jnp.minimum(self.low, jnp.where(counted, x_NH, jnp.inf).min(0)),
-            jnp.maximum(self.high, jnp.where(counted, x_NH, -jnp.inf).max(0)),
+        return self._replace(
+            counts=jax.lax.platform_dependent(
+                self.counts,
+                self.edges,
+                x_NH,
+                y_NL,
+                slot_N,
+                cpu=_counted_by_unit,
+                default=_counted_at_once,
+            )
         )
 
     def merge(self, other: Histogram) -> Histogram:
         """Both must have the same edges."""
-        return Histogram(
-            self.edges,
-            self.counts + other.counts,
-            jnp.minimum(self.low, other.low),
-            jnp.maximum(self.high, other.high),
-        )
+        return self._replace(counts=self.counts + other.counts)
 
 
 def _counted_at_once(counts, edges, x_NH, y_NL, slot_N):

@@ -30,7 +30,9 @@ class Statistics(NamedTuple):
 
     centre: jax.Array  # (H,) subtracted before sums are taken
     scale: jax.Array  # (H,) and divided by
-    number_centre: jax.Array  # (M,) the same for the numeric concepts
+    low: jax.Array  # (H,) least and largest value of the pilot: the range that is shown
+    high: jax.Array  # (H,)
+    number_centre: jax.Array  # (M,) centre and scale of the numeric concepts
     number_scale: jax.Array  # (M,)
     moments: Moments  # of every label and number
     histogram: Histogram  # of every class
@@ -49,6 +51,8 @@ class Statistics(NamedTuple):
         slots, units = TEST + folds, pilot.shape[1]
         return Statistics(
             *centre_and_scale(pilot),
+            jnp.asarray(pilot.min(0)),
+            jnp.asarray(pilot.max(0)),
             *centre_and_scale(numbers),
             Moments.init(slots, 1 + classes + numbers.shape[1], units),
             Histogram.init(quantile_edges(pilot), slots, 1 + classes),
@@ -91,8 +95,8 @@ class Statistics(NamedTuple):
             moments.yxx.value(),
             np.asarray(histogram.edges, np.float64),
             np.asarray(histogram.counts),
-            np.asarray(histogram.low, np.float64),
-            np.asarray(histogram.high, np.float64),
+            np.asarray(self.low, np.float64),
+            np.asarray(self.high, np.float64),
         )
 
 
@@ -129,7 +133,7 @@ class Summary(NamedTuple):
     yxx: np.ndarray  # (S, L, H)
     edges: np.ndarray  # (H, Q - 1)
     counts: np.ndarray  # (H, S, Q, 1 + K)
-    low: np.ndarray  # (H,)
+    low: np.ndarray  # (H,) of the pilot
     high: np.ndarray  # (H,)
 
     def by_split(self) -> Summary:
@@ -145,8 +149,8 @@ class Summary(NamedTuple):
         """Share of the rows in equal bars over the unit's range: (borders, on, off).
 
         slots: an index of the slot axis. label: counted from 1; 0 is every row. The range is that
-        of 99.8% of the values; what lies outside goes to the outermost bars. A quantile bin is
-        spread evenly over its width. A side that has no row is all zeros.
+        of 99.8% of the values, and of the pilot's; what lies outside goes to the outermost bars.
+        A quantile bin is spread evenly over its width. A side that has no row is all zeros.
         """
         counts = self.counts[unit, slots].sum(0).astype(float)
         borders = np.concatenate([[self.low[unit]], self.edges[unit], [self.high[unit]]])

@@ -28,7 +28,7 @@ def test_each_accumulator_says_beforehand_what_it_takes():
     assert Moments.nbytes(SLOTS, 4, UNITS) == nbytes(Moments.init(SLOTS, 4, UNITS))
     assert Histogram.nbytes(UNITS, SLOTS, 4) == nbytes(Histogram.init(edges, SLOTS, 4))
     statistics = Statistics.init(pilot, 8, 3, np.ones((9, 2)))
-    assert Statistics.nbytes(UNITS, 8, 3, 2) == nbytes(statistics[4:])
+    assert Statistics.nbytes(UNITS, 8, 3, 2) == nbytes(statistics[6:])
     assert Gram.nbytes(UNITS, 3, SLOTS) == nbytes(Gram.init(pilot[0], pilot[1], 3, SLOTS))
     assert TopContexts.nbytes(UNITS, 9) == nbytes(TopContexts.init(pilot, 9))
     assert RunLengths.nbytes(UNITS, B) == nbytes(RunLengths.init(pilot, B))
