@@ -28,7 +28,7 @@ from probing.tasks.labelled import SPLITS, LabelledData, Labels
 WINDOW = 128
 FOLDS = 8
 """Of the documents of each split: what intervals and cross-validation leave out."""
-PIECE = 512  # bytes
+PIECE = 256  # bytes
 PILOT_BYTES = 1 << 18
 SMALLEST = 64  # rows: capacities are this times a power of 4, up to the cells of a window
 
@@ -175,11 +175,11 @@ def sample(
 ) -> dict[str, np.ndarray]:
     """States that say where a neuron's values lie, (rows or fewer, H) for each site.
 
-    Of bytes: at evenly spread ones in a thirtieth of the text, at most PILOT_BYTES, cut in pieces
-    that are run from the zero state. Of tokens and documents: at the labelled positions of a tenth
-    of the text, since the state after a whole document is not like that after any byte. The sample
-    may fix the bins of a histogram, and nothing that is reported. On a mesh it is of the same
-    positions: the streams are as many as without one.
+    Of bytes: those of pieces of the text, evenly spread, that are run from the zero state. Of
+    tokens and documents: at the labelled positions of a tenth of the text, since the state after a
+    whole document is not like that after any byte. The sample may fix the bins of a histogram, and
+    nothing that is reported. On a mesh it is of the same positions: the streams are as many as
+    without one.
     """
     if data.unit != "byte":
         kept = _sample_of_documents(model, data, names, rows, mesh)
@@ -215,13 +215,13 @@ def _sample_of_bytes(
         for i, document in enumerate(data.documents)
         for start in range(0, len(document.data), PIECE)
     ]
-    wanted = min(max(32, data.bytes // (30 * PIECE)), PILOT_BYTES // PIECE)
-    pieces = pieces[:: max(1, len(pieces) // wanted)]
+    wanted = min(len(pieces), -(-rows * len(pieces) // data.bytes))
+    pieces = [pieces[k] for k in np.linspace(0, len(pieces) - 1, wanted).astype(int)]
     texts = [
         model.vocabulary.encode(data.documents[i].data[start : start + PIECE])
         for i, start in pieces
     ]
-    stride = max(1, sum(map(len, texts)) // rows)
+    stride = max(1, -(-sum(map(len, texts)) // rows))
     kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
     lengths = [len(text) for text in texts]
     for window in encoding.stream_states(

@@ -1,6 +1,6 @@
 """Gram matrices by slot: what linear probes, their cross-validation and covariances are made of."""
 
-# N rows (labelled positions), S slots, H units, L columns of y, R blocks of rows
+# N rows (labelled positions), S slots, H units, L columns of y
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from probing.states.activations import FOLDS, LabelledWindow
+from probing.states.blocks import Blocks, added, blocks_of
 from probing.states.sums import Sum
 from probing.tasks.labelled import SPLITS
-
-BLOCK = 128  # rows of one slot that are multiplied at once
 
 
 def gram_slots(window: LabelledWindow, folds: int = FOLDS) -> np.ndarray:
@@ -61,8 +60,7 @@ class Gram(NamedTuple):
 
     def update(self, x_NH: jax.Array, y_NL: jax.Array | np.ndarray, slot_N: np.ndarray) -> Gram:
         """y: float. slot: on the host; -1: the row does not count."""
-        rows, slot_of = _blocks(np.asarray(slot_N), len(self.y.total))
-        return _update(self, x_NH, y_NL, rows, slot_of)
+        return _update(self, x_NH, y_NL, blocks_of(np.asarray(slot_N), len(self.y.total)))
 
     def take(self, window: LabelledWindow, site: str) -> Gram:
         """The labelled positions of the window; y is the classes, then the numbers."""
@@ -112,47 +110,16 @@ class GramSummary(NamedTuple):
         return self.centre + self.scale * part.xy[:, 0] / part.y[0]
 
 
-def _blocks(slot_N: np.ndarray, slots: int) -> tuple[np.ndarray, np.ndarray]:
-    """(R, BLOCK) places of rows, -1 none, and (R,) slots: each block has rows of one slot.
-
-    Their number depends on N alone: each slot has at most one block that is not full. So the
-    products cost as much as those of one slot.
-    """
-    count = -(-len(slot_N) // BLOCK) + slots
-    rows = np.full((count, BLOCK), -1, np.int32)
-    slot_of = np.zeros(count, np.int32)
-    used = 0
-    for slot in range(slots):
-        here = np.flatnonzero(slot_N == slot)
-        needed = -(-len(here) // BLOCK)
-        rows[used : used + needed].reshape(-1)[: len(here)] = here
-        slot_of[used : used + needed] = slot
-        used += needed
-    return rows, slot_of
-
-
 @jax.jit(donate_argnums=0)
-def _update(gram: Gram, x_NH, y_NL, rows, slot_of) -> Gram:
+def _update(gram: Gram, x_NH, y_NL, blocks: Blocks) -> Gram:
     x_NH = (x_NH - gram.centre) / gram.scale
     y_NL = jnp.concatenate([jnp.ones_like(y_NL[:, :1]), y_NL], 1)
-    sums = [getattr(gram, name) for name in _SUMS]
 
-    def step(sums, block):
-        places, slot = block
-        counted = (places >= 0)[:, None]
-        x, y = x_NH[places] * counted, y_NL[places] * counted
-        added = (
-            jnp.matmul(x.T, x, precision="highest"),
-            jnp.matmul(x.T, y, precision="highest"),
-            y.sum(0),
-            (y * y).sum(0),
-        )
-        return [_add_at(s, slot, new) for s, new in zip(sums, added, strict=True)], None
+    def terms(rows: jax.Array) -> tuple[jax.Array, ...]:
+        counted = (rows >= 0)[:, None]
+        x, y = x_NH[rows] * counted, y_NL[rows] * counted
+        products = (jnp.matmul(x.T, part, precision="highest") for part in (x, y))
+        return *products, y.sum(0), (y * y).sum(0)
 
-    sums, _ = jax.lax.scan(step, sums, (rows, slot_of))
+    sums = added([getattr(gram, name) for name in _SUMS], terms, blocks)
     return gram._replace(**dict(zip(_SUMS, sums, strict=True)))
-
-
-def _add_at(total: Sum, slot: jax.Array, new: jax.Array) -> Sum:
-    part = Sum(total.total[slot], total.lost[slot]).add(new)
-    return Sum(total.total.at[slot].set(part.total), total.lost.at[slot].set(part.lost))

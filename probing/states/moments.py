@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from probing.states.blocks import Blocks, added
 from probing.states.sums import Sum
 
 
@@ -30,22 +31,15 @@ class Moments(NamedTuple):
         few, many = (slots, labels), (slots, labels, units)
         return Moments(Sum.zeros(few), Sum.zeros(few), Sum.zeros(many), Sum.zeros(many))
 
-    def update(self, x_NH: jax.Array, y_NL: jax.Array, slot_N: jax.Array) -> Moments:
-        """slot -1: the row does not count."""
-        slots, labels = self.y.total.shape
-        in_slot = jax.nn.one_hot(slot_N, slots, dtype=jnp.float32)
-        y_NSL = in_slot[:, :, None] * y_NL[:, None, :].astype(jnp.float32)
-        flat = y_NSL.reshape(-1, slots * labels)
-        yx, yxx = (
-            jnp.matmul(flat.T, x, precision="highest").reshape(self.yx.total.shape)
-            for x in (x_NH, x_NH * x_NH)
-        )
-        return Moments(
-            self.y.add(y_NSL.sum(0)),
-            self.yy.add((y_NSL * y_NSL).sum(0)),
-            self.yx.add(yx),
-            self.yxx.add(yxx),
-        )
+    def update(self, x_NH: jax.Array, y_NL: jax.Array, blocks: Blocks) -> Moments:
+        """blocks: of the slots of the rows."""
+
+        def terms(rows: jax.Array) -> tuple[jax.Array, ...]:
+            x, y = x_NH[rows], y_NL[rows] * (rows >= 0)[:, None]
+            products = (jnp.matmul(y.T, part, precision="highest") for part in (x, x * x))
+            return y.sum(0), (y * y).sum(0), *products
+
+        return Moments(*added(self, terms, blocks))
 
     def merge(self, other: Moments) -> Moments:
         return Moments(*(a.merge(b) for a, b in zip(self, other, strict=True)))

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from probing.states.activations import LabelledWindow
+from probing.states.blocks import Blocks, blocks_of
 from probing.states.histogram import Histogram, quantile_edges
 from probing.states.moments import Moments
 from probing.tasks.labelled import SPLITS
@@ -58,22 +59,31 @@ class Statistics(NamedTuple):
             Histogram.init(quantile_edges(pilot), slots, 1 + classes),
         )
 
-    def update(
-        self, x_NH: jax.Array, classes_NK: jax.Array, numbers_NM: jax.Array, slot_N: jax.Array
+    def update(self, x_NH, classes_NK, numbers_NM, slot_N) -> Statistics:
+        """slot: on the host; -1: the row does not count. What it was must not be used again."""
+        blocks = blocks_of(np.asarray(slot_N), len(self.moments.y.total))
+        return _update(self, x_NH, classes_NK, numbers_NM, slot_N, blocks)
+
+    def _updated(
+        self,
+        x_NH: jax.Array,
+        classes_NK: jax.Array,
+        numbers_NM: jax.Array,
+        slot_N: jax.Array,
+        blocks: Blocks,
     ) -> Statistics:
-        """slot -1: the row does not count."""
         ones = jnp.ones((len(slot_N), 1), jnp.int32)
         y_NL = jnp.concatenate([ones, classes_NK.astype(jnp.int32)], 1)
         numbers = (numbers_NM - self.number_centre) / self.number_scale
         every = jnp.concatenate([y_NL.astype(jnp.float32), numbers], 1)
         return self._replace(
-            moments=self.moments.update((x_NH - self.centre) / self.scale, every, slot_N),
+            moments=self.moments.update((x_NH - self.centre) / self.scale, every, blocks),
             histogram=self.histogram.update(x_NH, y_NL, slot_N),
         )
 
     def take(self, window: LabelledWindow, site: str) -> Statistics:
         """The labelled positions of the window."""
-        return update(self, window.states[site], window.classes, window.numbers, window.slots())
+        return self.update(window.states[site], window.classes, window.numbers, window.slots())
 
     def merge(self, other: Statistics) -> Statistics:
         """Both must come from the same pilot."""
@@ -100,7 +110,7 @@ class Statistics(NamedTuple):
         )
 
 
-update = jax.jit(Statistics.update, donate_argnums=0)
+_update = jax.jit(Statistics._updated, donate_argnums=0)
 
 
 def centre_and_scale(rows: np.ndarray) -> tuple[jax.Array, jax.Array]:

@@ -2,7 +2,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from probing.states import statistics
 from probing.states.histogram import BINS
 from probing.states.statistics import Statistics
 from probing.states.sums import Sum
@@ -27,9 +26,7 @@ def collect(x, y, slot, chunk: int) -> Statistics:
     part = Statistics.init(PILOT, FOLDS, CLASSES, NUMBERS)
     for k in range(0, len(x), chunk):
         cut = slice(k, k + chunk)
-        part = statistics.update(
-            part, jnp.asarray(x[cut]), y[cut, :CLASSES], y[cut, CLASSES:], slot[cut]
-        )
+        part = part.update(jnp.asarray(x[cut]), y[cut, :CLASSES], y[cut, CLASSES:], slot[cut])
     return part
 
 
