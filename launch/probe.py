@@ -78,11 +78,11 @@ def main(_) -> None:
         raise InputError("--protocol runs on one device of one process: leave out --mesh")
     if _STORE.value and mesh:
         raise InputError("--store is written by one device of one process: leave out --mesh")
-    for flag in (_CONCEPT, _TWINS):
-        if flag.present and _PROTOCOL.value != "full_probe":
-            raise InputError(f"--{flag.name} says nothing without --protocol=full_probe")
+    _check_flags()
     model = load_one(workdir, _STEP.value, _MODEL_SEED.value)
     names = check_sites(model, _SITES.value or None)
+    if _PROTOCOL.value and len(names) > 1:
+        raise InputError(f"--protocol={_PROTOCOL.value} takes one site, not {', '.join(names)}")
     data = tasks.read(workdir)
     if _SHOW.value and _SHOW.value not in data.concepts:
         raise InputError(f"--show={_SHOW.value}: the concepts are {', '.join(data.concepts)}")
@@ -95,6 +95,21 @@ def main(_) -> None:
         _published(_PROTOCOL.value, model, data, names, output)
     else:
         _table(workdir, model, data, names, output, mesh)
+
+
+def _check_flags() -> None:
+    """InputError for a flag that says nothing to what was asked for."""
+    protocol = _PROTOCOL.value
+    for flag in (_CONCEPT, _TWINS):
+        if flag.present and protocol != "full_probe":
+            raise InputError(f"--{flag.name} says nothing without --protocol=full_probe")
+    if _ROWS.present and protocol in (None, "radford"):
+        raise InputError("--probe_rows says nothing to the table, nor to radford: both read all")
+    for flag in (_DRAWS, _TWIN_SEED, _CONTROLS, _SHOW, _COLOUR):
+        if flag.present and protocol:
+            raise InputError(f"--{flag.name} says nothing to --protocol={protocol}")
+    if _STORED_AS.present and not _STORE.value:
+        raise InputError("--stored_as says nothing without --store")
 
 
 def _store(folder, model, data, names) -> None:
@@ -110,8 +125,6 @@ def _published(protocol: str, model, data, names, output) -> None:
     """Run a published protocol, on one site."""
     from probing import protocols, results
 
-    if len(names) > 1:
-        raise InputError(f"--protocol={protocol} takes one site, not {', '.join(names)}")
     given = {} if protocol == "radford" else {"rows": _ROWS.value}
     if protocol == "full_probe":
         given |= {"concept": _CONCEPT.value, "twins": _TWINS.value, "tell": _tell}

@@ -4,10 +4,11 @@
     python -m launch.study --model=runs/reviews --task=sentiment --data=sst/ --neuron="0.c[2388]"
     python -m launch.study --model=runs/eight --task=source_code --concept=string   # every seed
 
-Prints a card for each model, and of several what they say together; writes study-CONCEPT.json to
-the output folder. Of a population every model is studied, the neuron chosen anew in each, or the
-one that --model_seed names; with --every_checkpoint so is every checkpoint of the run. The first
-seed's neuron is looked for in the other seeds, and the last checkpoint's in those before.
+Prints a card for each model, and of several what they say together; writes study-CONCEPT.json,
+whose name has what else was asked for, to the output folder. Of a population every model is
+studied, the neuron chosen anew in each, or the one that --model_seed names; with
+--every_checkpoint so is every checkpoint of the run. The first seed's neuron is looked for in the
+other seeds, and the last checkpoint's in those before.
 
 --direction=FILE.npy judges the score states @ vector of one site in place of a neuron: a vector of
 as many numbers as the model has units, for raw states, as `coef_` of a probe is; of a population a
@@ -19,6 +20,7 @@ row for each model. It must not have been fitted on the test documents.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from absl import flags
 
@@ -44,8 +46,8 @@ _NEURON = flags.DEFINE_string("neuron", None, 'The neuron, as "0.c[17]" (default
 _DIRECTION = flags.DEFINE_string("direction", None, "A .npy file: a direction of raw states.")
 _SITES = flags.DEFINE_string("sites", None, "Sites to choose from, as 0.c,0.h.")
 _CONCEPT = flags.DEFINE_string("concept", None, "Which concept of the task.")
-_DRAWS = flags.DEFINE_integer("draws", 199, "Permutations of the null.", 19)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the null, the random twin and the surface model.")
+_DRAWS = flags.DEFINE_integer("draws", 199, "Permutations of the null.", 20)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the null, the random twin and the surface model.", 0)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for results (default: MODEL/study/TASK).")
 flags.adopt_module_key_flags(parallel)
 
@@ -97,13 +99,22 @@ def main(_) -> None:
     if not job.is_first():
         return
     every = tuple(claim for of_step in claims for claim in of_step)
-    name = "".join(c if c.isalnum() else "-" for c in every[0].concept)
-    path = output / f"study-{name}.json"
+    path = output / f"{_name(every[0].concept)}.json"
     together = Claims(every, _matches(workdir, claims, data))
     if len(together) > 1:
         print(together, end="\n\n")
     together.save(path)
     print(f"results  {path}")
+
+
+def _name(concept: str) -> str:
+    """Of the file: a study of another thing has another name."""
+    seed = _SEED.value or None
+    named = {"": _NEURON.value, "step": _STEP.value, "model": _MODEL_SEED.value, "seed": seed}
+    parts = [concept, *(f"{what}{value}" for what, value in named.items() if value is not None)]
+    if _DIRECTION.value:
+        parts.append(_DIRECTION.value.rpartition("/")[2].removesuffix(".npy"))
+    return "-".join(["study", *(quote(part, safe=" []") for part in parts)])
 
 
 def _check_flags() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from jax.sharding import Mesh
 
-from mlstm.errors import check_one
+from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
 from probing.evidence import figures
 from probing.evidence.controls import control_labels, random_twin
@@ -120,12 +121,16 @@ def _pass(
 ) -> dict[str, list[Any]]:
     """The summary of each site, then what the accumulators of `more` have found in that pass."""
     numbers = pilot_numbers(data)
+    pilots = activations.sample(model, data, names, mesh=mesh)
+    for name, pilot in pilots.items():
+        if not np.isfinite(pilot).all():
+            raise InputError(f"{model.origin}: the states of {name} are not finite")
     parts = {
         name: [
             Statistics.init(pilot, activations.FOLDS, len(data.classes), numbers),
             *more.get(name, []),
         ]
-        for name, pilot in activations.sample(model, data, names, mesh=mesh).items()
+        for name, pilot in pilots.items()
     }
     return collect(model, data, parts, mesh=mesh, progress=progress)
 

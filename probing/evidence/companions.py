@@ -257,7 +257,7 @@ def rotated(parts: Parts, subject: Subject, is_class: bool, seed: int) -> Figure
     best = int(np.argmax(strength(turned, is_class)))
 
     def scored(x: np.ndarray, held: np.ndarray) -> intervals.Jackknife:
-        sign = np.sign(_correlations(x[:, None], train.y)[0]) or 1.0
+        sign = 1 if score(x, train.y, train.groups).value >= (0.5 if is_class else 0) else -1
         return score(sign * held, test.y, test.groups)
 
     own = scored(subject.of(train.x), subject.of(test.x))

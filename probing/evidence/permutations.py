@@ -8,6 +8,7 @@ then q over all neurons), and with the largest of all neurons under each (p_max)
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -73,14 +74,16 @@ class Drawn:
         self.draws, self.seed, self.concepts = draws, seed, len(data.concepts)
         self.null = null_labels(data, data.indices("test"), draws, seed)
         self.seen: dict[int, int] = {}  # labels of each document that were read
+        self.lock = threading.Lock()
         self.window: LabelledWindow | None = None
         self.kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def blocks(self, window: LabelledWindow) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Rows (B,), labels (B, 1 + R, K), counted (B,); rows past the last are not counted."""
-        if window is not self.window:
-            self.window, self.kept = window, list(self._blocks(window))
-        return self.kept
+        with self.lock:  # sites have threads of their own, and labels are asked for in order
+            if window is not self.window:
+                self.window, self.kept = window, list(self._blocks(window))
+            return self.kept
 
     def _blocks(self, window: LabelledWindow):
         each = 4 * (1 + self.draws) * self.concepts

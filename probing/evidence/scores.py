@@ -137,7 +137,9 @@ class NeuronTable:
             str(self.neuron(control_index)) if control_index >= 0 else "",
             control_test,
             nan if null is None or index < 0 else float(null.p_max[index, k]),
-            -1 if null is None else int((null.q[:, k] < ALPHA).sum()),
+            -1
+            if null is None or np.isnan(null.q[:, k]).all()
+            else int((null.q[:, k] < ALPHA).sum()),
         )
 
     def _place(self, neuron: str) -> int:

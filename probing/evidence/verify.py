@@ -113,8 +113,14 @@ def _verify(
     mesh: Mesh | None,
     progress: Callable[[str, int, int], None] | None,
 ) -> Claim:
+    if draws < 1 or not 1 / (1 + draws) < alpha:
+        raise InputError(
+            f"{draws} draws of the null give no p below {alpha:g}: at least {int(1 / alpha)} do"
+        )
     concept = _concept(data, concept)
     data = keeping(data.only(concept))
+    if not data.counts[data.indices("test")].sum():
+        raise InputError(f"{data.origin}: no labelled {data.unit} in the test split")
     neuron = model_sites.check_neuron(model.config, of) if of and "[" in of else None
     names = activations.check_sites(model, str(neuron.site) if neuron else of or None)
     given = None if vector is None else _direction(model, names, vector, neuron is None)

@@ -173,7 +173,7 @@ def concept_neurons(
     """Run the protocol on words with one tag each.
 
     site: the model's primary site if None. rows: of a seeded sample of documents, of each split
-    about so many bytes at most. progress: called with the probes fitted and all probes.
+    about so many bytes. progress: called with the probes fitted and all probes.
     InputError for labels that are not one tag for each byte of a word.
     """
     check_one(model)

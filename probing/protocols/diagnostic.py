@@ -119,7 +119,7 @@ def diagnostic(
     """Run the protocol for every concept of the data.
 
     site: the model's primary site if None. rows: of a seeded sample of documents, of each split
-    about so many positions at most. progress: called with the concepts done and all of them.
+    about so many positions. progress: called with the concepts done and all of them.
     """
     check_one(model)
     data.check_labels()

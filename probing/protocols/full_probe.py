@@ -89,7 +89,8 @@ def full_probe(
     if control:
         labels = {split: _targets(control, documents[split]) for split in SPLITS}
         of = "word" if data.unit == "token" else "three bytes"
-        controlled = scores.of_probe(f"control task, a random class by {of}", X, labels)
+        if len(np.unique(labels["train"])) > 1:
+            controlled = scores.of_probe(f"control task, a random class by {of}", X, labels)
     step()
     random = []
     for seed in range(twins):

@@ -82,7 +82,8 @@ class FullProbeReport:
     surface: Row
     word: Row | None  # the most frequent class of each word; None where words are not labelled
     usual: Row  # the most frequent class
-    control: Row | None  # its own labels at the same positions; None where documents are labelled
+    # its own labels at the same positions; None of documents, and where all of train have one class
+    control: Row | None
 
     @property
     def selectivity(self) -> Interval | None:
@@ -117,7 +118,7 @@ class FullProbeReport:
             f"All rows are scored on the same {self.rows['test']:,} test {self.unit}s.",
             "C is the best on dev by accuracy, raised from "
             f"{min(self.probe.dev):g} (surface model: {min(self.surface.dev):g}) until that falls.",
-            f"{'':38}{'fitted on':>10}{'C':>7}  {'accuracy [95% interval]':24}{'balanced':>9}"
+            f"{'':44}{'fitted on':>10}{'C':>7}  {'accuracy [95% interval]':24}{'balanced':>9}"
             f"{'macro F1':>9}  all neurons lead by",
         ]
         for row in (self.probe, self.surface, self.word, self.usual, self.control):
@@ -146,9 +147,9 @@ class FullProbeReport:
         count = f"{len(twins.seeds)} seed{'s' * (len(twins.seeds) > 1)}"
         lead = _interval(twins.lead)
         return [
-            f"{f'{TWIN}, mean of {count}':38}{twins.rows[0].fitted:>10,}{'':7}  "
+            f"{f'{TWIN}, mean of {count}':44}{twins.rows[0].fitted:>10,}{'':7}  "
             f"{_figures(mean, '')}  {lead}",
-            f"{'  standard deviation over the seeds':38}{'':17}  {_figures(sd, '')}",
+            f"{'  standard deviation over the seeds':44}{'':17}  {_figures(sd, '')}",
         ]
 
 
@@ -157,7 +158,7 @@ def _line(row: Row) -> str:
     scores = {score: getattr(row, score) for score in SCORES}
     between = f"[{_figure(row.interval.lower)}, {_figure(row.interval.upper)}]"
     lead = _interval(row.lead) if row.lead else ""
-    line = f"{row.name:38}{row.fitted:>10,}{C:>7}  {_figures(scores, between)}  {lead}"
+    line = f"{row.name:44}{row.fitted:>10,}{C:>7}  {_figures(scores, between)}  {lead}"
     return line.rstrip()
 
 

@@ -192,19 +192,22 @@ def _sample_of_documents(
     model: Model, data: LabelledData, names: Sequence[str], rows: int, mesh: Mesh | None
 ) -> dict[str, np.ndarray] | None:
     """None where the documents drawn have no label."""
-    order = np.argsort(data.hashes, kind="stable")
+    # An order of the documents' own, which is not that in which splits are cut.
+    order = np.argsort(data.hashes * np.uint64(0x9E3779B97F4A7C15), kind="stable")
     sizes = np.array([len(data.documents[i].data) for i in order])
     enough = np.searchsorted(np.cumsum(sizes), max(PILOT_BYTES, data.bytes // 10)) + 1
+    stride = max(1, -(-int(data.counts[order[:enough]].sum()) // rows))
     streams = encoding.choose_streams(sizes[:enough].tolist(), WINDOW)
     kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    passed = 0
     for window in stream(model, data, names, documents=order[:enough], streams=streams, mesh=mesh):
-        here = window.document >= 0
+        here = np.flatnonzero(window.document >= 0)
+        taken = here[-passed % stride :: stride]
+        passed += len(here)
         for name, states in window.states.items():
-            kept[name].append(np.asarray(states)[here])
+            kept[name].append(np.asarray(states)[taken])
     joined = {name: np.concatenate(parts) for name, parts in kept.items()}
-    if not len(joined[names[0]]):
-        return None
-    return {name: part[:: max(1, len(part) // rows)] for name, part in joined.items()}
+    return joined if len(joined[names[0]]) else None
 
 
 def _sample_of_bytes(

@@ -49,10 +49,12 @@ def added(
     row, and must add nothing.
     """
 
-    def step(window: list[jax.Array], block: Blocks) -> tuple[list[jax.Array], None]:
-        found = terms(block.rows)
-        return [w.at[block.slot].add(new) for w, new in zip(window, found, strict=True)], None
+    def step(
+        window: list[jax.Array], block: tuple[jax.Array, jax.Array]
+    ) -> tuple[list[jax.Array], None]:
+        rows, slot = block
+        return [w.at[slot].add(new) for w, new in zip(window, terms(rows), strict=True)], None
 
     zeros = [jnp.zeros_like(part.total) for part in sums]
-    window, _ = jax.lax.scan(step, zeros, blocks)
+    window, _ = jax.lax.scan(step, zeros, (jnp.asarray(blocks.rows), jnp.asarray(blocks.slot)))
     return [part.add(new) for part, new in zip(sums, window, strict=True)]

@@ -50,8 +50,9 @@ def collect(
     def take(window: LabelledWindow, site: str) -> list[Accumulator]:
         return [part.take(window, site) for part in running[site]]
 
-    # A thread for each site: an accumulator keeps one core of a CPU busy, not all.
-    with ThreadPoolExecutor(len(running)) as threads:
+    # A thread for each site: an accumulator keeps one core of a CPU busy, not all. On a mesh one
+    # thread, for what is brought together has to be so in the same order in all processes.
+    with ThreadPoolExecutor(1 if mesh else len(running)) as threads:
         for window in activations.stream(model, data, tuple(running), mesh=mesh):
             taken = {site: threads.submit(take, window, site) for site in running}
             running |= {site: future.result() for site, future in taken.items()}

@@ -146,8 +146,8 @@ def _fill(
         classes[place], numbers[place] = window.classes[here], window.numbers[here]
         for name, part in window.states.items():
             x = np.asarray(part)[here]
-            if len(x) and np.abs(x).max() > np.finfo(kind).max:
-                raise InputError(f"a state of {name} is {np.abs(x).max():g}: beyond {kind}")
+            if len(x) and not np.abs(x).max() <= np.finfo(kind).max:
+                raise InputError(f"a state of {name} is {np.abs(x).max():g}: no {kind}")
             states[name][place] = x
         done += window.bytes
         if progress:

@@ -127,7 +127,7 @@ class LabelledData:
         """sha256 over the names and bytes of the documents, in the order of their names."""
         digest = hashlib.sha256()
         for document in sorted(self.documents, key=lambda d: d.name):
-            for part in (document.name.encode(), document.data):
+            for part in (document.name.encode("utf-8", "surrogatepass"), document.data):
                 digest.update(len(part).to_bytes(8, "big") + part)
         return digest.hexdigest()
 

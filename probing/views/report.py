@@ -250,7 +250,7 @@ def _pretty(concept: str) -> str:
 
 
 def _anchor(concept: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in concept.replace(">=", "from"))
+    return "".join(c if c.isalnum() else f"-{ord(c):x}-" for c in concept)
 
 
 def _text(text: str) -> str:

@@ -156,12 +156,12 @@ def test_two_processes_probe_as_one_device_and_the_first_writes(
 def test_two_processes_study_as_one_device_and_the_first_writes(run, code, start, finish, tmp_path):
     output = tmp_path / "out"
     flags = [f"--model={run}", f"--data={code}", f"--output={output}", "--concept=string"]
-    job = start(["-m", "launch.study", *flags, "--draws=19"], 2, 4)
+    job = start(["-m", "launch.study", *flags, "--draws=39"], 2, 4)
     said = finish(job)
     assert [process.returncode for process in job] == [0, 0], said
     assert ["results  " in text for text in said] == [True, False]
     (claim,) = json.loads((output / "study-string.json").read_text())["claims"]
-    alone = probing.verify(load_one(run), None, source_code(code), "string", draws=19)
+    alone = probing.verify(load_one(run), None, source_code(code), "string", draws=39)
     assert isinstance(alone, probing.Claim)
     assert claim["neuron"] == alone.neuron
     assert claim["p"] == pytest.approx(alone.p)

@@ -88,6 +88,9 @@ def test_of_a_population_one_model_is_chosen_and_has_a_folder_and_figures_of_its
         (["--output=/dev/null/x"], "cannot be written"),
         (["--protocol=full_probe"], "name the concept: "),
         (["--twins=2"], "--twins says nothing without --protocol=full_probe"),
+        (["--stored_as=float16"], "--stored_as says nothing without --store"),
+        (["--protocol=diagnostic", "--draws=0"], "--draws says nothing to --protocol=diagnostic"),
+        (["--sites=0.c,0.h", "--protocol=radford", "--store={empty}/x"], "takes one site"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(launch, trained_run, code, tmp_path, flags, words):

@@ -34,7 +34,7 @@ def test_a_card_with_its_controls_is_printed_and_the_claim_is_saved(
         f"--model={trained_run}",
         "--task=sentiment",
         f"--data={opinions}",
-        "--draws=19",
+        "--draws=39",
         f"--output={tmp_path}",
     )
     assert done.returncode == 0, done.stderr.decode()
@@ -59,7 +59,7 @@ def partner(model, claim: dict, other, data) -> str:
 
 def study(launch, run, opinions, output, *more):
     """What is printed, and what is saved."""
-    flags = (f"--model={run}", "--task=sentiment", f"--data={opinions}", "--draws=19")
+    flags = (f"--model={run}", "--task=sentiment", f"--data={opinions}", "--draws=39")
     done = launch("study", *flags, f"--output={output}", *more)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode(), json.loads((output / "study-positive.json").read_text())

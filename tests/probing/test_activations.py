@@ -1,6 +1,7 @@
 import dataclasses
 import tracemalloc
 
+import jax
 import numpy as np
 import pytest
 
@@ -134,6 +135,35 @@ def test_the_pilot_of_sparse_labels_is_of_labelled_positions(planted, words, tru
     )
     assert pilot.shape == every.shape
     np.testing.assert_allclose(np.sort(pilot, 0), np.sort(every, 0), atol=1e-5)
+
+
+def test_the_pilot_of_labelled_positions_is_thinned_and_of_all_splits(planted, words, monkeypatch):
+    monkeypatch.setattr(activations, "PILOT_BYTES", words.bytes // 2)
+    labelled = sum(len(labels.positions) for labels in map(words.labels, range(30)))
+    pilot = sample(planted, words, ("0.c",), rows=100)["0.c"]
+    assert labelled > 1000
+    assert 60 <= len(pilot) <= 101
+    read = set()
+
+    def watched(*args, documents, **more):
+        read.update(documents.tolist())
+        return stream(*args, documents=documents, **more)
+
+    monkeypatch.setattr(activations, "stream", watched)
+    sample(planted, words, ("0.c",))
+    assert set(words.splits[sorted(read)].tolist()) == {0, 1, 2}
+
+
+def test_a_model_whose_states_are_not_finite_is_not_scored(planted, digits):
+    broken = jax.tree.map(lambda x: np.full_like(x, np.nan), planted.parameters)
+    model = dataclasses.replace(planted, parameters=broken)
+    with pytest.raises(InputError, match=r"the states of 0\.c are not finite"):
+        probing.score_neurons(model, digits)
+
+
+def test_documents_may_have_names_that_are_no_utf8(digits):
+    named = dataclasses.replace(digits.documents[0], name="caf\udce9.py")
+    assert len(dataclasses.replace(digits, documents=(named,)).digest) == 64
 
 
 def test_arrays_are_the_states_of_a_split_in_document_order(planted, words, truth):

@@ -29,12 +29,12 @@ from probing.evidence.probes.logistic import LogisticProbe, choose_C
 from probing.evidence.probes.saved import SavedProbe, load_probe, save_probe
 from probing.states.arrays import arrays
 from probing.tasks.labelled import SPLITS, LabelledData
+from probing.tasks.one_variable import NO_CLASS
 
 FORMAT_VERSION = 1
 PROBE, ABOUT = "probe.safetensors", "classifier.json"
 UNITS = ("document", "token", "byte")
 POSITION = "position"  # in place of a pooling: the state after the byte that has the label
-NO_CLASS = "(none)"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def turned(model):
 def test_the_same_unit_is_found_in_another_place_and_the_steps_make_a_curve(planted, digits):
     first = dataclasses.replace(planted, step=3, seed=1)
     models = [first, turned(planted)]
-    claim = probing.verify(first, None, digits, "digit", draws=19)
+    claim = probing.verify(first, None, digits, "digit", draws=39)
     other = dataclasses.replace(claim, neuron="0.c[10]", step=9)
     claims = Claims((other, claim), matched(models, [claim, other], digits))
     (match,) = claims.matches

@@ -9,14 +9,16 @@ import probing
 from probing.evidence import companions
 from probing.evidence.controls import control_labels
 from probing.evidence.probes import LogisticProbe, MDLProbe
+from probing.evidence.subjects import OneNeuron
 from probing.states import rows
+from probing.states.arrays import Arrays
 
 SPLITS = ("train", "dev", "test")
 
 
 @pytest.fixture(scope="module")
 def claim(planted, digits):
-    return probing.verify(planted, None, digits, "digit", draws=19)
+    return probing.verify(planted, None, digits, "digit", draws=39)
 
 
 def test_a_planted_neuron_has_the_share_of_the_full_probe_and_is_selective(claim):
@@ -31,7 +33,7 @@ def test_a_planted_neuron_has_the_share_of_the_full_probe_and_is_selective(claim
 
 
 def test_of_a_coin_the_share_is_not_defined(planted, digits):
-    claim = probing.verify(planted, None, digits, "coin", draws=19)
+    claim = probing.verify(planted, None, digits, "coin", draws=39)
     assert claim.verdict == "not significant"
     assert math.isnan(claim.probes["one neuron"]["share"])
 
@@ -90,7 +92,7 @@ def test_a_sample_is_of_all_documents_and_each_position_is_as_likely(digits):
 
 
 def test_a_number_has_its_figures_and_all_of_them_are_in_the_json(planted, digits):
-    claim = probing.verify(planted, None, digits, "place", draws=19)
+    claim = probing.verify(planted, None, digits, "place", draws=39)
     saved = json.loads(claim.to_json())
     assert set(saved["probes"]["k neurons"]) == {"1", "2", "4", "8", "16"}
     assert saved["probes"]["all neurons"]["R2"] == claim.probes["all neurons"]["R2"]
@@ -104,3 +106,16 @@ def test_the_best_threshold_parts_no_equal_values():
     on = np.array([False, False, True, True, True])
     assert companions.best_threshold(np.array([0.0, 1, 1, 2, 3]), on) == (1.5, 1)
     assert companions.best_threshold(-np.array([0.0, 1, 1, 2, 3]), on) == (-1.5, -1)
+
+
+def test_a_neuron_with_a_heavy_tail_points_where_its_auc_does():
+    draw = np.random.default_rng(0)
+    parts = {}
+    for split in SPLITS:
+        y = np.arange(600) % 2 == 0
+        x = draw.normal(size=(600, 4)).astype(np.float32)
+        x[:, 1] = y + draw.normal(0, 0.1, 600)
+        x[:6:2, 1] = -500  # few, and enough to turn the correlation around
+        parts[split] = Arrays(x, y, np.arange(600, dtype=np.uint64) // 10)
+    found = companions.rotated(parts, OneNeuron("0.c", 1), True, 0)
+    assert found["neuron"] > 0.9

@@ -1,12 +1,17 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 import probing
 from probing.evidence.controls import control_labels
-from probing.evidence.permutations import Significance
+from probing.evidence.permutations import Drawn, Significance
 from probing.evidence.scores import ALPHA
 from probing.evidence.significance import benjamini_hochberg
 from probing.evidence.surface import SurfaceModel, surface_figures
+from probing.states import activations
 
 DRAWS = 39
 
@@ -66,3 +71,32 @@ def test_the_text_names_what_was_left_out(table, planted, digits):
     )
     assert "controls left out" in bare
     assert "p left out" in bare
+
+
+def test_threads_of_two_sites_get_the_same_labels_of_a_window(planted, digits, monkeypatch):
+    windows = list(activations.stream(planted, digits, ("0.c",)))
+    alone = [list(Drawn(digits, DRAWS, 0).blocks(windows[0]))]
+    drawn = Drawn(digits, DRAWS, 0)
+    made = drawn._blocks
+
+    def slowly(window):
+        time.sleep(0.05)
+        return made(window)
+
+    monkeypatch.setattr(drawn, "_blocks", slowly)
+    for window in windows:
+        both = threading.Barrier(2)
+
+        def ask(_, window=window, both=both):
+            both.wait()
+            return drawn.blocks(window)
+
+        with ThreadPoolExecutor(2) as threads:
+            one, other = threads.map(ask, range(2))
+        assert one is other
+        alone.append(one)
+    for found, expected in zip(alone[1], alone[0], strict=True):
+        for part, same in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(part, same)
+    counts = {int(i): int(digits.counts[i]) for i in digits.indices("test")}
+    assert drawn.seen == counts

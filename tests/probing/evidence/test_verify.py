@@ -5,7 +5,8 @@ import pytest
 
 import probing
 from mlstm.errors import InputError
-from probing.tasks import LabelledData, LabelledDocument, every_byte, stored
+from probing.tasks import LabelledData, LabelledDocument, Labels, every_byte, stored
+from probing.tasks.labelled import SPLITS
 
 DRAWS = 39
 
@@ -137,3 +138,20 @@ def test_each_thing_that_is_done_is_told_from_its_beginning_to_its_end(planted, 
         "fitting probes beside it": (4, 4),
     }
     assert [done for done, _ in told["fitting the surface model"]] == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_can_decide_nothing_is_refused_before_anything_is_read(planted, digits):
+    for draws in (0, 19):
+        with pytest.raises(InputError, match=r"no p below 0\.05: at least 20"):
+            probing.verify(planted, None, digits, "digit", draws=draws)
+    empty = Labels(*(part[:0] for part in digits.labels(0)))
+    tests = set(digits.indices("test").tolist())
+    documents = tuple(
+        dataclasses.replace(
+            d, read=(lambda: empty) if i in tests else d.read, split=SPLITS[int(digits.splits[i])]
+        )
+        for i, d in enumerate(digits.documents)
+    )
+    bare = dataclasses.replace(digits, documents=documents)
+    with pytest.raises(InputError, match="no labelled byte in the test split"):
+        probing.verify(planted, None, bare, "digit")

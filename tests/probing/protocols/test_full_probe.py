@@ -288,3 +288,19 @@ def test_of_classes_that_may_overlap_one_is_told_from_its_absence(planted, digit
     assert report.word is None
     assert report.control.accuracy < 0.9
     assert report.twins.sd("accuracy") != report.twins.sd("accuracy")  # of one seed there is none
+
+
+def test_a_control_task_of_one_class_is_left_out(reader, remembered, monkeypatch):
+    def constant(data, seed):
+        labels = [data.labels(i) for i in range(len(data.documents))]
+        same = [part._replace(classes=np.eye(3, dtype=bool)[part.positions * 0]) for part in labels]
+        documents = zip(data.documents, same, strict=True)
+        return dataclasses.replace(
+            data,
+            documents=tuple(dataclasses.replace(d, read=stored(part)) for d, part in documents),
+        )
+
+    monkeypatch.setitem(full_probe.__globals__, "control_labels", constant)
+    found = full_probe(reader, remembered, rows=ROWS, twins=0)
+    assert found.control is None
+    assert "selectivity" not in str(found)
