@@ -148,13 +148,17 @@ def _table(workdir, model, data, names, output, mesh) -> None:
     from mlstm.loading import validation_curve
     from probing import results
     from probing.evidence.significance import NullSums
+    from probing.states.activations import FOLDS
+    from probing.states.statistics import Statistics
     from probing.views import terminal
 
+    units, sites = model.config.hidden, len(names)
+    counted = Statistics.nbytes(units, FOLDS, len(data.classes), len(data.numbers))
+    said = f"histograms and moments in {FOLDS} folds take {counted * sites / 1e6:,.1f} MB"
     if _DRAWS.value:
-        each = NullSums.nbytes(_DRAWS.value, model.config.hidden, len(data.concepts))
-        print(
-            f"the sums of {_DRAWS.value} draws take {each * len(names) / 1e6:,.1f} MB", flush=True
-        )
+        summed = NullSums.nbytes(_DRAWS.value, units, len(data.concepts))
+        said += f", the sums of {_DRAWS.value} draws {summed * sites / 1e6:,.1f} MB"
+    _tell(said)
     with ProgressLine("scoring neurons", "bytes") as progress:
         table = probing.score_neurons(
             model,
