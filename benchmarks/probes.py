@@ -10,10 +10,10 @@ them without its twin, against the same streams whose states are dropped on the 
 permutation null beside them. stored: the activations of every byte of h and c written as float32,
 one file for each document and site, read back whole, ranked by differences of means, and given to
 a logistic regression for each concept, which is the way of NeuroX (Dalvi et al. 2019); without the
-writing they stay in memory. Ours is one pass for the scores and for the sums that ridge, LDA and
-the diagonal Gaussian are solved from. neurons: a logistic probe for each neuron at once, against
-scikit-learn one after another. memory: the peak of ours, scores and probes, on a small and a
-large text.
+writing they stay in memory. Ours is one pass for the scores and for the sums that a ridge and a
+diagonal Gaussian probe for each concept are solved from. neurons: a logistic probe for each neuron
+at once, against scikit-learn one after another. memory: the peak of ours, scores and probes, on a
+small and a large text.
 
 Stored and memory run each way in a process of its own, so that a peak is its own; their times
 include what is compiled. The model's parameters are random: no time depends on them.
@@ -39,7 +39,7 @@ from mlstm.loading import Model
 from mlstm.model import encoding, language_model
 from mlstm.model.language_model import ModelConfig
 from probing.evidence import figures, null
-from probing.evidence.probes import GaussianProbe, LDAProbe, RidgeProbe, SingleNeuronProbes
+from probing.evidence.probes import GaussianProbe, RidgeProbe, SingleNeuronProbes
 from probing.evidence.probes.sums import FoldSums
 from probing.evidence.significance import NullSums
 from probing.states import activations
@@ -205,7 +205,7 @@ def fold_sums(gram: GramSummary, summary: Summary, concept: int) -> FoldSums:
 
 
 def way_ours(given) -> dict:
-    """Scores of all neurons and a Gaussian, an LDA and a ridge probe for each concept."""
+    """Scores of all neurons, and a Gaussian and a ridge probe for each concept."""
     model, data = random_model(given.hidden), labelled_text(given.stored_bytes)
     start = time.perf_counter()
     score_and_fit(model, data)
@@ -224,7 +224,6 @@ def score_and_fit(model: Model, data: LabelledData) -> None:
             sums = fold_sums(gram, summary, concept)
             whole = sums.all()
             RidgeProbe(alphas=(100.0,)).fit_sums(whole, [False, True])
-            LDAProbe().fit_sums(whole, [False, True])
             GaussianProbe().fit_sums(whole, [False, True])
 
 

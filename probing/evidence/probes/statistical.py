@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
+import scipy.linalg
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
@@ -116,7 +118,8 @@ class LDAProbe(LinearProbe):
         within *= 1 - self.shrinkage
         within[np.diag_indices(H)] += self.shrinkage * spread
         self.scale_ = _deviations(total)
-        coef = np.linalg.lstsq(within, means_HK)[0].T
+        solved = _solved(within, means_HK)
+        coef = (np.linalg.lstsq(within, means_HK)[0] if solved is None else solved).T
         intercept = np.log(count / n) - 0.5 * (coef * means_HK.T).sum(1)
         if len(classes) == 2:
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
@@ -210,6 +213,16 @@ def _gram(total: FoldSums) -> np.ndarray:
     return total.xx[0]
 
 
+def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray | None:
+    """By Cholesky, several times as fast as by eigenvalues; None where that cannot be trusted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", scipy.linalg.LinAlgWarning)
+        try:
+            return scipy.linalg.solve(matrix, right, assume_a="pos")
+        except (scipy.linalg.LinAlgError, scipy.linalg.LinAlgWarning):
+            return None
+
+
 def _ridge(total: FoldSums, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """w (A, H, K), b (A, K) for targets +1 and -1, in units of X, and the deviations (H,)."""
     n, mean = total.n[0], total.x[0] / total.n[0]
@@ -217,6 +230,11 @@ def _ridge(total: FoldSums, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     scale = _deviations(total)
     gram = (_gram(total) - n * np.outer(mean, mean)) / np.outer(scale, scale)
     moment = 2 * (total.xy[0] - np.outer(mean, total.y[0])) / scale[:, None]
+    if len(alphas) == 1:
+        solved = _solved(gram + alphas[0] * np.eye(len(gram)), moment)
+        if solved is not None:
+            weights = (solved / scale[:, None])[None]
+            return weights, targets - mean @ weights, scale
     values, vectors = np.linalg.eigh(gram)
     rotated = vectors.T @ moment
     shrunk = rotated / (np.maximum(values, 0)[:, None] + alphas[:, None, None])

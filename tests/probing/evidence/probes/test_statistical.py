@@ -126,3 +126,12 @@ def test_one_fold_cannot_choose_between_alphas():
     X, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
     with pytest.raises(InputError, match="one fold"):
         RidgeProbe().fit_sums(FoldSums.of(X, one_hot(y, 2), np.zeros(4, int), 1), [0, 1])
+
+
+def test_features_that_are_one_another_need_no_inverse():
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(200, 3))
+    x = np.concatenate([x, x, np.ones((200, 1))], 1)
+    y = x[:, 0] > 0
+    for probe in (RidgeProbe(alphas=(1e-13,)), LDAProbe(shrinkage=0.0)):
+        assert probe.fit(x, y).score(x, y) > 0.9
