@@ -62,3 +62,12 @@ def test_rounding_moves_no_state_of_the_pilot_to_another_bin():
 def test_a_unit_that_never_varies_has_one_bin():
     edges = quantile_edges(np.zeros((10, 1), np.float32), 4)
     assert (np.searchsorted(edges[0], np.zeros(3)) == 0).all()
+
+
+def test_more_rows_of_one_bin_than_16_bits_count():
+    rows = 1 << 16
+    empty = Histogram.init(np.zeros((1, 3), np.float32), 1, 1)
+    ones, slot = np.ones((rows, 1), np.int32), np.zeros(rows, np.int32)
+    for _ in range(2):
+        empty = jax.jit(Histogram.update)(empty, np.ones((rows, 1), np.float32), ones, slot)
+    assert np.asarray(empty.counts).ravel().tolist() == [0, 0, 0, 2 * rows]
