@@ -62,7 +62,8 @@ def study(launch, run, opinions, output, *more):
     flags = (f"--model={run}", "--task=sentiment", f"--data={opinions}", "--draws=39")
     done = launch("study", *flags, f"--output={output}", *more)
     assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode(), json.loads((output / "study-positive.json").read_text())
+    (path,) = output.glob("study-positive*.json")
+    return done.stdout.decode(), json.loads(path.read_text())
 
 
 def test_checkpoints_make_a_curve_and_the_last_ones_neuron_is_looked_for_in_the_first(
@@ -142,6 +143,7 @@ def test_a_direction_from_a_file_is_judged(launch, trained_run, opinions, tmp_pa
     printed, saved = study(launch, trained_run, opinions, tmp_path, f"--direction={tmp_path}/v.npy")
     (claim,) = saved["claims"]
     assert (claim["neuron"], claim["tried"]) == ("0.c[direction]", 1)
+    assert (tmp_path / "study-positive-v.json").exists()
     assert claim["vector"]["sha256"] == Direction("0.c", vector.astype(np.float32)).digest
     assert f"sha256 {claim['vector']['sha256'][:16]}" in printed
     assert f"p = {claim['p']:.4f}" in printed
