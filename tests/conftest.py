@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,31 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+CODE = '''\
+"""What it is."""
+import os  # for the sake of it
+
+
+def f(x, *, y=(1, 2)):
+    "Say so."
+    if x:
+        return f"{x!r}" + 'a'
+    return [y, {3: 4.5}]
+'''
+
+
+@pytest.fixture(scope="session")
+def write_code() -> Callable[[Path, int], None]:
+    """`write_code(folder, files)`: Python files of different lengths, with strings, a comment and
+    brackets."""
+
+    def write(folder: Path, files: int) -> None:
+        for k in range(files):
+            (folder / f"m{k}.py").write_text(CODE.replace("f(x", f"f{k}(x") * (k + 1))
+
+    return write
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,5 +1,6 @@
 """Real processes on this machine that train together, over gloo."""
 
+import json
 import os
 import signal
 import socket
@@ -28,6 +29,26 @@ def compiled(tmp_path_factory) -> dict[str, str]:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run of an untrained model of 8 units, with all that reading it needs."""
+    import jax
+    import jax.numpy as jnp
+
+    from mlstm.checkpoint import Checkpoints
+    from mlstm.model import language_model
+
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    config = language_model.ModelConfig(embedding=4, hidden=8)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    parameters = language_model.init_parameters(config, jax.random.key(0))
+    checkpoints.save(1, {"parameters": parameters, "step": jnp.int32(1)})
+    checkpoints.close()
+    description = {"model": {"embedding": 4, "hidden": 8}, "vocabulary": {"kind": "bytes"}}
+    (folder / "config.json").write_text(json.dumps({"format_version": 1} | description))
+    return folder
 
 
 @pytest.fixture

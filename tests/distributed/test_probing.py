@@ -2,52 +2,21 @@
 
 import json
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import probing
 from mlstm import devices
-from mlstm.checkpoint import Checkpoints
 from mlstm.loading import load_one
-from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
 from mlstm.model.sites import parse_neuron
 from probing.states import activations
 from probing.tasks import source_code
 
-CODE = '''\
-"""What it is."""
-import os  # for the sake of it
-
-
-def f(x, *, y=(1, 2)):
-    "Say so."
-    if x:
-        return f"{x!r}" + 'a'
-    return [y, {3: 4.5}]
-'''
-
 
 @pytest.fixture(scope="module")
-def code(tmp_path_factory):
+def code(tmp_path_factory, write_code):
     folder = tmp_path_factory.mktemp("code")
-    for k in range(10):
-        (folder / f"m{k}.py").write_text(CODE.replace("f(x", f"f{k}(x") * (k + 1))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    config = ModelConfig(embedding=4, hidden=8)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    parameters = language_model.init_parameters(config, jax.random.key(0))
-    checkpoints.save(1, {"parameters": parameters, "step": jnp.int32(1)})
-    checkpoints.close()
-    description = {"model": {"embedding": 4, "hidden": 8}, "vocabulary": {"kind": "bytes"}}
-    (folder / "config.json").write_text(json.dumps({"format_version": 1} | description))
+    write_code(folder, 10)
     return folder
 
 

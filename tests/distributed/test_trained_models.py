@@ -2,33 +2,19 @@
 
 import json
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import mlstm
 from mlstm import evaluation
-from mlstm.checkpoint import Checkpoints
-from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
 
 pytestmark = pytest.mark.slow
 TEXTS = [f"text number {n} " * (n % 40) for n in range(120)]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    config = ModelConfig(embedding=4, hidden=8)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    parameters = language_model.init_parameters(config, jax.random.key(0))
-    checkpoints.save(1, {"parameters": parameters, "step": jnp.int32(1)})
-    checkpoints.close()
-    description = {"model": {"embedding": 4, "hidden": 8}, "vocabulary": {"kind": "bytes"}}
-    (folder / "config.json").write_text(json.dumps({"format_version": 1} | description))
-    (folder / "texts.txt").write_text("\n".join(TEXTS) + "\n")
-    return folder
+@pytest.fixture(scope="module", autouse=True)
+def texts(run):
+    (run / "texts.txt").write_text("\n".join(TEXTS) + "\n")
 
 
 @pytest.mark.parametrize("mesh", [[], ["--mesh=4x2"]], ids=["all", "4x2"])

@@ -6,24 +6,11 @@ import pytest
 
 from probing.states.store import open_store
 
-CODE = '''\
-"""What it is."""
-import os  # for the sake of it
-
-
-def f(x, *, y=(1, 2)):
-    "Say so."
-    if x:
-        return f"{x!r}" + 'a'
-    return [y, {3: 4.5}]
-'''
-
 
 @pytest.fixture(scope="module")
-def code(tmp_path_factory):
+def code(tmp_path_factory, write_code):
     folder = tmp_path_factory.mktemp("code")
-    for k in range(6):
-        (folder / f"m{k}.py").write_text(CODE.replace("f(x", f"f{k}(x") * (k + 1))
+    write_code(folder, 6)
     (folder / "broken.py").write_text("(")
     return folder
 

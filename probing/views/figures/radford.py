@@ -97,26 +97,12 @@ def labelled_examples(report: RadfordReport) -> Figure:
         label="standard deviation over draws",
     )
     trained = report.documents["train"]
-    axes.axhline(
-        report.test,
-        color=INK,
-        linewidth=1.2,
-        label=f"all neurons, all {trained:,}: {report.test:.3f}",
-    )
-    axes.axhline(
-        report.neuron_test,
-        color=INK,
-        linewidth=1.2,
-        linestyle="--",
-        label=f"{report.neuron} alone, all {trained:,}: {report.neuron_test:.3f}",
-    )
-    axes.axhline(
-        report.majority,
-        color=SOFT,
-        linewidth=1.2,
-        linestyle=":",
-        label=f"most frequent label: {report.majority:.3f}",
-    )
+    for share, who, color, line in (
+        (report.test, f"all neurons, all {trained:,}", INK, "-"),
+        (report.neuron_test, f"{report.neuron} alone, all {trained:,}", INK, "--"),
+        (report.majority, "most frequent label", SOFT, ":"),
+    ):
+        axes.axhline(share, color=color, linewidth=1.2, linestyle=line, label=f"{who}: {share:.3f}")
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
     axes.set_title("Accuracy on test against labelled documents")
