@@ -97,19 +97,6 @@ def score_neurons(
     )
 
 
-def summarise(
-    model: Model,
-    data: LabelledData,
-    names: Sequence[str],
-    *,
-    mesh: Mesh | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> dict[str, Summary]:
-    """The statistics of each site over all documents, by slot: a pilot sample, then one pass."""
-    found = _pass(model, data, names, {}, mesh=mesh, progress=progress)
-    return {name: summary for name, (summary,) in found.items()}
-
-
 def _pass(
     model: Model,
     data: LabelledData,
