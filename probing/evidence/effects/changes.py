@@ -91,6 +91,14 @@ def _balanced(right: np.ndarray, counts: np.ndarray) -> intervals.Jackknife:
     return intervals.Jackknife.of((on.value + off.value) / 2, (on.left_out + off.left_out) / 2)
 
 
+def balanced_accuracies(tally: Tally, marked: Marked) -> np.ndarray:
+    """(N,) of the probe under each edit; NaN without a probe, or without labels of both sides."""
+    if tally.right is None:
+        return np.full(len(tally.nats), np.nan)
+    counts = labelled_counts(marked).sum(0)
+    return (tally.right.sum(1) / np.where(counts > 0, counts, np.nan)).mean(1)
+
+
 def labelled_counts(marked: Marked) -> np.ndarray:
     """(D, 2): labelled positions that are read, without the label and with it."""
     return np.array([[np.count_nonzero(part == side) for side in (0, 1)] for part in marked.labels])

@@ -23,9 +23,10 @@ from scipy.stats import norm, rankdata
 
 from mlstm.errors import InputError
 
-NEAR = 10  # neurons that a match is drawn from, at least
-SHARE = 8  # and a so manieth of all
+NEAR = 5  # neurons that a match is drawn from, at least
+SPARE = 5  # times the sets that are wanted can be drawn
 ATTEMPTS = 50  # times the sets that are wanted
+UNBALANCED = 0.25  # of a standard deviation: more is said
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ class Comparison:
                 f"p = {self.adjusted_p:.4f}"
             )
         parts = ", ".join(f"{k} {a:+.2f} -> {b:+.2f}" for k, (a, b) in self.balance.items())
-        return f"{said} (mean difference in deviations: {parts})"
+        far = max(abs(after) for _, after in self.balance.values()) > UNBALANCED
+        warning = "; none like it are left, and they are not matched" if far else ""
+        return f"{said} (mean difference in deviations: {parts}{warning})"
 
 
 def p_of(own: float, others: np.ndarray) -> float:
@@ -124,9 +127,9 @@ def matched_sets(
 ) -> MatchedSets:
     """`count` random sets that hold none of the chosen neurons, matched to them by covariates.
 
-    For each chosen neuron, in random order, one is drawn from the 10 nearest that are left, or an
-    eighth of all if that is more, by Euclidean distance in standard deviations. covariates (H, C)
-    are log variance and log output weight; allowed (H,) bool says which may be drawn.
+    For each chosen neuron, in random order, one is drawn from the 5 nearest that are left, or from
+    as many as make enough different sets, by Euclidean distance in standard deviations. covariates
+    (H, C) are log variance and log output weight; allowed (H,) bool says which may be drawn.
 
     Fewer sets come where there are not so many different ones. InputError where too few neurons
     are left to match with.
@@ -142,7 +145,7 @@ def matched_sets(
     spread = covariates[pool].std(0)
     scale = np.where(spread > 0, spread, 1.0)
     distance = np.linalg.norm((covariates[chosen][:, None] - covariates[pool]) / scale, axis=-1)
-    near = max(NEAR, len(pool) // SHARE)
+    near = max(NEAR, int(np.ceil((SPARE * count) ** (1 / k))))
     draw, found = np.random.default_rng(seed), {}
     for _ in range(ATTEMPTS * count):
         taken = np.zeros(len(pool), bool)

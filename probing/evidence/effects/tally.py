@@ -4,8 +4,8 @@ Ablations run side by side, in chunks whose memory is bounded; each text is read
 with the units of its ablation replaced at every step:
 
     mean      by their mean over train documents
-    resample  by what they were at a random byte of train documents, drawn anew at each step; the
-              units of one ablation are taken from the same byte
+    resample  by what they were at a random byte of train documents, drawn anew at each step; units
+              that are ablated together are taken from the same byte
     zero      by 0, which may lie far outside of the values that the rest of the network knows
 """
 
@@ -14,16 +14,15 @@ with the units of its ablation replaced at every step:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import costs, encoding
+from mlstm.model.edits import Batch, each_set
 from probing.evidence.effects.marked import Marked
 from probing.evidence.effects.probed import Probed
 from probing.evidence.effects.units import Units
@@ -64,9 +63,14 @@ def ablations(
     model. progress is called with bytes read and bytes in all, each ablation's counted."""
     if kind not in KINDS:
         raise InputError(f'an ablation is by "{kind}"; it is one of {", ".join(KINDS)}')
+    if kind == "resample":
+        source: dict[str, Any] = {"pool": of.pool, "seed": seed}
+    else:
+        source = {"value": of.mean if kind == "mean" else 0.0}
 
-    def make(rows: slice) -> Any:
-        return stages(of, kind, masks[rows])
+    def make(rows: slice) -> Batch:
+        sets = [np.flatnonzero(mask) for mask in masks[rows]]
+        return each_set(model.config, of.site, sets, **source)
 
     more = {"divergence": divergence, "probe": probe, "progress": progress}
     return tally(model, marked, of.site, len(masks), make, **more)
@@ -77,13 +81,13 @@ def tally(
     marked: Marked,
     site: str,
     count: int,
-    make: Callable[[slice], Any],
+    make: Callable[[slice], Batch],
     *,
     divergence: bool = False,
     probe: Probed | None = None,
     progress: Progress | None = None,
 ) -> Tally:
-    """The sums of `count` edits. make: of some of them, what `costs.stream_costs` takes."""
+    """The sums of `count` edits. make: some of them, side by side."""
     D = len(marked.texts)
     sums = {"nats": np.zeros((count, D, 2))}
     if divergence:
@@ -100,7 +104,6 @@ def tally(
             model.parameters,
             marked.texts,
             make(rows),
-            rows.stop - rows.start,
             streams=streams,
             window=WINDOW,
             divergence=divergence,
@@ -141,10 +144,3 @@ def _add(sums: np.ndarray, values: Any, cells: np.ndarray) -> None:
     which, starts = np.unique(flat[order], return_index=True)
     values = np.asarray(values).reshape(len(sums), -1)[:, order].astype(np.float64)
     sums.reshape(len(sums), -1)[:, which] += np.add.reduceat(values, starts, axis=1)
-
-
-def stages(of: Units, kind: str, masks: np.ndarray) -> Any:
-    """Arrays of ablations (N, H), as `costs.stream_costs` takes them."""
-    keep = (~masks).astype(np.float32)
-    values = of.mean if kind == "mean" else np.zeros_like(of.mean)
-    return {of.site: ({"keep": keep, "add": (masks * values).astype(np.float32)},)}
