@@ -1,10 +1,14 @@
 """The effect of ablating each neuron of a site, estimated for all of them by one gradient.
 
-To first order an ablation changes the cost by the sum over steps of (mean - x) times the gradient
-of the cost with respect to x. The state c is carried by the forget gate: what the ablation of one
-step does to the unit's own next value is overwritten by the ablation of the next. So there the
-gradient of the next step, times its forget gate, is taken off. Other ways back to the unit itself
-remain. Gradients reach to the end of a window of 128 steps.
+Ablating x at one step moves it by d = mean - x. With g the gradient of the cost with respect to x,
+the cost changes by g d, to first order, and by (g d)^2 / 2 more, where the model's probabilities
+are about right: the curvature of a log likelihood is the mean of its squared gradient. Both are
+summed over steps. The second is what counts of a neuron that the model uses well, of which the
+first is small on average.
+
+The state c is carried by the forget gate, and what the ablation of one step does to the unit's own
+next value is overwritten by the ablation of the next. So there the gradient of the next step, times
+its forget gate, is taken off. Gradients reach to the end of a window of 128 steps.
 """
 
 # T steps, B streams, H units
@@ -92,6 +96,7 @@ def _window(config, parameters, feed, state, mean, site):
         if gate is not None:
             next_step = jnp.where(carried, emitted[gate][1:] * gradient[1:], 0)
             gradient = gradient.at[:-1].add(-next_step)
-        return jnp.sum(gradient * delta, axis=(0, 1))
+        moved = gradient * delta
+        return jnp.sum(moved + moved**2 / 2, axis=(0, 1))
 
     return after, jnp.stack([estimate(0), estimate(1)])
