@@ -244,9 +244,9 @@ class Lexer:
         """Whether the first statement is plain strings alone, perhaps within parentheses."""
         if ";" in words:
             words = words[: words.index(";")]
-        shape = "".join("s" if line[i][0] == "string" else word for i, word in enumerate(words))
+        shape = "".join("'" if line[i][0] == "string" else word for i, word in enumerate(words))
         strings = [i for i, word in enumerate(words) if line[i][0] == "string"]
-        if not re.fullmatch(r"\(*s+\)*", shape):
+        if not re.fullmatch(r"\(*'+\)*", shape):
             return
         for i in strings:
             prefix = _STRING.match(words[i])

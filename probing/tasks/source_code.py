@@ -6,7 +6,6 @@ is also inside brackets. White space outside tokens belongs to no lexical class.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import itertools
 import tokenize
@@ -177,8 +176,6 @@ def labels(data: bytes) -> Labels:
 def any_labels(data: bytes) -> Labels:
     """Labels of every byte of any text, read as Python as far as it can be: `labels` of a module,
     and of one that was cut off or that a model wrote what `python_recovery` makes of it."""
-    with contextlib.suppress(Unreadable):
-        return labels(data)
     try:
         text, widths, skipped = _decode(data)
     except Unreadable:
