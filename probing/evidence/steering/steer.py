@@ -91,7 +91,7 @@ def steer(
     """
     check_one(model)
     _check(phase, how, expected, controls, length, samples)
-    data = _of_concept(data, concept)
+    data = of_concept(data, concept)
     subject = _subject(model, neuron, direction)
     chosen, groups, source = prompts_of(data, prompts, prompt_bytes, seed)
 
@@ -201,7 +201,7 @@ def _check(phase, how, expected, controls, length, samples) -> None:
             raise InputError(f"{name} is {value}; it must be at least 1")
 
 
-def _of_concept(data: LabelledData, concept: str | None) -> LabelledData:
+def of_concept(data: LabelledData, concept: str | None) -> LabelledData:
     if concept is None and len(data.concepts) > 1:
         raise InputError(
             f"task {data.task}: {len(data.concepts)} concepts; name one: {', '.join(data.concepts)}"
