@@ -6,6 +6,7 @@ from probing.evidence.claims import Claim
 from probing.evidence.controls import random_twin
 from probing.evidence.matching import match_neurons
 from probing.evidence.scores import NeuronTable
+from probing.evidence.steering import Steering, steer
 from probing.evidence.verify import verify
 from probing.neurons import score_neurons
 from probing.states.arrays import arrays, arrays_nbytes
@@ -14,12 +15,14 @@ __all__ = [
     "Claim",
     "Claims",
     "NeuronTable",
+    "Steering",
     "arrays",
     "arrays_nbytes",
     "match_neurons",
     "protocols",
     "random_twin",
     "score_neurons",
+    "steer",
     "tasks",
     "verify",
 ]

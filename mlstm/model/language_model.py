@@ -235,7 +235,7 @@ def forward(
     embedded: jax.Array | None = None,
     mask: jax.Array | None = None,
     resets: jax.Array | None = None,
-    edits: dict | None = None,
+    edits: editing.Arrays | None = None,
     emit: tuple[str, ...] = (),
     dropout_key: jax.Array | None = None,
     reference: bool = False,
@@ -348,7 +348,11 @@ def _times(x: jax.Array, pieces: tuple[jax.Array, ...], products: str) -> jax.Ar
 
 
 def step(
-    config: ModelConfig, folded: dict, ids: jax.Array, state: tuple, edits: dict | None = None
+    config: ModelConfig,
+    folded: dict,
+    ids: jax.Array,
+    state: tuple,
+    edits: editing.Arrays | None = None,
 ) -> tuple[jax.Array, tuple]:
     """One step of generation: ids (B,) int32 and a state to logits (B, V) and the new state.
 

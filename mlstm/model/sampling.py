@@ -112,24 +112,29 @@ def generate_ids(
     block: int = 64,
 ) -> Iterator[np.ndarray]:
     """`generate` on ids: a prompt of one id or more to blocks (N, B) int32. Raises InputError."""
-    choice.check()
     for name, value in (("length", length), ("samples", samples), ("block", block)):
         if value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
-    if not 0 <= seed < 2**32:
-        raise InputError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
-    # As one type, so that 0 and 0.0 are one compilation; more than all tokens is all.
-    choice = Choice(
-        float(choice.temperature), min(choice.top_k, config.vocabulary), float(choice.top_p)
-    )
+    choice = settled(config, choice, seed)
     if len(prompt) == 0:
         raise InputError("the prompt is empty; at least one id is needed to start from")
     made = make_edits(config, edits)
     return _blocks(config, parameters, prompt, length, choice, seed, samples, made, block)
 
 
+def settled(config: ModelConfig, choice: Choice, seed: int) -> Choice:
+    """The choice as it is compiled; InputError where it, or the seed, is out of range."""
+    choice.check()
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
+    # As one type, so that 0 and 0.0 are one compilation; more than all tokens is all.
+    return Choice(
+        float(choice.temperature), min(choice.top_k, config.vocabulary), float(choice.top_p)
+    )
+
+
 def _blocks(config, parameters, prompt, length, choice, seed, samples, edits, block):
-    folded = _fold(config, parameters)
+    folded = fold(config, parameters)
     carry = read_prompt(config, folded, prompt, edits)
     carry = jax.tree.map(lambda x: jnp.repeat(x, samples, axis=0), carry)
     key = jax.random.key(seed)
@@ -141,7 +146,7 @@ def _blocks(config, parameters, prompt, length, choice, seed, samples, edits, bl
         count = min(block, length - start)
         position_NB = len(prompt) + start + places_NB
         steps = edits.steps(numbers_NB, position_NB, len(prompt)) if edits else {}
-        ids_NB, carry = _make(
+        ids_NB, carry = make(
             config, block, filters, folded, carry, key, start, count, choice, arrays, steps
         )
         if made is not None:  # the next block is under way while this one is read
@@ -171,7 +176,7 @@ def read_prompt(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _fold(config, parameters):
+def fold(config, parameters):
     return language_model.fold(config, parameters)
 
 
@@ -188,7 +193,7 @@ def _read(config, folded, ids, count, carry, arrays, steps):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _make(config, block, filters, folded, carry, key, start, count, choice, arrays, steps):
+def make(config, block, filters, folded, carry, key, start, count, choice, arrays, steps):
     """Draw and step `count` times; returns ids (N, B) and the carry (logits, state)."""
     batch, vocabulary = carry[0].shape
     edits = resolve(arrays, steps)

@@ -201,8 +201,10 @@ class LabelledData:
                 classes=labels.classes[:, classes], numbers=labels.numbers[:, numbers]
             )
 
+        judge = self.judge
         return dataclasses.replace(
             self,
+            judge=judge and (lambda text: column(partial(judge, text))),
             classes=(concept,) if classes else (),
             numbers=(concept,) if numbers else (),
             documents=tuple(

@@ -44,8 +44,8 @@ def alone(text: np.ndarray, change=None) -> dict[str, np.ndarray]:
     """One text by itself; what pads it to one shape comes after it."""
     ids = np.zeros((40, 1), np.int32)
     ids[: len(text), 0] = text
-    text, position = np.zeros((40, 1), int), np.arange(40)[:, None]
-    steps = change.steps(text, position) if change else {}
+    position = np.arange(40)[:, None]
+    steps = change.steps(np.zeros_like(position), position) if change else {}
     emitted = reference(ids, change.arrays if change else None, steps)
     return {site: np.asarray(emitted[site])[: len(text), 0] for site in SITES}
 

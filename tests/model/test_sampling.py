@@ -147,9 +147,9 @@ def test_no_value_recompiles(model):
         text(model, prompt, length, temperature=temperature, top_k=k, top_p=p, edits=[edit], seed=k)
 
     generate(b"a", 65, 1.0, 3, 0.5, "0.c[1]=1")
-    before = sampling._make._cache_size(), sampling._read._cache_size()
+    before = sampling.make._cache_size(), sampling._read._cache_size()
     generate(b"abc" * 500, 10, 0.0, 7, 0.9, "0.c[9]*=0.5")
-    assert (sampling._make._cache_size(), sampling._read._cache_size()) == before
+    assert (sampling.make._cache_size(), sampling._read._cache_size()) == before
 
 
 @pytest.mark.parametrize(

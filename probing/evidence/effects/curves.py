@@ -143,7 +143,10 @@ def curves(
     told = balanced_accuracies(found, marked)
     drop, keep = [], []
     for nth, k in enumerate(ks):
-        for points, start in ((drop, 1 + 2 * nth * (1 + sets)), (keep, 1 + (2 * nth + 1) * (1 + sets))):
+        for points, start in (
+            (drop, 1 + 2 * nth * (1 + sets)),
+            (keep, 1 + (2 * nth + 1) * (1 + sets)),
+        ):
             here = slice(start, start + 1 + sets)
             points.append(_point(k, more[here], told[here], points is drop))
     return Curves(

@@ -145,7 +145,7 @@ def prefix(lengths: list[int], bytes: int) -> int:
 def _level(data: LabelledData, concept: str) -> tuple[float | None, str]:
     if concept in data.classes:
         what = {"byte": "is labelled", "token": "is of a labelled word"}
-        return None, f'the predicted byte {what.get(data.unit, "is of a labelled document")}'
+        return None, f"the predicted byte {what.get(data.unit, 'is of a labelled document')}"
     values = [data.target(data.labels(int(i)), concept) for i in data.indices("train")]
     level = float(np.median(np.concatenate(values))) if sum(map(len, values)) else 0.0
     return level, f"the predicted byte has a value above {level:g}, the median of train documents"

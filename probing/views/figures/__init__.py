@@ -17,11 +17,19 @@ from matplotlib.figure import Figure
 
 from mlstm.output import write_whole
 from probing.evidence.scores import NeuronTable
+from probing.evidence.steering.result import Steering
 from probing.protocols.concept_neurons import ConceptNeuronsReport
 from probing.protocols.diagnostic import DiagnosticReport
 from probing.protocols.full_probe_report import FullProbeReport
 from probing.protocols.radford import RadfordReport
-from probing.views.figures import concept_neurons, diagnostic, full_probe, neurons, radford
+from probing.views.figures import (
+    concept_neurons,
+    diagnostic,
+    full_probe,
+    neurons,
+    radford,
+    steering,
+)
 from probing.views.figures.style import STYLE
 
 DPI = 150
@@ -31,6 +39,7 @@ KINDS = {
     ConceptNeuronsReport: concept_neurons.figures,
     DiagnosticReport: diagnostic.figures,
     FullProbeReport: full_probe.figures,
+    Steering: steering.figures,
 }
 
 
