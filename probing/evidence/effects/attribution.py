@@ -76,9 +76,8 @@ class Attribution:
         ]
         for t in np.argsort(-np.abs(self.integrated), kind="stable")[:10]:
             shown = repr(self.text[t : t + 1])[2:-1]
-            lines.append(
-                f"  {t:>6}  {shown:<10}{self.integrated[t]:>+11.4f}{self.gradient_x_input[t]:>+18.4f}"
-            )
+            both = f"{self.integrated[t]:>+11.4f}{self.gradient_x_input[t]:>+18.4f}"
+            lines.append(f"  {t:>6}  {shown:<10}{both}")
         return "\n".join(lines)
 
 

@@ -87,8 +87,8 @@ class Pulse:
 
         h = self.half_life
         lines = [
-            f"{self.neuron}: a push of one deviation ({self.deviation:.4g}) at {self.places} places "
-            f"of {self.documents} documents",
+            f"{self.neuron}: a push of one deviation ({self.deviation:.4g}) at {self.places} "
+            f"places of {self.documents} documents",
             f"  half-life    {_bytes(h.value)} [{_bytes(h.lower)}, {_bytes(h.upper)}] bytes; half "
             f"of the push outlasts {len(self.response) - 1} bytes at {self.lasting:.0%} of the "
             "places",
@@ -165,7 +165,7 @@ def pulse(
         lasting=lasting,
         forget_gate=float(np.median(f)) if has_gate else math.nan,
         readout=readout(model, found, plain, deviation),
-        driven=driven(state_site, np.asarray(next_state, np.float64), of_state),
+        driven=driven(state_site, np.asarray(next_state, np.float64), of_state, neuron),
     )
 
 
@@ -194,8 +194,9 @@ def _places(model, data, split, steps, places, context, seed):
 
 @functools.partial(jax.jit, static_argnames=("config", "before", "site", "state_site", "emit"))
 def _both(config, parameters, ids, mask, add, before, site, state_site, emit):
-    """Emitted states of the unpushed run (L, M, H); of the pushed one less these, of the neuron's
-    site (L, M, H); the divergence (L, M); and the difference of `state_site` a step later (M, H)."""
+    """Emitted states of the unpushed run (L, M, H); those of the neuron's site in the pushed one
+    less these (L, M, H); the divergence (L, M); the difference of `state_site` a step later (M, H).
+    """
 
     def run(ids, mask, state, edits=None, emit=()):
         return language_model.forward(

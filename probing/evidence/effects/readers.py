@@ -68,13 +68,16 @@ def readout(
     return Reading(slope, listed(order[:SHOWN]), listed(order[::-1][:SHOWN]))
 
 
-def driven(site: str, moved: np.ndarray, of: Units) -> tuple[Driven, ...]:
-    """The units of a site that are driven most: moved (M, H) is the difference a byte later."""
+def driven(site: str, moved: np.ndarray, of: Units, neuron: str) -> tuple[Driven, ...]:
+    """The units of a site that are driven most, but for the neuron itself: moved (M, H) is the
+    difference a byte later."""
     scaled = moved / np.where(of.varies, of.deviation, np.inf)
     mean, size = scaled.mean(0), np.abs(scaled).mean(0)
+    found = [f"{site}[{unit}]" for unit in range(len(size))]
+    size = np.where(np.array(found) == neuron, 0, size)
     order = np.argsort(-size, kind="stable")[:SHOWN]
     return tuple(
-        Driven(f"{site}[{unit}]", float(mean[unit]), float(size[unit]))
+        Driven(found[unit], float(mean[unit]), float(size[unit]))
         for unit in order.tolist()
         if size[unit] > 0
     )

@@ -16,9 +16,11 @@ from mlstm.loading import Model
 from mlstm.model import sites
 from mlstm.output import to_json, write_whole
 from probing.evidence.effects.changes import rises
-from probing.evidence.effects.effect import Progress, Run, described, masks
+from probing.evidence.effects.effect import described
+from probing.evidence.effects.many import ablations
 from probing.evidence.effects.marked import mark
 from probing.evidence.effects.screen import screen
+from probing.evidence.effects.tally import Progress, tally
 from probing.evidence.effects.units import units
 from probing.evidence.ranking import Ranking
 from probing.tasks.labelled import LabelledData
@@ -107,7 +109,6 @@ def sweep(
     verify: int = VERIFY,
     split: str = "test",
     bytes: int = BYTES,
-    seed: int = 0,
     progress: Progress | None = None,
 ) -> Sweep:
     """Screen all neurons of a site by one gradient pass, and ablate the best of them.
@@ -130,9 +131,9 @@ def sweep(
     estimates = screen(model, marked, known, report)
     order = np.argsort(-estimates[:, 1], kind="stable")
     best = order[:verify]
-    run = Run(model, marked, known, "mean", seed, progress)
-    found = run("ablating the best", masks(known, [[], *([unit] for unit in best)]))
-    more = rises(found, marked, found.nats[0])[1:]
+    edits = ablations(model, known, [[], *([unit] for unit in best)])
+    found = tally(model, marked, edits, "ablating the best", progress=progress)
+    more = rises(found, marked)[1:]
     rank = spearmanr(estimates[best, 1], more[:, 1]).statistic if len(best) > 2 else np.nan
     verified = [
         Verified(f"{site}[{unit}]", float(estimates[unit, 1]), float(b), float(a), nth + 1)
