@@ -87,14 +87,10 @@ def _plural(among: Comparison | None) -> str:
 def curves(found: Curves) -> Figure:
     """Bits per byte on the concept and elsewhere, and the probe, with the first k neurons ablated
     (left) or all but these (right); the band is of random sets."""
-    parts: list[tuple[str, Callable[[Point], float], Callable[[Point], Sequence[float]], float]] = [
-        ("bits per byte more,\non the concept", lambda q: q.on, lambda q: q.random_on, 0.0),
-        (
-            "bits per byte more,\nelsewhere",
-            lambda q: q.elsewhere,
-            lambda q: q.random_elsewhere,
-            0.0,
-        ),
+    more, Of = "bits per byte more,\n", Callable[[Point], Any]
+    parts: list[tuple[str, Of, Of, float]] = [
+        (more + "on the concept", lambda q: q.on, lambda q: q.random_on, 0.0),
+        (more + "elsewhere", lambda q: q.elsewhere, lambda q: q.random_elsewhere, 0.0),
     ]
     if np.isfinite(found.accuracy):
         parts.append(
