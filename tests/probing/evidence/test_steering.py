@@ -205,13 +205,6 @@ def test_a_result_is_shown_and_saved(used, tmp_path):
     assert len(saved["doses"][0]["controls"]) == len(saved["controls"]) == 20
     doses_shown = [example["dose"] for example in saved["examples"]][::2]
     assert doses_shown == [None, 0.05, 0.25, 0.5, 0.75, 0.95]
-        None,
-        0.05,
-        0.25,
-        0.5,
-        0.75,
-        0.95,
-    ]
 
 
 def test_slopes_are_lines_through_the_scores_of_each_prompt():
