@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -132,9 +133,10 @@ def sufficient(
     alpha: float = ALPHA,
     seed: int = 0,
     progress: Progress | None = None,
+    **options: Any,
 ) -> CausalCheck:
-    """Of data with one concept; expected: 1 where the subject is higher in it, or -1. Errors as
-    `steer`."""
+    """Of data with one concept; expected: 1 where the subject is higher in it, or -1. Options and
+    errors as of `steer`."""
     direction = subject.vector if isinstance(subject, Direction) else None
     name = subject.site if isinstance(subject, Direction) else subject.name
     found = steer(
@@ -146,6 +148,7 @@ def sufficient(
         expected=expected,
         seed=seed,
         progress=progress,
+        **options,
     )
     ends = {
         f"dose {dose.quantile:g}": dose.level.score for dose in (found.doses[0], found.doses[-1])
