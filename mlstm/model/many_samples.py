@@ -47,8 +47,8 @@ def generate_many(
     Args:
       prompts: ids of each, one or more; read whole.
       length: tokens to make for each sample.
-      edits: arrays as of `language_model.step`, with a leading axis of E edits; they act while a
-        continuation is written.
+      edits: arrays as of `language_model.step`, each with a leading axis of E edits; they act
+        while a continuation is written.
       reading: edits that act while the prompt is read, with the same leading axis; None reads it
         unedited.
       seed: the same seed, arguments and machine give the same ids, whatever the block.

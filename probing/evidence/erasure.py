@@ -15,13 +15,14 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
 from mlstm.model import sites
+from mlstm.model.edits import Edit, erase
 from mlstm.output import to_json, write_whole
 from probing.states import activations
 from probing.states.gram import Gram, GramSummary
@@ -100,6 +101,13 @@ class Eraser:
         """(N, H) states without the concept, in the type of x."""
         changed = x + ((x - self.mean) @ self.into) @ self.out
         return changed.astype(x.dtype)
+
+    def edit(self, **options: Any) -> Edit:
+        """The edit that erases it at its site at every step; options of `Edit`, as when it acts.
+        InputError where it has no site, or changes nothing."""
+        if not self.site:
+            raise InputError("an eraser of arrays has no site; name it: dataclasses.replace(...)")
+        return erase(self.site, self.mean, self.into, self.out, **options)
 
     def to_json(self) -> str:
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -34,7 +34,8 @@ def setting(*values: float | None, unit: int = UNIT) -> dict:
     for k, value in enumerate(values):
         if value is not None:
             keep[k, unit], add[k, unit] = 0, value
-    return {"1.h": {"keep": jnp.asarray(keep, jnp.float32), "add": jnp.asarray(add, jnp.float32)}}
+    stage = {"keep": jnp.asarray(keep, jnp.float32), "add": jnp.asarray(add, jnp.float32)}
+    return {"1.h": (stage,)}
 
 
 def written(model, prompts, length, edits, **settings) -> np.ndarray:

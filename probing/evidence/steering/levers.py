@@ -56,7 +56,7 @@ class Levers:
 
     def _stage(self, **terms: np.ndarray) -> dict:
         terms.setdefault("keep", np.ones_like(terms["add"]))
-        return {self.site: {name: jnp.asarray(x, jnp.float32) for name, x in terms.items()}}
+        return {self.site: ({name: jnp.asarray(x, jnp.float32) for name, x in terms.items()},)}
 
 
 def levers(

@@ -28,7 +28,10 @@ def slopes(scores: np.ndarray, z: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         covariance = total(x * y) - total(x) * total(y) / n
         variance = total(x * x) - total(x) ** 2 / n
-        # One dose has no variance but what rounding leaves.
+        # Scores that are the same at each dose leave rounding, by which equals would be ranked; one
+        # dose has no variance but such.
+        rounding = 1e-12 * np.sqrt(total(x * x) * total(y * y))
+        covariance = np.where(np.abs(covariance) > rounding, covariance, 0.0)
         return np.where(variance > 1e-9 * total(x * x), covariance / variance, np.nan)
 
 

@@ -8,8 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from probing.evidence.claims import Interval
-from probing.evidence.steering.result import Steering
+from probing.evidence.steering.result import Dose, Steering
 from probing.views.figures.style import BLUE, INK, LETTERS, ORANGE, SOFT, STYLE, WIDTH
+
+CROWDED = 0.07  # of the width
 
 
 def figures(result: Steering) -> dict[str, Figure]:
@@ -32,14 +34,24 @@ def response(result: Steering) -> Figure:
     title = f'"{result.concept}" in texts under {what} at doses\n{sign}{p}'
     above.set_title("\n".join(line[:LETTERS] for line in title.split("\n")))
     above.set_ylabel(result.judge["measure"].replace(" in the concept", "\nin the concept"))
-    above.legend(loc="best")
+    figure.legend(*above.get_legend_handles_labels(), loc="outside lower left", ncols=2)
     _curve(below, z[order], [result.doses[k].level.bits for k in order], result.subject)
     _unedited(below, result.unedited.bits)
     below.set_ylabel("bits per byte,\nunedited model")
     verb = "set to" if result.how == "set" else "moved to, each step"
     below.set_xlabel(f"value {verb}: standard deviations from the mean of train text (quantile)")
-    below.set_xticks(z, [f"{d.z:+.2f}\n({d.quantile:g})" for d in result.doses])
+    below.set_xticks(z[order], _ticks([result.doses[k] for k in order]))
     return figure
+
+
+def _ticks(doses: list[Dose]) -> list[str]:
+    """z and quantile of each; of those that lie too near to one another the first."""
+    labels, last = [], -np.inf
+    for dose in doses:
+        crowded = dose.z - last < CROWDED * (doses[-1].z - doses[0].z)
+        labels.append("" if crowded else f"{dose.z:+.2f}\n({dose.quantile:g})")
+        last = last if crowded else dose.z
+    return labels
 
 
 def _controls(axes: Axes, result: Steering, z: np.ndarray, order: np.ndarray) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -6,6 +7,8 @@ from sklearn.metrics import balanced_accuracy_score
 
 import probing
 from mlstm.errors import InputError
+from mlstm.model import language_model
+from mlstm.model.edits import make_edits
 from probing.evidence.erasure import Covariances, fit_leace, leace
 from probing.evidence.inlp import fit_inlp, inlp
 from probing.evidence.probes.logistic import LogisticProbe
@@ -197,6 +200,29 @@ def test_an_unknown_site_or_concept_and_one_that_never_varies_are_refused(
 ):
     with pytest.raises(InputError, match=said):
         fit_leace(planted, digits, *arguments)
+
+
+def test_as_an_edit_it_erases_while_the_model_runs(planted, digits):
+    eraser = fit_leace(planted, digits, "0.c", "digit")
+    with pytest.raises(InputError, match="no site"):
+        dataclasses.replace(eraser, site="").edit()
+    text = b"ab12c3"
+    ids = np.frombuffer(text, np.uint8)[:, None].astype(np.int32)
+
+    def states(edits):
+        state = language_model.initial_state(planted.config, 1)
+        out = language_model.forward(
+            planted.config, planted.parameters, ids, state, edits=edits, emit=("0.c",)
+        )
+        return np.asarray(out.emitted["0.c"])[:, 0]
+
+    # In the carried state too, where only the first step is that of the unedited model.
+    edits = make_edits(planted.config, [eraser.edit()])
+    assert edits is not None
+    before, after = states(None), states(edits.arrays)
+    np.testing.assert_allclose(after[0], eraser(before[0]), atol=1e-5)
+    told_by = (after - eraser.mean) @ eraser.into
+    np.testing.assert_allclose(told_by, 0, atol=1e-4)
 
 
 def test_an_eraser_says_what_it_is_and_is_saved(planted, digits, tmp_path):
