@@ -29,7 +29,8 @@ from probing.evidence.claims import ALPHA, CausalCheck
 from probing.evidence.effects.changes import change, rises
 from probing.evidence.effects.comparison import p_of, percentile_of
 from probing.evidence.effects.effect import COMPARED_BYTES
-from probing.evidence.effects.marked import mark
+from probing.evidence.effects.many import Many
+from probing.evidence.effects.marked import Marked, mark
 from probing.evidence.effects.necessity import necessity
 from probing.evidence.effects.tally import Tally, tally
 from probing.evidence.effects.units import units
@@ -92,20 +93,15 @@ def _of_direction(
             ],
         )
 
-    def run(marked, count: int, what: str) -> Tally:
-        def report(done: int, every: int) -> None:
-            if progress:
-                progress(what, done, every)
-
-        return tally(model, marked, subject.site, count, erased, progress=report)
+    def run(marked: Marked, count: int, what: str) -> Tally:
+        edits = Many(subject.site, count, erased)
+        return tally(model, marked, edits, what, progress=progress)
 
     marked = mark(model, data)
-    own = run(marked, 1, "mean ablation")
-    found = change("mean", marked, unedited(model, marked, subject.site, known.mean), own)
+    found = change("mean", marked, run(marked, 1, "mean ablation"))
     fewer = mark(model, data, bytes=COMPARED_BYTES)
     beside = run(fewer, len(moved.names), "mean ablation of controls")
-    base = unedited(model, fewer, subject.site, known.mean)
-    more = rises(beside, fewer, base.nats[0])[:, 1]
+    more = rises(beside, fewer)[:, 1]
     p = p_of(float(more[0]), more[1:])
     return CausalCheck(
         held=found.on.lower > 0 and p < alpha,
@@ -115,13 +111,6 @@ def _of_direction(
         of="bits per byte on the concept",
         effects={"mean ablation": found.on, "mean, elsewhere": found.elsewhere},
     )
-
-
-def unedited(model: Model, marked, site: str, mean: np.ndarray) -> Tally:
-    """What the bytes cost where a direction of length 0 is erased."""
-    nothing = np.zeros((len(mean), 1), np.float32)
-    same = [[erase(site, mean, nothing, nothing.T)]]
-    return tally(model, marked, site, 1, lambda _: batch(model.config, same))
 
 
 def sufficient(
