@@ -28,6 +28,8 @@ class ProgressLine:
         line = f"{self.what}: {done:,} of {total:,} {self.unit}"
         passed = now - self.began
         if done and passed >= 1:
+            if self.unit == "bytes":
+                line += f", {done / passed:,.0f} a second"
             line += f", {passed / done * (total - done):.0f} s left"
         if self.terminal:
             print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)

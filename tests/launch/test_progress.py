@@ -18,8 +18,8 @@ def test_off_a_terminal_there_is_a_line_every_ten_seconds(clock, capsys):
             clock[0] = second
             line(1000 * second, 100_000)
     assert capsys.readouterr().err.splitlines() == [
-        "reading: 10,000 of 100,000 bytes, 90 s left",
-        "reading: 20,000 of 100,000 bytes, 80 s left",
+        "reading: 10,000 of 100,000 bytes, 1,000 a second, 90 s left",
+        "reading: 20,000 of 100,000 bytes, 1,000 a second, 80 s left",
     ]
 
 
