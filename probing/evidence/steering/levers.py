@@ -105,19 +105,23 @@ def levers(
 
 def doses(values: np.ndarray, quantiles: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """(D,) the quantiles of values (R,), and how many deviations from their mean each lies.
-    InputError for quantiles that are none, or that are all one value."""
-    q = np.asarray(quantiles, float)
-    if q.ndim != 1 or len(q) < 2 or not np.isfinite(q).all() or q.min() < 0 or q.max() > 1:
-        raise InputError(
-            f"doses are {_listed(quantiles)}; they are two quantiles or more, each from 0 to 1"
-        )
-    found = np.quantile(values, q)
+    InputError where they are all one value."""
+    found = np.quantile(values, quantiles)
     z = (found - values.mean()) / values.std()
     if not np.ptp(z) > 1e-6:
         raise InputError(
             f"the doses {_listed(quantiles)} are one value, {found[0]:g}: take others, as 0 and 1"
         )
     return found, z
+
+
+def check_quantiles(quantiles: Sequence[float]) -> None:
+    """InputError for what is not two quantiles or more."""
+    q = np.asarray(quantiles, float)
+    if q.ndim != 1 or len(q) < 2 or not np.isfinite(q).all() or q.min() < 0 or q.max() > 1:
+        raise InputError(
+            f"doses are {_listed(quantiles)}; they are two quantiles or more, each from 0 to 1"
+        )
 
 
 def _listed(quantiles: Sequence[float]) -> str:

@@ -91,6 +91,7 @@ def steer(
     """
     check_one(model)
     _check(phase, how, expected, controls, length, samples)
+    of.check_quantiles(quantiles)
     data = of_concept(data, concept)
     subject = _subject(model, neuron, direction)
     chosen, groups, source = prompts_of(data, prompts, prompt_bytes, seed)
