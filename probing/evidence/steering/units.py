@@ -42,7 +42,8 @@ def units(model: Model, data: LabelledData, site: str) -> Units:
     texts = [data.documents[i].data for i in data.indices("train")]
     ids = [model.vocabulary.encode(text[: _prefix([len(t) for t in texts])]) for text in texts]
     stride = max(1, sum(map(len, ids)) // ROWS)
-    n, total, squares, pool = 0, 0.0, 0.0, []
+    total, squares = np.zeros((2, model.config.hidden))
+    n, pool = 0, []
     streams = encoding.choose_streams([len(text) for text in ids], WINDOW)
     for window in encoding.stream_states(
         model.config, model.parameters, ids, (site,), streams=streams, window=WINDOW
