@@ -58,7 +58,7 @@ def stream_costs(
     base = language_model.initial_state(config, streams, parameters["embedding"].dtype)
     state = jax.tree.map(lambda x: jnp.zeros((edits.count, *x.shape), x.dtype), base)
     for feed in encoding.feeds(texts, streams, window):
-        targets, weights = _next(texts, feed)
+        targets, weights = next_ids(texts, feed)
         given = {"ids": feed.ids, "mask": feed.mask, "resets": feed.resets}
         given |= {"targets": targets, "weights": weights}
         made = _window(
@@ -77,7 +77,7 @@ def stream_costs(
         yield CostWindow(own, nats, apart, states, weights, feed.text, feed.position)
 
 
-def _next(texts: Sequence[np.ndarray], feed: encoding.Feed) -> tuple[np.ndarray, np.ndarray]:
+def next_ids(texts: Sequence[np.ndarray], feed: encoding.Feed) -> tuple[np.ndarray, np.ndarray]:
     """(T, B) the id behind each that is read, and whether there is one."""
     targets = np.zeros(feed.ids.shape, np.int32)
     weights = np.zeros(feed.ids.shape, bool)

@@ -20,13 +20,13 @@ from mlstm.loading import Model
 from mlstm.model import language_model, sites
 from mlstm.model.many_samples import generate_many
 from mlstm.model.sampling import Choice
+from probing.evidence.effects.units import units
 from probing.evidence.judging import Judge, judge_of
 from probing.evidence.steering import levers as of
 from probing.evidence.steering.beginnings import prompts_of
 from probing.evidence.steering.fluency import bits_of, distinct
 from probing.evidence.steering.result import Dose, Level, Steering
 from probing.evidence.steering.slopes import interval, mean_known, slopes, standing
-from probing.evidence.steering.units import units
 from probing.evidence.subjects import Direction, OneNeuron, check_direction
 from probing.tasks.labelled import LabelledData
 

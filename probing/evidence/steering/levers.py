@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlstm.errors import InputError
-from probing.evidence.steering.units import FLOOR, Units
+from probing.evidence.effects.units import FLOOR, Units
 from probing.evidence.subjects import Direction, OneNeuron
 
 CANDIDATES = 20  # random directions that are drawn for each that is kept

@@ -12,13 +12,13 @@ from mlstm.loading import Model
 from mlstm.model import language_model, many_samples
 from mlstm.model.language_model import ModelConfig
 from mlstm.model.sampling import Choice
+from probing.evidence.effects.units import output_weight, units
 from probing.evidence.intervals import jackknife_mean
 from probing.evidence.steering import steer
 from probing.evidence.steering.beginnings import prompts_of
 from probing.evidence.steering.fluency import bits_of, distinct
 from probing.evidence.steering.levers import doses, levers
 from probing.evidence.steering.slopes import interval, slopes, standing
-from probing.evidence.steering.units import output_weight, units
 from probing.evidence.subjects import OneNeuron, check_direction
 from probing.tasks import LabelledData, LabelledDocument, Labels, every_byte, stored
 
