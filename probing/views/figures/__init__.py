@@ -17,11 +17,19 @@ from matplotlib.figure import Figure
 
 from mlstm.output import write_whole
 from probing.evidence.scores import NeuronTable
+from probing.plasticity.report import PlasticityReport
 from probing.protocols.concept_neurons import ConceptNeuronsReport
 from probing.protocols.diagnostic import DiagnosticReport
 from probing.protocols.full_probe_report import FullProbeReport
 from probing.protocols.radford import RadfordReport
-from probing.views.figures import concept_neurons, diagnostic, full_probe, neurons, radford
+from probing.views.figures import (
+    concept_neurons,
+    diagnostic,
+    full_probe,
+    neurons,
+    plasticity,
+    radford,
+)
 from probing.views.figures.style import STYLE
 
 DPI = 150
@@ -31,6 +39,7 @@ KINDS = {
     ConceptNeuronsReport: concept_neurons.figures,
     DiagnosticReport: diagnostic.figures,
     FullProbeReport: full_probe.figures,
+    PlasticityReport: plasticity.figures,
 }
 
 
