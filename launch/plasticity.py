@@ -4,7 +4,7 @@
         --prune=32 --steps=500 --every=100
     python -m launch.plasticity --model=runs/reviews --task=part_of_speech --data=treebank/ \
         --concept=VERB --prune=0.1 --ranking=probe --output=studies/verbs
-    python -m launch.plasticity --model=runs/quickstart --concept=string --neurons="0.c[3,17] 0.m[5]"
+    python -m launch.plasticity --model=runs/quickstart --concept=string --neurons="0.c[3,17]"
 
 Every arm (the concept's neurons pruned, and the twins: as many at random, as many that are like
 them, none) is retrained for every seed from the parameters of the run, on its text, with the
@@ -26,9 +26,7 @@ from launch import program, tasks
 from launch.progress import ProgressLine
 from mlstm.errors import InputError
 
-_MODEL = flags.DEFINE_string(
-    "model", None, "Workdir of a training run of one model.", required=True
-)
+_MODEL = flags.DEFINE_string("model", None, "Workdir of a run of one model.", required=True)
 tasks.define()
 _CONCEPT = flags.DEFINE_string("concept", None, "Which class of the task.", required=True)
 _PRUNE = flags.DEFINE_string("prune", None, "How many units, as 32, or which share, as 0.1.")
@@ -67,7 +65,8 @@ def main(_) -> int | None:
     from mlstm.corpus.files import user_path
     from mlstm.training.interrupts import SAVED_AND_STOPPED
     from probing import results
-    from probing.plasticity import Interrupted, plasticity
+    from probing.plasticity.retraining import Interrupted
+    from probing.plasticity.study import plasticity
 
     _check_flags()
     workdir = user_path(_MODEL.value)

@@ -1,7 +1,5 @@
-"""Prune the neurons of a concept, retrain, and watch the concept come back, beside twins."""
+"""Prune the neurons of a concept, retrain, and watch the concept come back, beside twins.
 
-from probing.plasticity.report import PlasticityReport
-from probing.plasticity.retraining import Interrupted
-from probing.plasticity.study import plasticity
-
-__all__ = ["Interrupted", "PlasticityReport", "plasticity"]
+`study.plasticity` is all of it. Only that module and `retraining` import what trains: a report is
+read, printed and drawn without.
+"""
