@@ -177,6 +177,9 @@ def _question(
         count = sets.parse_count(prune, len(ranked) * config.hidden)
         if count == len(ranked) * config.hidden:
             raise InputError(f"prune {prune}: all units of {', '.join(ranked)} leave nothing")
+        # Of several sites it is not known yet how many are of each.
+        first = {ranked[0]: tuple(range(count))} if len(ranked) == 1 else {}
+        sets.check_twins(config, ranked, first, twins)
     if measured is None:
         names = [*CELLS[config.cell].state_names, *set(CELLS[config.cell].makes.values())]
         every = sorted(set(names), key=list(CELLS[config.cell].site_names).index)

@@ -135,7 +135,7 @@ def test_what_is_neither_is_one_line(text):
 
 
 def test_a_twin_needs_as_many_others():
-    with pytest.raises(InputError, match="17 of the 32 units of .* pruned leave 15 others"):
+    with pytest.raises(InputError, match=r"17 of the 32 units of .* pruned leave 15 others"):
         sets.check_twins(CONFIG, ("0.c",), {"0.c": tuple(range(17))}, ("random",))
     sets.check_twins(CONFIG, ("0.c",), {"0.c": tuple(range(17))}, ("untouched",))
     with pytest.raises(InputError, match="twin 'other': it is one of"):
