@@ -62,13 +62,13 @@ _FIGURES = flags.DEFINE_bool("figures", True, "Draw the result too; --nofigures 
 
 
 def main(_) -> int | None:
+    _check_flags()
     from mlstm.corpus.files import user_path
     from mlstm.training.interrupts import SAVED_AND_STOPPED
     from probing import results
     from probing.plasticity.retraining import Interrupted
     from probing.plasticity.study import plasticity
 
-    _check_flags()
     workdir = user_path(_MODEL.value)
     data = tasks.read(workdir)
     default = workdir / "plasticity" / f"{data.task}-{quote(_CONCEPT.value, safe=' ')}"
