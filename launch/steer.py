@@ -17,7 +17,7 @@ FILE.npy steers along a vector of one site's states, as `coef_` of a probe is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from absl import flags
@@ -85,6 +85,7 @@ def main(_) -> None:
     expected = 0
     if subject is None:
         subject, expected = _best(model, data)
+    options: dict[str, Any] = {"how": _HOW.value, "phase": _PHASE.value, "expected": expected}
     with ProgressLines(UNITS) as progress:
         found = probing.steer(
             model,
@@ -92,8 +93,6 @@ def main(_) -> None:
             data,
             _CONCEPT.value,
             direction=vector,
-            how=_HOW.value,
-            phase=_PHASE.value,
             quantiles=quantiles,
             prompts=_prompts(),
             prompt_bytes=_PROMPT_BYTES.value,
@@ -101,9 +100,9 @@ def main(_) -> None:
             length=_LENGTH.value,
             choice=Choice(_TEMPERATURE.value),
             controls=_CONTROLS.value,
-            expected=expected,
             seed=_SEED.value,
             progress=progress,
+            **options,
         )
     print(found, end="\n\n")
     print(_texts(found), end="")
@@ -172,12 +171,11 @@ def _best(model: Model, data: LabelledData) -> tuple[str, int]:
     """The neuron that tells the concept best on train documents, and which way it points."""
     import probing
     from probing.evidence import choosing
-    from probing.evidence.steering.steer import of_concept
 
-    data = of_concept(data, _CONCEPT.value)
+    data = data.one(_CONCEPT.value)
     with ProgressLine("scoring neurons", "bytes") as progress:
-        options = {"twin_seed": None, "draws": 0, "controls": False, "progress": progress}
-        table = probing.score_neurons(model, data, _SITE.value, **options)
+        options: dict[str, Any] = {"twin_seed": None, "draws": 0, "controls": False}
+        table = probing.score_neurons(model, data, _SITE.value, progress=progress, **options)
     own = choosing.neuron(table.best(data.concepts[0]), data.origin)
     return own.subject.name, own.direction
 

@@ -9,7 +9,7 @@ axis of seeds there, which this one splits; models exchange nothing.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -92,24 +92,34 @@ def parameter_shardings(mesh: Mesh, parameters: Any) -> Any:
 def optimizer_shardings(mesh: Mesh, optimizer: Any, parameters: Any) -> Any:
     """A moment that has a parameter's name and shape lives where the parameter lives; the rest of
     the optimizer's state (counts, factored moments) is wherever its model is."""
-    placed: Mapping[tuple, tuple] = {
-        tuple(map(_name, path)): (leaf.shape, sharding)
-        for (path, leaf), sharding in zip(
-            jax.tree_util.tree_leaves_with_path(parameters),
-            jax.tree.leaves(parameter_shardings(mesh, parameters)),
-            strict=True,
+    of = by_name_and_shape(parameters, parameter_shardings(mesh, parameters))
+
+    def sharding(path: tuple, leaf: Any) -> NamedSharding:
+        return of(path, leaf) or _of_models(mesh)
+
+    return jax.tree_util.tree_map_with_path(sharding, optimizer)
+
+
+def by_name_and_shape(parameters: Any, values: Any) -> Callable[[tuple, Any], Any]:
+    """`values` has one for each parameter. The function (path, leaf) -> the value of the parameter
+    whose name the path ends with and whose shape the leaf has, or None: for an optimizer's state.
+    """
+    known: Mapping[tuple, tuple] = {
+        tuple(map(_name, path)): (leaf.shape, value)
+        for (path, leaf), value in zip(
+            jax.tree_util.tree_leaves_with_path(parameters), jax.tree.leaves(values), strict=True
         )
     }
 
-    def sharding(path: tuple, leaf: Any) -> NamedSharding:
+    def of(path: tuple, leaf: Any) -> Any:
         names = tuple(map(_name, path))
         for start in range(len(names)):
-            shape, place = placed.get(names[start:], (None, None))
+            shape, value = known.get(names[start:], (None, None))
             if shape == leaf.shape:
-                return place
-        return _of_models(mesh)
+                return value
+        return None
 
-    return jax.tree_util.tree_map_with_path(sharding, optimizer)
+    return of
 
 
 def placement(mesh: Mesh, *, of_group: bool = False) -> Placement:
@@ -140,6 +150,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def by_model(mesh: Mesh) -> NamedSharding:
     """A number that each model has: wherever its model is."""
     return _of_models(mesh)
+
+
+def unit_sharding(mesh: Mesh) -> NamedSharding:
+    """(hidden,) of each model: units over `model`."""
+    return _of_models(mesh, "model")
 
 
 def carry_sharding(mesh: Mesh) -> NamedSharding:

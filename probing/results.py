@@ -15,8 +15,15 @@ from mlstm.loading import Model, seeds_at
 from mlstm.output import write_whole
 from probing.evidence.scores import NeuronTable
 from probing.examples import Example, examples
+from probing.plasticity.report import PlasticityReport
 from probing.tasks.labelled import LabelledData
-from probing.views import protocol_report, protocol_tables, report, tables
+from probing.views import (
+    plasticity_tables,
+    protocol_report,
+    protocol_tables,
+    report,
+    tables,
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,18 @@ def write_published(
     page = folder / f"{protocol}.html"
     write_whole(page, protocol_report.page(protocol, found, drawn))
     return Published(folder / f"{protocol}.json", page, tuple(drawn))
+
+
+def write_plasticity(
+    folder: str | os.PathLike, found: PlasticityReport, *, figures: bool = True
+) -> tuple[str, ...]:
+    """Write plasticity.json, the csv files and, if asked for, the figures: their names.
+    InputError where the folder cannot be written."""
+    folder = Path(folder)
+    found.save(folder / "plasticity.json")
+    for name, text in plasticity_tables.of(found).items():
+        write_whole(folder / f"{name}.csv", text)
+    return tuple(draw(folder, found)) if figures else ()
 
 
 def draw(folder: str | os.PathLike, found: Any) -> dict[str, str]:

@@ -10,8 +10,8 @@ A step is elementwise but for these, and says nothing of axes: a state is (B, H)
 as `layouts.py` chooses, and what has gates (inputs, results of products) is a tuple of such states,
 one for each gate.
 
-To add a cell: a class that says its states, sites and weights, its `inputs` and its `step`, and
-its name in `CELLS`. A step uses each recurrent weight once.
+To add a cell: a class that says its states, sites, weights and the units of these, its `inputs` and
+its `step`, and its name in `CELLS`. A step uses each recurrent weight once.
 
 Legend: B batch, F features that the cell reads (embedding or the layer below), H hidden,
 G the four gates in the order i, f, o, u.
@@ -32,6 +32,8 @@ Product = Callable[[str, jax.Array], Any]
 SiteCall = Callable[[str, jax.Array], jax.Array]
 
 I, F, O, U = range(4)  # noqa: E741  the letters of the literature
+NORM_FLOOR = 1e-12
+"""Of a squared norm under a root: a column of zeros is then 0, and so is its gradient."""
 
 
 def flat_init(initializer, key, shape, dtype) -> jax.Array:
@@ -55,9 +57,9 @@ def gain_of(weight: str) -> str:
 def normalised(v: jax.Array, g: jax.Array) -> jax.Array:
     """Weight normalisation per output unit: g v / ||v||, the norm over the first axis of v.
 
-    Salimans & Kingma 2016; the 1e-12 under the root is that of Radford et al.'s released code.
+    Salimans & Kingma 2016; the floor under the root is that of Radford et al.'s released code.
     """
-    return v * (g * jax.lax.rsqrt(jnp.maximum(jnp.sum(v * v, axis=0), 1e-12)))
+    return v * (g * jax.lax.rsqrt(jnp.maximum(jnp.sum(v * v, axis=0), NORM_FLOOR)))
 
 
 class Cell(nnx.Module):
@@ -76,6 +78,10 @@ class Cell(nnx.Module):
     """The weights on the input, and their axes between inputs and H."""
     recurrent_gates: ClassVar[dict[str, tuple[int, ...]]]
     """The same for the weights on states."""
+    makes: ClassVar[dict[str, str]]
+    """Of each weight the units that its columns make: "h", which h and c share, or "m"."""
+    reads: ClassVar[dict[str, str]]
+    """Of each recurrent weight the units that its rows read."""
 
     def __init__(self, features, hidden, *, weight_norm, forget_bias, rngs, dtype=jnp.float32):
         groups = (
@@ -128,6 +134,8 @@ class MultiplicativeLSTM(Cell):
     site_names = ("m", "i", "f", "o", "u", "c", "h")
     input_gates: ClassVar = {"wmx": (), "wx": (4,)}
     recurrent_gates: ClassVar = {"wmh": (), "wh": (4,)}
+    makes: ClassVar = {"wmx": "m", "wmh": "m", "wx": "h", "wh": "h"}
+    reads: ClassVar = {"wmh": "h", "wh": "m"}
 
     @staticmethod
     def inputs(weights: Arrays, x: jax.Array, dot: Dot) -> Arrays:
@@ -151,6 +159,8 @@ class LSTM(Cell):
     site_names = ("i", "f", "o", "u", "c", "h")
     input_gates: ClassVar = {"wx": (4,)}
     recurrent_gates: ClassVar = {"wh": (4,)}
+    makes: ClassVar = {"wx": "h", "wh": "h"}
+    reads: ClassVar = {"wh": "h"}
 
     @staticmethod
     def inputs(weights: Arrays, x: jax.Array, dot: Dot) -> Arrays:

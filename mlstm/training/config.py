@@ -13,6 +13,7 @@ from typing import Any
 
 from mlstm.errors import InputError
 from mlstm.model.language_model import ModelConfig
+from mlstm.training import pruning
 
 
 def setting(
@@ -48,6 +49,7 @@ class DataConfig:
     window: int = setting(64, low=1)  # steps of truncated back-propagation through time
     splits: str = setting("")  # a raw source's shares, "0.9,0.1,0" of train, validation and test
     reset: str = setting("", choices=("", "document", "shard"))  # where state starts from zero
+    first_window: int = setting(0, low=0)  # of its first epoch, where a run begins to read
     prefetch: int = setting(4, low=1, resume="batches read ahead are the same batches")
 
     def fractions(self) -> tuple[float, ...] | None:
@@ -98,6 +100,9 @@ class TrainConfig:
     validate_every: int = setting(0, low=0)  # steps; 0 is after the last one alone
     validation_batch: int = setting(0, low=0)  # streams of held-out text; 0 is data.batch
     validation_window: int = setting(256, low=1)
+    # units that have no weights, as "0.c[3,17-20] 0.m[5]"; of a population for all of its models,
+    # or a list for each with ";" between
+    prune: str = setting("")
     patience: int = setting(0, low=0, resume="looks only at validations still to come")
     # seconds without a step after which the process shows where it stands and ends; 0 is never
     stall: int = setting(1800, low=0, resume="ends only what stands still")
@@ -185,6 +190,7 @@ class Config:
                 f"{_divisors(count)} do"
             )
         self._check_accumulate()
+        self._check_prune()
         if self.model.hidden % self.mesh.model:
             raise InputError(
                 f"config.mesh.model={self.mesh.model} does not divide config.model.hidden="
@@ -211,6 +217,15 @@ class Config:
             raise InputError(
                 f"config.train.accumulate={parts}{shared} does not divide config.data.batch="
                 f"{batch}: with accumulate {_divisors(batch // groups)} it does"
+            )
+
+    def _check_prune(self) -> None:
+        if pruning.units_of(self.model, self.train.prune, self.seeds) and (
+            self.optimizer.name == "adafactor"
+        ):
+            raise InputError(
+                "config.train.prune with config.optimizer.name=adafactor: its second moments are "
+                "of rows and columns, and never 0 for a unit; any other optimizer prunes"
             )
 
     def check_warmup(self, steps: int) -> None:

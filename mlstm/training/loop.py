@@ -8,6 +8,7 @@ import dataclasses
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,14 @@ from mlstm.corpus.files import user_path
 from mlstm.corpus.stream import prefetch
 from mlstm.loading import Model, member
 from mlstm.model import sampling
-from mlstm.training import restream, start
+from mlstm.training import pruning, restream, start
 from mlstm.training.config import Config
 from mlstm.training.interrupts import Interrupts
 from mlstm.training.memory import Memory
 from mlstm.training.metrics import Metrics, Quiet
 from mlstm.training.profiling import Profile, Steps
 from mlstm.training.start import Begun, Progress, Wishes
-from mlstm.training.state import each_model
+from mlstm.training.state import OF_MODELS, each_model
 from mlstm.training.step import make_gate_saturation
 from mlstm.training.watchdog import Watchdog
 
@@ -118,6 +119,11 @@ class _Run:
                 (0, 0, None, None),
             )
         )
+
+        self.remains = None
+        if self.state.mask is not None:
+            of_one = partial(pruning.remains, self.config.model)
+            self.remains = jax.jit(each_model(self.config, of_one, (OF_MODELS,)))
 
     def _open_metrics(self) -> None:
         self.metrics = Metrics(
@@ -320,10 +326,11 @@ class _Run:
 
     def _save(self) -> None:
         step = self.step
+        self._check_pruned()
         validated = self.progress.last if self.progress.last_step == step else None
         begun = self.checkpoints.save(
             step,
-            self.state._asdict(),
+            self.state.saved(),
             metadata={
                 "progress": dataclasses.asdict(self.progress),
                 "streams": restream.of(self.config),
@@ -331,6 +338,17 @@ class _Run:
             validation=validated,
         )
         self.saved = step if begun else -1
+
+    def _check_pruned(self) -> None:
+        """Before a state is saved: what is pruned is exactly 0 in it."""
+        if self.remains is None:
+            return
+        for part, largest in devices.fetch(self.remains(self.state)).items():
+            if np.any(largest != 0):
+                raise AssertionError(
+                    f"step {self.step}: pruned units are not 0 in the {part} (up to "
+                    f"{np.max(largest)}); nothing of it was saved"
+                )
 
     def _of_seeds(self, values: np.ndarray) -> dict[int, Any]:
         """What each model of a population has, by its seed; nothing where there is one model."""

@@ -141,6 +141,11 @@ def make(
     mesh = devices.mesh(config.mesh.data, config.mesh.model, population=config.seeds > 1)
     steps = config.train.steps or math.ceil(config.train.epochs * stream.windows)
     config.check_warmup(steps)
+    if config.data.first_window >= stream.windows:
+        raise InputError(
+            f"config.data.first_window={config.data.first_window}: an epoch of this text has "
+            f"{stream.windows} windows, the first is 0"
+        )
     optimizer = optimizers.make(config.optimizer, steps)
     return Setup(
         config=config,

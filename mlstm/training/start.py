@@ -108,7 +108,7 @@ def begin(config: Config, workdir: str | Path, wishes: Wishes) -> Iterator[Begun
             abstract, lost = setup.abstract(), None
             if streams:
                 abstract = restream.with_streams(abstract, streams[0], setup.mesh)
-            restored = checkpoints.restore(abstract._asdict())
+            restored = checkpoints.restore(abstract.saved())
             if restored is None:
                 state, progress = setup.create(start), Progress()
             else:

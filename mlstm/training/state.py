@@ -15,6 +15,8 @@ from jax.sharding import Mesh, NamedSharding
 
 from mlstm import devices
 from mlstm.model import language_model
+from mlstm.model.pruning import kept, prune
+from mlstm.training import pruning
 from mlstm.training.config import Config
 
 
@@ -49,6 +51,12 @@ class TrainState(NamedTuple):
     none."""
     skipped: jax.Array
     """How many steps changed nothing because of that."""
+    mask: Any = None
+    """Which units are left, where some are pruned (`model.pruning.Alive`)."""
+
+    def saved(self) -> dict[str, Any]:
+        """What a checkpoint holds, by name: nothing of a mask where there is none."""
+        return {name: part for name, part in self._asdict().items() if part is not None}
 
 
 OF_MODELS = TrainState._make(
@@ -125,18 +133,25 @@ def init(
         parameter_key, key = jax.random.split(jax.random.key(seed))
         return language_model.init_parameters(config.model, parameter_key, dtype), key
 
-    def begin(parameters: Any, key: jax.Array) -> TrainState:
+    def begin(parameters: Any, key: jax.Array, mask: Any) -> TrainState:
         zero = jnp.zeros((), jnp.int32)
+        if mask is not None:
+            parameters = prune(config.model, parameters, mask)
+        moments = optimizer.init(parameters)
+        if mask is not None:
+            left = kept(config.model, mask, parameters)
+            moments = pruning.masked_moments(moments, parameters, left)
         return TrainState(
             parameters=parameters,
-            optimizer=optimizer.init(parameters),
+            optimizer=moments,
             carry=language_model.initial_state(config.model, config.data.batch, dtype),
             key=key,
             step=zero,
-            position=Position(zero, zero),
+            position=Position(zero, zero + config.data.first_window),
             average=Average(jnp.zeros((), dtype), jnp.zeros((), dtype)),
             first_bad_step=jnp.full((), -1, jnp.int32),
             skipped=zero,
+            mask=mask,
         )
 
     if config.seeds == 1:
@@ -146,7 +161,8 @@ def init(
         # cores can wait for ever.
         drawn, key = jax.lax.map(fresh, jnp.array(config.members, jnp.int32))
     begun = each_model(config, begin, out_axes=OF_MODELS)
-    return begun(drawn if parameters is None else parameters, key)
+    mask = jax.tree.map(jnp.asarray, pruning.mask(config))
+    return begun(drawn if parameters is None else parameters, key, mask)
 
 
 def create(
@@ -184,6 +200,7 @@ def shardings(
         carry=at(devices.carry_sharding(mesh), shapes.carry),
         step=everywhere,
         position=at(everywhere, shapes.position),
+        mask=at(devices.unit_sharding(mesh), shapes.mask),
     )
 
 

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from mlstm.model import language_model
+from mlstm.model import language_model, pruning
 from mlstm.model.cells import CELLS
 from mlstm.model.language_model import ModelConfig
 from mlstm.training.accumulation import first_part, make_gradient
+from mlstm.training.pruning import masked_moments
 from mlstm.training.state import Average, Position, TrainState
 
 
@@ -48,6 +49,8 @@ def make_train_step(
     Truncated back-propagation through time: the carry of the state enters as data, so no gradient
     goes beyond the window. At window 0 of an epoch (of `windows`) the carry is zero.
 
+    The weights of pruned units, which are 0, get no gradient, no update and no moment.
+
     A loss, gradient or update that is not finite changes neither parameters, optimizer nor carry;
     the state remembers the first such step, and with `stop_on_nonfinite` changes no more after it.
 
@@ -63,7 +66,14 @@ def make_train_step(
 
         (nats, targets, total), carried = summed(state.parameters, carry, batch, key)
         gradient = jax.tree.map(lambda g: g / jnp.maximum(targets, 1), total)
+        left = None
+        if state.mask is not None:
+            left = pruning.kept(model, state.mask, state.parameters)
+            gradient = pruning.masked(gradient, left)
         updates, moments = optimizer.update(gradient, state.optimizer, state.parameters)
+        if left is not None:
+            updates = pruning.masked(updates, left)
+            moments = masked_moments(moments, state.parameters, left)
         parameters = optax.apply_updates(state.parameters, updates)
         gradient_norm = optax.tree.norm(gradient)
         update_norm = optax.tree.norm(updates)
@@ -95,6 +105,7 @@ def make_train_step(
             average=average,
             first_bad_step=first_bad,
             skipped=state.skipped + ~good,
+            mask=state.mask,
         )
         metrics = Metrics(
             nats=jnp.where(average.targets > 0, average.nats / average.targets, jnp.nan),

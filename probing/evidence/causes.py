@@ -41,6 +41,7 @@ from probing.tasks.labelled import LabelledData
 
 ABLATIONS = ("mean", "resample")
 DIRECTIONS = 100  # random ones, that a direction is compared with
+LENGTH = 128  # tokens of each text
 Progress = Callable[[str, int, int], None]
 
 
@@ -137,7 +138,7 @@ def sufficient(
         expected=expected,
         seed=seed,
         progress=progress,
-        **options,
+        **{"length": LENGTH, **options},
     )
     ends = {
         f"dose {dose.quantile:g}": dose.level.score for dose in (found.doses[0], found.doses[-1])

@@ -92,11 +92,7 @@ def fit_inlp(
     """
     check_one(model)
     name = str(sites.check_site(model.config, site or sites.primary(model.config)))
-    if concept is None and len(data.concepts) > 1:
-        raise InputError(
-            f"task {data.task}: {len(data.concepts)} concepts; name one: {', '.join(data.concepts)}"
-        )
-    data = keeping(data.only(concept or data.concepts[0]))
+    data = keeping(data.one(concept))
     parts = sampled_rows.states(model, data, name, sampled_rows.choose(data, rows, seed))
     train, dev = parts["train"], parts["dev"]
     held = (dev.x, dev.y) if len(np.unique(dev.y)) > 1 else None

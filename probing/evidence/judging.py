@@ -77,11 +77,7 @@ def judge_of(
     the best accuracy on dev. InputError for an unknown concept, or a classifier of one that has one
     value in the train documents.
     """
-    if concept is None and len(data.concepts) > 1:
-        raise InputError(
-            f"task {data.task}: {len(data.concepts)} concepts; name one: {', '.join(data.concepts)}"
-        )
-    data = data.only(concept or data.concepts[0])
+    data = data.one(concept)
     concept, is_class = data.concepts[0], bool(data.classes)
     if data.judge:
         label = data.judge

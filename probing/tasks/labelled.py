@@ -213,6 +213,15 @@ class LabelledData:
             exclusive=self.exclusive and bool(classes),
         )
 
+    def one(self, concept: str | None = None) -> LabelledData:
+        """`only` of the concept, or of the only one. InputError where it has to be named."""
+        if concept is None and len(self.concepts) != 1:
+            raise InputError(
+                f"task {self.task}: {len(self.concepts)} concepts; name one: "
+                f"{', '.join(self.concepts)}"
+            )
+        return self.only(self.concepts[0] if concept is None else concept)
+
     def target(self, labels: Labels, concept: str | None = None) -> np.ndarray:
         """What a probe is to tell of each position: (n,).
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlstm.errors import InputError
-from probing.evidence.effects.units import Units
+from probing.evidence.effects.units import FLOOR, Units
 from probing.evidence.subjects import Direction, OneNeuron
 
 CANDIDATES = 20  # random directions that are drawn for each that is kept
@@ -66,35 +66,32 @@ def levers(
 
     InputError where it does not vary, or no other does.
     """
-    H = len(known.mean)
     if isinstance(subject, Direction):
-        own = subject.vector.astype(np.float64) / subject.norm
-        drawn = np.random.default_rng(seed).normal(size=(CANDIDATES * max(controls, 1), H))
-        others = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-        names = [f"random direction {k}" for k in range(len(others))]
+        names, vectors = _directions(subject, len(known.mean), controls, seed)
+        which = np.arange(len(names))
+        values = known.pool.astype(np.float64) @ vectors.T
+        # As if what reads the units were at right angles.
+        weight = np.sqrt(vectors**2 @ known.weight**2)
     else:
-        own = np.eye(H)[subject.unit]
         varied = known.varies
         varied[subject.unit] = False
-        which = np.flatnonzero(varied)
-        others, names = np.eye(H)[which], [f"{known.site}[{unit}]" for unit in which]
-    vectors = np.concatenate([own[None], others])
-    values = known.pool.astype(np.float64) @ vectors.T
+        which = np.append(subject.unit, np.flatnonzero(varied))
+        names, vectors = [f"{known.site}[{unit}]" for unit in which], np.eye(len(known.mean))
+        values, weight = known.pool[:, which].astype(np.float64), known.weight[which]
     mean, deviation = values.mean(0), values.std(0)
     if not deviation[0] > 1e-6 * max(1.0, np.abs(mean[0])):
         raise InputError(f"{subject.name} does not vary over the train documents: it has no doses")
-    moved = np.append(True, deviation[1:] > 0)
-    near, balance = _nearest(
-        np.log(np.stack([deviation**2, _read_by(vectors, known.weight)], 1)[moved]), controls
-    )
-    chosen = np.flatnonzero(moved)[near]
-    if controls and not len(chosen):
+    moved = np.flatnonzero(np.append(True, deviation[1:] > 0))
+    read_by = np.maximum(weight, FLOOR * (np.median(weight) or 1.0))
+    covariates = np.log(np.stack([deviation**2, read_by], 1)[moved])
+    near, balance = _nearest(covariates, controls)
+    if controls and not len(near):
         raise InputError(f"no other unit of {known.site} varies: {subject.name} has no controls")
-    kept = np.append(0, chosen)
+    kept = np.append(0, moved[near])
     found = Levers(
         known.site,
-        (subject.name, *(names[k - 1] for k in chosen)),
-        vectors[kept],
+        tuple(names[k] for k in kept),
+        vectors[which[kept]],
         mean[kept],
         deviation[kept],
         balance,
@@ -103,15 +100,21 @@ def levers(
     return found, values[:, 0]
 
 
+def _directions(
+    subject: Direction, units: int, controls: int, seed: int
+) -> tuple[list[str], np.ndarray]:
+    """The direction, and random ones to choose its controls from, at unit length."""
+    drawn = np.random.default_rng(seed).normal(size=(CANDIDATES * controls, units))
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    own = subject.vector.astype(np.float64) / subject.norm
+    names = [f"random direction {k}" for k in range(len(drawn))]
+    return [subject.name, *names], np.concatenate([own[None], drawn])
+
+
 def doses(values: np.ndarray, quantiles: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """(D,) the quantiles of values (R,), and how many deviations from their mean each lies.
-    InputError for quantiles that are none, or that are all one value."""
-    q = np.asarray(quantiles, float)
-    if q.ndim != 1 or len(q) < 2 or not np.isfinite(q).all() or q.min() < 0 or q.max() > 1:
-        raise InputError(
-            f"doses are {_listed(quantiles)}; they are two quantiles or more, each from 0 to 1"
-        )
-    found = np.quantile(values, q)
+    InputError where they are all one value."""
+    found = np.quantile(values, quantiles)
     z = (found - values.mean()) / values.std()
     if not np.ptp(z) > 1e-6:
         raise InputError(
@@ -120,13 +123,17 @@ def doses(values: np.ndarray, quantiles: Sequence[float]) -> tuple[np.ndarray, n
     return found, z
 
 
+def check_quantiles(quantiles: Sequence[float]) -> None:
+    """InputError for what is not two quantiles or more."""
+    q = np.asarray(quantiles, float)
+    if q.ndim != 1 or len(q) < 2 or not np.isfinite(q).all() or q.min() < 0 or q.max() > 1:
+        raise InputError(
+            f"doses are {_listed(quantiles)}; they are two quantiles or more, each from 0 to 1"
+        )
+
+
 def _listed(quantiles: Sequence[float]) -> str:
     return ", ".join(f"{q:g}" for q in quantiles) or "none"
-
-
-def _read_by(vectors: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(N,): of a direction as if what reads its units were at right angles."""
-    return np.maximum(np.sqrt(vectors**2 @ weight**2), 1e-12)
 
 
 def _nearest(

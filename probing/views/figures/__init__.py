@@ -22,6 +22,7 @@ from probing.evidence.effects.pulse import Pulse
 from probing.evidence.effects.sweep import Sweep
 from probing.evidence.scores import NeuronTable
 from probing.evidence.steering.result import Steering
+from probing.plasticity.report import PlasticityReport
 from probing.protocols.concept_neurons import ConceptNeuronsReport
 from probing.protocols.diagnostic import DiagnosticReport
 from probing.protocols.full_probe_report import FullProbeReport
@@ -32,6 +33,7 @@ from probing.views.figures import (
     effects,
     full_probe,
     neurons,
+    plasticity,
     radford,
     steering,
 )
@@ -49,6 +51,7 @@ KINDS = {
     Curves: effects.of_curves,
     Pulse: effects.of_pulse,
     Sweep: effects.of_sweep,
+    PlasticityReport: plasticity.figures,
 }
 
 

@@ -12,13 +12,13 @@ from mlstm.loading import Model
 from mlstm.model import language_model, many_samples
 from mlstm.model.language_model import ModelConfig
 from mlstm.model.sampling import Choice
+from probing.evidence.effects.units import output_weight, units
 from probing.evidence.intervals import jackknife_mean
 from probing.evidence.steering import steer
 from probing.evidence.steering.beginnings import prompts_of
 from probing.evidence.steering.fluency import bits_of, distinct
 from probing.evidence.steering.levers import doses, levers
 from probing.evidence.steering.slopes import interval, slopes, standing
-from probing.evidence.steering.units import output_weight, units
 from probing.evidence.subjects import OneNeuron, check_direction
 from probing.tasks import LabelledData, LabelledDocument, Labels, every_byte, stored
 
@@ -131,7 +131,8 @@ def test_controls_are_the_nearest_in_variance_and_output_weight(model, data):
     moved, _ = levers(OneNeuron("0.h", 0), known, 4, 0)
     chosen = [OneNeuron.parse(name).unit for name in moved.names[1:]]
     assert 0 not in chosen
-    figures = np.log(np.stack([known.deviation**2, np.maximum(known.weight, 1e-12)], 1))
+    floor = 1e-4 * np.median(known.weight)
+    figures = np.log(np.stack([known.deviation**2, np.maximum(known.weight, floor)], 1))
     others = np.delete(np.arange(HIDDEN), 0)
     distance = np.linalg.norm((figures[others] - figures[0]) / figures[others].std(0), axis=1)
     assert chosen == others[np.argsort(distance)[:4]].tolist()

@@ -33,7 +33,7 @@ from probing.tasks.labelled import LabelledData
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 PROMPTS, SAMPLES, LENGTH = 24, 2, 256
 FEWEST, MOST = 20, 99  # controls
-BUDGET = 4e12  # multiplications that controls may take, where their number is not given
+BUDGET = 2e12  # multiplications that controls may take, where their number is not given
 SHOWN = 2  # prompts whose first sample is kept of each dose
 
 Phase = Literal["prompt", "generation", "both"]
@@ -91,7 +91,8 @@ def steer(
     """
     check_one(model)
     _check(phase, how, expected, controls, length, samples)
-    data = of_concept(data, concept)
+    of.check_quantiles(quantiles)
+    data = data.one(concept)
     subject = _subject(model, neuron, direction)
     chosen, groups, source = prompts_of(data, prompts, prompt_bytes, seed)
 
@@ -199,14 +200,6 @@ def _check(phase, how, expected, controls, length, samples) -> None:
     for name, value in (("length", length), ("samples", samples)):
         if value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
-
-
-def of_concept(data: LabelledData, concept: str | None) -> LabelledData:
-    if concept is None and len(data.concepts) > 1:
-        raise InputError(
-            f"task {data.task}: {len(data.concepts)} concepts; name one: {', '.join(data.concepts)}"
-        )
-    return data.only(concept or data.concepts[0])
 
 
 def _subject(model: Model, neuron: str, direction: Any) -> OneNeuron | Direction:

@@ -1,0 +1,301 @@
+"""Prune the neurons of a concept, retrain, and watch where it comes back; beside twins.
+
+    OUTPUT/study.json     what is studied, and which units each arm prunes: fixed at the start
+    OUTPUT/runs/ARM-N/    the run of an arm with seed N, as launch.train leaves one
+    OUTPUT/measured/      a file for each measurement
+
+A study that is begun again does what is not done yet.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlstm
+from mlstm.checkpoint_files import steps as steps_there
+from mlstm.errors import InputError
+from mlstm.loading import Model, load_one
+from mlstm.model import pruning, sites
+from mlstm.model.cells import CELLS
+from mlstm.model.pruning import Units
+from mlstm.output import check_folder, to_json, write_whole
+from probing.plasticity import retraining, sets
+from probing.plasticity.measurement import Measurement
+from probing.plasticity.measuring import Ruler
+from probing.plasticity.passages import WordVectors
+from probing.plasticity.report import Arm, PlasticityReport
+from probing.plasticity.retraining import Schedule
+from probing.plasticity.rows import bounded
+from probing.tasks.labelled import LabelledData
+
+FORMAT_VERSION = 1
+PRUNED = 0
+"""The step of the measurement right behind the pruning."""
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a study asks; two that differ in any of it are two studies."""
+
+    concept: str
+    ranking: str
+    """One of `sets.RANKINGS`; "given" where the units are named."""
+    prune: str
+    """How many units, or which share; the units themselves where they are named."""
+    sites: tuple[str, ...]
+    measured: tuple[str, ...]
+    seeds: int
+    twins: tuple[str, ...]
+    schedule: Schedule
+    rows: int
+    bytes: int
+    vectors: str = ""
+
+
+def plasticity(
+    run: str | Path,
+    data: LabelledData,
+    output: str | Path,
+    *,
+    concept: str,
+    prune: str,
+    ranking: str = "auc",
+    units: str | None = None,
+    sites: str | Sequence[str] | None = None,
+    measured: str | Sequence[str] | None = None,
+    steps: int = 500,
+    every: int = 100,
+    learning_rate: float = 0.0,
+    warmup: int | None = None,
+    seeds: int = 3,
+    twins: Sequence[str] = sets.TWINS,
+    rows: int = 10_000,
+    size: int = 200_000,
+    vectors: str = "",
+    tell: Tell = print,
+    progress: Callable[[int, int], None] | None = None,
+) -> PlasticityReport:
+    """The whole study of a class of the data in the best model of a run of one model.
+
+    prune: how many of the units of `sites` (the primary one if None), "32", or which share, "0.1",
+        by `ranking`; or `units` names them, as "0.c[3,17]", and nothing is ranked.
+    measured: sites of which saliency is told; h and c (and m) of every layer if None.
+    steps, every: how long every model is retrained, and how often it is measured.
+    learning_rate: at the start, falling to 0; that of the base run if 0. warmup: a twentieth of
+        the steps if None.
+    seeds: how often. All arms of a seed read the same windows; seeds begin at other places of the
+        text and draw other random units.
+    rows: labelled positions that rankings and probes are fitted on. size: bytes of each split.
+    vectors: a text file of word vectors, for the similarity of words.
+    tell: is given lines; progress: is called with the measurements that are done, and all.
+
+    Raises InputError for what cannot be asked, or another study in `output`, and
+    `retraining.Interrupted` where it was told to stop.
+    """
+    run, output = Path(run), Path(output)
+    base = load_one(run)
+    question = _question(
+        base, data, concept, prune, ranking, units, sites, measured, seeds, tuple(twins), rows,
+        size, vectors,
+        Schedule(steps, every, learning_rate, steps // 20 if warmup is None else warmup),
+    )  # fmt: skip
+    config = retraining.config_of(run, question.schedule)
+    windows = retraining.first_windows(config, seeds)
+    held_out, bits = retraining.held_out_bits(config)
+    known = WordVectors(vectors) if vectors else None
+    check_folder(output)
+    _check_question(output, question, base, data)
+    # Dev is read by the greedy Gaussian alone.
+    data = bounded(data, size, size if ranking == "gaussian" else 0)
+    tell(f"measuring the base model, {base.origin}, on {data.bytes:,} bytes of {data.origin}")
+    ruler = Ruler(
+        base, data, concept, question.sites, question.measured, bits, rows=rows, vectors=known
+    )
+    arms, balances = _arms(base, question, ruler)
+    _write_question(output, question, base, data, arms)
+    named = list(arms.items())
+    points = [PRUNED, *question.schedule.measured()]
+    done, all_points = 0, len(named) * len(points)
+    found: list[Arm] = []
+    for nth, ((arm, seed), pruned) in enumerate(named):
+        # The untouched twin is asked for the roles of the concept's units, which it still has.
+        old = pruned or arms["concept", seed]
+        tell(f"arm {nth + 1} of {len(named)}: {arm}, seed {seed}: {_counted(pruned)}")
+        curve = {}
+        for step, measurement in _measured(
+            run, output, config, (arm, seed), pruned, old, windows[seed], ruler, points, tell
+        ):
+            curve[step] = measurement
+            done += 1
+            if progress:
+                progress(done, all_points)
+        found.append(Arm(arm, seed, pruned, balances.get((arm, seed)), curve))
+    return PlasticityReport(
+        model=base.origin,
+        task=data.task,
+        data=data.origin,
+        data_digest=data.digest,
+        question=dataclasses.asdict(question),
+        held_out=held_out,
+        learning_rate=config.optimizer.learning_rate,
+        bytes=data.bytes,
+        classes=data.classes,
+        base=ruler.base,
+        arms=found,
+    )
+
+
+def _question(
+    base, data, concept, prune, ranking, units, wanted, measured, seeds, twins, rows, size,
+    vectors, schedule,
+) -> Question:  # fmt: skip
+    """Raises InputError for what is wrong with it, before anything is read."""
+    config = base.config
+    if concept not in data.classes:
+        raise InputError(
+            f"concept {concept!r}: the classes of {data.task} are {', '.join(data.classes)}"
+        )
+    for name, value in (("steps", schedule.steps), ("every", schedule.every), ("seeds", seeds)):
+        if value < 1:
+            raise InputError(f"{name} is {value}: it is 1 or more")
+    if units is not None:
+        named = pruning.parse_units(config, units)
+        ranked, prune, ranking = tuple(named), pruning.format_units(named), "given"
+        if not named:
+            raise InputError("units: none is named")
+        sets.check_twins(config, ranked, named, twins)
+    else:
+        ranked = sets.check_sites(config, sites.check_sites(config, wanted))
+        if ranking not in sets.RANKINGS:
+            raise InputError(f"ranking {ranking!r}: it is one of {', '.join(sets.RANKINGS)}")
+        count = sets.parse_count(prune, len(ranked) * config.hidden)
+        if count == len(ranked) * config.hidden:
+            raise InputError(f"prune {prune}: all units of {', '.join(ranked)} leave nothing")
+        # Of several sites it is not known yet how many are of each.
+        first = {ranked[0]: tuple(range(count))} if len(ranked) == 1 else {}
+        sets.check_twins(config, ranked, first, twins)
+    if measured is None:
+        names = [*CELLS[config.cell].state_names, *set(CELLS[config.cell].makes.values())]
+        every = sorted(set(names), key=list(CELLS[config.cell].site_names).index)
+        measured = [f"{layer}.{name}" for layer in range(config.layers) for name in every]
+    measured = sites.check_sites(config, measured)
+    for site in measured:
+        if pruning.unit_kind(config, sites.parse_site(site).name) is None:
+            raise InputError(f'"{site}" is of gates: saliency is told of h, c and m')
+    return Question(
+        concept, ranking, prune, ranked, tuple(measured), seeds, twins, schedule, rows, size,
+        vectors,
+    )  # fmt: skip
+
+
+def _arms(base: Model, question: Question, ruler: Ruler) -> tuple[dict, dict]:
+    """Which units each arm of each seed prunes, and how the sets compare."""
+    config, ranked = base.config, question.sites
+    if question.ranking == "given":
+        concept = pruning.parse_units(config, question.prune)
+    else:
+        count = sets.parse_count(question.prune, len(ranked) * config.hidden)
+        order = sets.ranked(ruler.kept, question.ranking, ruler.concept, count)
+        concept = pruning.check_units(config, sets.units_at(ranked, order[:count], config.hidden))
+    sets.check_twins(config, ranked, concept, question.twins)
+    like = sets.likeness(base, ranked, ruler.kept.x("train"))
+    arms: dict[tuple[str, int], Units] = {}
+    for seed in range(question.seeds):
+        arms["concept", seed] = concept
+        if "random" in question.twins:
+            arms["random", seed] = sets.random_units(config, concept, seed)
+        if "matched" in question.twins:
+            arms["matched", seed] = sets.matched_units(config, ranked, concept, like, seed)
+        if "untouched" in question.twins:
+            arms["untouched", seed] = {}
+    ours = sets.places_of(ranked, concept, config.hidden)
+    balances = {
+        key: sets.balance(like, ours, sets.places_of(ranked, units, config.hidden))
+        for key, units in arms.items()
+        if units
+    }
+    return arms, balances
+
+
+def _measured(run, output, config, arm, pruned, old, window, ruler, points, tell):
+    """(step, Measurement) of an arm, in order; what is on the disk is read, the rest is done."""
+    name = f"{arm[0]}-{arm[1]}"
+    files = {step: output / "measured" / f"{name}-{step}.json" for step in points}
+    folder, last = output / "runs" / name, points[-1]
+    if not all(file.exists() for file in files.values()):
+        if not files[PRUNED].exists():
+            model = retraining.pruned(ruler.model, pruned)
+            ruler.measure(model, pruned, old).save(files[PRUNED])
+        yield PRUNED, Measurement.load(files[PRUNED])
+        retraining.retrain(config, run, folder, pruned, window)
+        there = steps_there(folder / "checkpoints")
+        for step in points[1:]:
+            if not files[step].exists():
+                if step not in there:
+                    raise InputError(
+                        f"{folder}: the checkpoint of step {step} is gone, and it was not measured "
+                        "yet; delete this folder, and it is trained again"
+                    )
+                model: Any = mlstm.load(folder, step)
+                ruler.measure(model, pruned, old).save(files[step])
+            yield step, Measurement.load(files[step])
+        retraining.last_alone(folder, last)
+        return
+    tell(f"  {name} is measured already")
+    for step, file in files.items():
+        yield step, Measurement.load(file)
+
+
+def _plain(question: Question, base: Model, data: LabelledData) -> dict[str, Any]:
+    """What has to be the same where a study goes on."""
+    asked = {**dataclasses.asdict(question), "model": base.origin, "data": data.digest}
+    return json.loads(to_json(asked))
+
+
+def _check_question(output: Path, question: Question, base: Model, data: LabelledData) -> None:
+    """InputError where the folder holds another study, or something else."""
+    file = output / "study.json"
+    if not file.exists():
+        if (output / "runs").exists() or (output / "measured").exists():
+            raise InputError(f"{output} holds runs, and no study.json: give another output")
+        return
+    try:
+        there = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: cannot be read ({error})") from None
+    version = there.get("format_version") if isinstance(there, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputError(f"{file}: format_version {version}; this version reads {FORMAT_VERSION}")
+    asked = _plain(question, base, data)
+    before = there.get("asked", {})
+    wrong = [name for name in asked if before.get(name) != asked[name]]
+    if wrong:
+        listed = "; ".join(f"{n} was {before.get(n)!r} and is {asked[n]!r}" for n in wrong)
+        raise InputError(f"{output} holds another study: {listed}. Give another output")
+
+
+def _write_question(output, question, base, data, arms) -> None:
+    file = output / "study.json"
+    chosen = {f"{arm}-{seed}": pruning.format_units(units) for (arm, seed), units in arms.items()}
+    if file.exists():
+        if json.loads(file.read_text()).get("pruned") != chosen:
+            raise InputError(f"{output}: other units would be pruned now: give another output")
+        return
+    whole = {
+        "format_version": FORMAT_VERSION,
+        "asked": _plain(question, base, data),
+        "pruned": chosen,
+    }
+    write_whole(file, to_json(whole, indent=2) + "\n")
+
+
+def _counted(units: Units) -> str:
+    if not units:
+        return "nothing pruned"
+    return "pruned " + ", ".join(f"{len(of)} of {site}" for site, of in units.items())
