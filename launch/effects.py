@@ -82,7 +82,7 @@ def main(_) -> None:
         sites.check_neuron(model.config, neuron)
     names = sites.check_sites(model.config, _SITES.value)
     if _TEXT.value is not None and not asked and len(_NEURON.value) < 2:
-        _attribution(model)
+        _attribution(model, _TEXT.value.encode("utf-8", "surrogateescape"))
         return
     data = tasks.read(workdir)
     concept = named(data, _CONCEPT.value)
@@ -110,16 +110,22 @@ def _effects(
         found.append(result)
         return result
 
-    many = {"bytes": min(_BYTES.value, _COMPARED.value)}
+    fewer = min(_BYTES.value, _COMPARED.value)
     with ProgressLines(UNITS) as progress:
         neurons, swept = _NEURON.value, []
         if neurons:
             names = (str(sites.parse_neuron(neurons[0]).site),)
         if not asked and (not neurons or _CURVES.value):
-            options = {"verify": min(_VERIFY.value, model.config.hidden), **many}
             for name in names:
-                of = probing.sweep(model, data, concept, site=name, progress=progress, **options)
-                progress.close()
+                of = probing.sweep(
+                    model,
+                    data,
+                    concept,
+                    site=name,
+                    verify=_VERIFY.value,
+                    bytes=fewer,
+                    progress=progress,
+                )
                 swept.append(show(of))
         if not neurons and not asked:
             best = max((each.verified[0] for each in swept), key=lambda v: v.on)
@@ -142,16 +148,27 @@ def _effects(
             progress("pushing", 0, 1)
             show(probing.pulse(model, neurons[0], data, seed=_SEED.value))
         for of in swept if _CURVES.value else ():
-            options = {"sets": _SETS.value, "seed": _SEED.value, "progress": progress, **many}
-            show(probing.curves(model, data, of.ranking(), concept, site=of.site, **options))
+            show(
+                probing.curves(
+                    model,
+                    data,
+                    of.ranking(),
+                    concept,
+                    site=of.site,
+                    sets=_SETS.value,
+                    bytes=fewer,
+                    seed=_SEED.value,
+                    progress=progress,
+                )
+            )
     return found
 
 
-def _attribution(model: Model) -> None:
+def _attribution(model: Model, text: bytes) -> None:
     import probing
 
     of = _NEURON.value[0] if _NEURON.value else -1
-    print(probing.attribute(model, _TEXT.value.encode("utf-8", "surrogateescape"), of))
+    print(probing.attribute(model, text, of))
 
 
 def _draw(found: list[Any], folder: Path) -> None:

@@ -103,7 +103,7 @@ def effect(
         `mlstm.model.edits` has them: "0.c[17]=1.0", or a list, on at every step.
       concept: which of the data's; needed where there are several.
       kinds: how neurons are ablated, each after the other: "mean", "resample", "zero".
-      bytes: about how many of the split are read, from the start of every document.
+      bytes: about how many of the split are read (`marked.excerpt`).
       compared_bytes: on how many of these the edit is compared with its controls, which are many.
       controls: of one neuron, how many others at most (255; all where there are no more), compared
         as `evidence.effects.comparison` says; of a set, how many matched random sets (100); of an
@@ -218,7 +218,7 @@ def compared(
     run: Tally,
     marked: Marked,
     known: Units,
-    chosen: np.ndarray | None,
+    chosen: np.ndarray,
     beside: Beside,
 ) -> Change:
     """The change beside those of the controls; run: of the edit, then of all of these, on the same
@@ -228,7 +228,7 @@ def compared(
     parts = []
     for effects in (more[:, 1], more[:, 1] - more[:, 0]):
         own, rest = float(effects[0]), effects[1:]
-        if chosen is None:
+        if not len(chosen):
             what = "random subspaces of the same rank"
             parts.append(comparison.against_sets(own, rest, {}, read, what))
         elif len(chosen) > 1:

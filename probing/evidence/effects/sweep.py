@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -134,7 +135,7 @@ def sweep(
     edits = ablations(model, known, [[], *([unit] for unit in best)])
     found = tally(model, marked, edits, "ablating the best", progress=progress)
     more = rises(found, marked)[1:]
-    rank = spearmanr(estimates[best, 1], more[:, 1]).statistic if len(best) > 2 else np.nan
+    told: Any = spearmanr(estimates[best, 1], more[:, 1]) if len(best) > 2 else None
     verified = [
         Verified(f"{site}[{unit}]", float(estimates[unit, 1]), float(b), float(a), nth + 1)
         for nth, (unit, (a, b)) in enumerate(zip(best.tolist(), more, strict=True))
@@ -144,6 +145,6 @@ def sweep(
         concept=marked.concept,
         estimates=estimates,
         verified=tuple(sorted(verified, key=lambda each: -each.on)),
-        correlation=float(rank),
+        correlation=float(told.statistic) if told else float("nan"),
         **described(model, marked, found),
     )
