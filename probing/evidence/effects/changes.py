@@ -51,16 +51,15 @@ class Change:
         return found
 
 
-def rises(tally: Tally, marked: Marked, unedited: np.ndarray) -> np.ndarray:
-    """(N, 2) bits per byte that each edit costs more: elsewhere, on. unedited: (D, 2) nats."""
-    counts = marked.counts().sum(0)
-    return (tally.nats - unedited).sum(1) / counts / math.log(2)
+def rises(tally: Tally, marked: Marked) -> np.ndarray:
+    """(N, 2) bits per byte that each edit costs more: elsewhere, on the concept."""
+    return (tally.nats - tally.base).sum(1) / marked.counts().sum(0) / math.log(2)
 
 
-def change(kind: str, marked: Marked, unedited: Tally, edited: Tally) -> Change:
-    """Both of one edit."""
+def change(kind: str, marked: Marked, edited: Tally, unedited: Tally | None = None) -> Change:
+    """Of the first edit; unedited: the first of it has what the probe tells without an edit."""
     counts = by_group(marked, marked.counts())
-    more = by_group(marked, edited.nats[0] - unedited.nats[0]) / math.log(2)
+    more = by_group(marked, edited.nats[0] - edited.base) / math.log(2)
     elsewhere, on = (intervals.jackknife_ratio(more[:, k], counts[:, k]) for k in (0, 1))
     apart = intervals.Jackknife.of(on.value - elsewhere.value, on.left_out - elsewhere.left_out)
     divergence = {}
@@ -73,11 +72,11 @@ def change(kind: str, marked: Marked, unedited: Tally, edited: Tally) -> Change:
         interval(elsewhere),
         interval(apart),
         divergence,
-        _accuracy(marked, unedited, edited),
+        _accuracy(marked, edited, unedited) if unedited else None,
     )
 
 
-def _accuracy(marked: Marked, unedited: Tally, edited: Tally) -> dict[str, float] | None:
+def _accuracy(marked: Marked, edited: Tally, unedited: Tally) -> dict[str, float] | None:
     if unedited.right is None or edited.right is None:
         return None
     counts = by_group(marked, labelled_counts(marked))

@@ -39,19 +39,21 @@ class Comparison:
     effect: float  # of what is compared, on these
     percentile: float  # share of the controls with a smaller effect, in percent
     p: float
-    adjusted_percentile: float  # the same of one neuron's residual; of a set, nothing more
-    adjusted_p: float
+    adjusted_percentile: float | None  # the same of one neuron's residual; of a set None
+    adjusted_p: float | None
     balance: dict[str, tuple[float, float]]
     """Of sets: standardised mean difference of each covariate, before and after matching."""
     effects: tuple[float, ...] = ()  # of the controls
 
     def __str__(self) -> str:
         said = f"percentile {self.percentile:.1f} of {self.n:,} {self.controls}, p = {self.p:.4f}"
-        if not self.balance:
+        if self.adjusted_p is not None:
             return (
                 f"{said}; adjusted for variance and output weight {self.adjusted_percentile:.1f}, "
                 f"p = {self.adjusted_p:.4f}"
             )
+        if not self.balance:
+            return said
         parts = ", ".join(f"{k} {a:+.2f} -> {b:+.2f}" for k, (a, b) in self.balance.items())
         far = max(abs(after) for _, after in self.balance.values()) > UNBALANCED
         warning = "; none like it are left, and they are not matched" if far else ""
@@ -166,18 +168,24 @@ def matched_sets(
     return MatchedSets(sets, pairs)
 
 
-def against_sets(own: float, others: np.ndarray, balance: dict, bytes: int) -> Comparison:
+def against_sets(
+    own: float,
+    others: np.ndarray,
+    balance: dict[str, tuple[float, float]],
+    bytes: int,
+    what: str = "matched random sets",
+) -> Comparison:
     """A set among matched ones (N,)."""
     p, percentile = p_of(own, others), percentile_of(own, others)
     return Comparison(
-        "matched random sets",
+        what,
         len(others),
         bytes,
         own,
         percentile,
         p,
-        percentile,
-        p,
+        None,
+        None,
         balance,
         tuple(others.tolist()),
     )

@@ -19,9 +19,11 @@ from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
 from mlstm.output import to_json, write_whole
 from probing.evidence.effects.changes import balanced_accuracies, rises
-from probing.evidence.effects.effect import Progress, Run, described, masks
+from probing.evidence.effects.effect import described
+from probing.evidence.effects.many import ablations
 from probing.evidence.effects.marked import mark
 from probing.evidence.effects.probed import probe_of
+from probing.evidence.effects.tally import Progress, tally
 from probing.evidence.effects.units import units
 from probing.evidence.ranking import Ranking
 from probing.tasks.labelled import LabelledData
@@ -44,7 +46,7 @@ class Point:
     random_on: tuple[float, float, float]
     random_elsewhere: tuple[float, float, float]
     random_accuracy: tuple[float, float, float]
-    p: float  # of the rise on the concept's bytes, among the random sets: (1 + as extreme) / (1 + n)
+    p: float  # of `on` among the random sets: (1 + as extreme) / (1 + n)
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,8 @@ def curves(
     if sets < LEAST:
         raise InputError(f"{sets} random sets make no band; at least {LEAST} do")
     H = model.config.hidden
-    units_of = np.asarray(order.order if isinstance(order, Ranking) else order, int)
-    if not np.array_equal(np.sort(units_of), np.arange(H)):
+    order_of = np.asarray(order.order if isinstance(order, Ranking) else order, int)
+    if not np.array_equal(np.sort(order_of), np.arange(H)):
         raise InputError(f"an order has each unit once, 0 to {H - 1}")
     ks = [1 << n for n in range(H.bit_length()) if 1 << n <= H // 2] if ks is None else list(ks)
     if not ks or min(ks) < 1 or max(ks) >= H:
@@ -133,26 +135,23 @@ def curves(
     marked = mark(model, data, concept, split=split, bytes=bytes)
     known = units(model, data, site)
     probe = probe_of(model, marked, site, seed)
-    draw, rows = np.random.default_rng(seed), [masks(known, [[]])]
+    draw, sets_of = np.random.default_rng(seed), [np.array([], int)]
     for k in ks:
-        rows += [masks(known, [units_of[:k], *_random(draw, H, k, sets)])]
-        rows += [~masks(known, [units_of[:k], *_random(draw, H, k, sets)])]
-    run = Run(model, marked, known, kind, seed, progress)
-    found = run("dropping and keeping", np.concatenate(rows), probe=probe)
-    more = rises(found, marked, found.nats[0])
-    told = balanced_accuracies(found, marked)
+        sets_of += [order_of[:k], *_random(draw, H, k, sets)]
+        kept = [order_of[:k], *_random(draw, H, k, sets)]
+        sets_of += [np.setdiff1d(np.arange(H), few) for few in kept]
+    edits = ablations(model, known, sets_of, kind, seed)
+    found = tally(model, marked, edits, "dropping and keeping", probe=probe, progress=progress)
+    more, told = rises(found, marked), balanced_accuracies(found, marked)
     drop, keep = [], []
     for nth, k in enumerate(ks):
-        for points, start in (
-            (drop, 1 + 2 * nth * (1 + sets)),
-            (keep, 1 + (2 * nth + 1) * (1 + sets)),
-        ):
-            here = slice(start, start + 1 + sets)
+        for points, place in ((drop, 2 * nth), (keep, 2 * nth + 1)):
+            here = slice(1 + place * (1 + sets), 1 + (place + 1) * (1 + sets))
             points.append(_point(k, more[here], told[here], points is drop))
     return Curves(
         site=site,
         order=order.name if isinstance(order, Ranking) else "a given order",
-        first=tuple(f"{site}[{unit}]" for unit in units_of[:10]),
+        first=tuple(f"{site}[{unit}]" for unit in order_of[:10]),
         kind=kind,
         concept=marked.concept,
         accuracy=float(told[0]),

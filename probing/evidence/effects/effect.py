@@ -7,20 +7,24 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
 from mlstm.model import sites
+from mlstm.model.edits import Edit, Edits
 from mlstm.output import to_json, write_whole
 from probing.evidence.effects import comparison
 from probing.evidence.effects.changes import Change, change, rises
+from probing.evidence.effects.given import given, like, random_erasures
+from probing.evidence.effects.many import ablations, side_by_side
 from probing.evidence.effects.marked import Marked, mark
 from probing.evidence.effects.probed import probe_of
-from probing.evidence.effects.tally import Tally, ablations
+from probing.evidence.effects.tally import Progress, Tally, tally
 from probing.evidence.effects.units import Units, units
 from probing.tasks.labelled import LabelledData
 
@@ -30,7 +34,7 @@ CONTROLS = 255  # other neurons
 SETS = 100  # random sets
 BYTES = 1 << 16  # of the split, for the effect itself
 COMPARED_BYTES = 1 << 14  # of them, on which it is compared with controls
-Progress = Callable[[str, int, int], None]
+GIVEN = "as given"
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Effect:
 
 def effect(
     model: Model,
-    edits: str | Sequence[str],
+    edits: str | Edit | Iterable[Edit | str] | Edits,
     data: LabelledData,
     concept: str | None = None,
     *,
@@ -92,17 +96,19 @@ def effect(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Effect:
-    """What ablating one neuron, or a set at one site, does to the bytes of a concept.
+    """What an edit does to the bytes of a concept: the ablation of neurons, or any other edit.
 
     Args:
-      edits: "0.c[17]", or several neurons of one site.
+      edits: "0.c[17]", or several neurons of one site, to be ablated together; or edits, as
+        `mlstm.model.edits` has them: "0.c[17]=1.0", or a list, on at every step.
       concept: which of the data's; needed where there are several.
       kinds: how neurons are ablated, each after the other: "mean", "resample", "zero".
       bytes: about how many of the split are read, from the start of every document.
-      compared_bytes: on how many of these the edit and its controls are compared: controls are many.
+      compared_bytes: on how many of these the edit is compared with its controls, which are many.
       controls: of one neuron, how many others at most (255; all where there are no more), compared
-        as `evidence.effects.comparison` says; of a set, how many matched random sets (100). 0 leaves
-        the comparison out.
+        as `evidence.effects.comparison` says; of a set, how many matched random sets (100); of an
+        erasure, how many random subspaces (100). To them is done what `evidence.effects.given`
+        says. 0 leaves the comparison out.
       probe: whether the concept's probe, fitted on unedited train states of the site, is run too.
       seed: of the controls, the resampled values and the probe's sample.
       progress: called with what is being done, how much of it, and all of it.
@@ -110,28 +116,56 @@ def effect(
     Raises InputError for an unknown neuron, concept or kind, or neurons of two sites.
     """
     check_one(model)
-    neurons = [edits] if isinstance(edits, str) else list(edits)
-    site, chosen = neurons_of(model, neurons)
+    neurons = neurons_named(edits)
+    of = None if neurons else given(model, edits)
+    site, chosen = neurons_of(model, neurons) if of is None else (of.site, of.units)
     marked = mark(model, data, concept, split=split, bytes=bytes)
     fewer = mark(model, data, concept, split=split, bytes=min(bytes, compared_bytes))
     known = units(model, data, site)
     told = probe_of(model, marked, site, seed) if probe else None
-    others, balance, notes = controls_of(known, chosen, controls, seed)
+    nothing = ablations(model, known, [[]])
+    unedited = tally(model, marked, nothing, "reading", probe=told, progress=progress)
+    beside = controls_of(known, chosen, controls, seed) if of is None or of.comparable else ALONE
     changes = []
-    for kind in kinds:
-        run = Run(model, marked, known, kind, seed, progress)
-        own = run(f"{kind} ablation", masks(known, [[], chosen]), divergence=True, probe=told)
-        found = change(kind, marked, own.take(slice(0, 1)), own.take(slice(1, 2)))
-        if others:
-            found = compared(found, run.over(fewer), known, chosen, others, balance)
+    for kind in kinds if of is None else (GIVEN,):
+        if of is None:
+            edit = ablations(model, known, [chosen], kind, seed)
+            others = ablations(model, known, [chosen, *beside.sets], kind, seed)
+        else:
+            edit = side_by_side(model, site, [of.edits])
+            drawn = SETS if controls is None else controls
+            lists = random_erasures(of, known, drawn, seed) if of.erased else []
+            if of.comparable:
+                lists = like(of, known, beside.sets)
+            others = side_by_side(model, site, [of.edits, *lists])
+        own = tally(
+            model, marked, edit, f"{kind}: edit", divergence=True, probe=told, progress=progress
+        )
+        found = change(kind, marked, own, unedited)
+        if others.count > 1:
+            rest = tally(model, fewer, others, f"{kind}: controls", progress=progress)
+            found = compared(found, rest, fewer, known, chosen, beside)
         changes.append(found)
+    notes = list(beside.notes)
+    if of is None:
+        notes += off_distribution(known, chosen, kinds)
+    elif of.why_alone and controls != 0:
+        notes.append(of.why_alone)
     return Effect(
-        edits=tuple(neurons),
+        edits=tuple(neurons) if of is None else of.names,
         concept=marked.concept,
         changes=tuple(changes),
-        notes=tuple(notes + off_distribution(known, chosen, kinds)),
-        **described(model, marked, own),
+        notes=tuple(notes),
+        **described(model, marked, unedited),
     )
+
+
+def neurons_named(edits: object) -> list[str]:
+    """The names of neurons where nothing else is given, else none."""
+    names = [edits] if isinstance(edits, str) else edits
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return []
+    return [] if any("=" in name for name in names) else list(names)
 
 
 def neurons_of(model: Model, names: Sequence[str]) -> tuple[str, np.ndarray]:
@@ -145,12 +179,21 @@ def neurons_of(model: Model, names: Sequence[str]) -> tuple[str, np.ndarray]:
     return str(found[0].site), np.unique([neuron.unit for neuron in found])
 
 
-def controls_of(
-    known: Units, chosen: np.ndarray, count: int | None, seed: int
-) -> tuple[list[np.ndarray], dict, list[str]]:
+class Beside(NamedTuple):
     """The sets of units to compare with, of sets their balance, and what a reader has to know."""
+
+    sets: Sequence[np.ndarray]
+    balance: dict[str, tuple[float, float]]
+    notes: Sequence[str]
+
+
+ALONE = Beside([], {}, [])
+
+
+def controls_of(known: Units, chosen: np.ndarray, count: int | None, seed: int) -> Beside:
+    """Of one neuron all others that vary, or so many of them; of a set matched random ones."""
     if count == 0:
-        return [], {}, []
+        return ALONE
     varies = known.varies
     notes = []
     if still := int(np.count_nonzero(~varies)):
@@ -160,75 +203,38 @@ def controls_of(
         try:
             found = comparison.matched_sets(known.covariates, chosen, wanted, seed, varies)
         except InputError as error:
-            return [], {}, [*notes, f"no controls: {error}"]
-        return list(found.sets), found.balance, notes
+            return Beside([], {}, [*notes, f"no controls: {error}"])
+        return Beside(list(found.sets), found.balance, notes)
     varies[chosen] = False
     others = np.flatnonzero(varies)
     most = CONTROLS if count is None else count
     if len(others) > most:
         others = np.sort(np.random.default_rng(seed).choice(others, most, replace=False))
-    return [np.array([unit]) for unit in others], {}, notes
-
-
-def masks(known: Units, sets: Sequence[np.ndarray] | Sequence[list]) -> np.ndarray:
-    """(N, H) bool from the units of each."""
-    found = np.zeros((len(sets), len(known.mean)), bool)
-    for row, of in zip(found, sets, strict=True):
-        row[np.asarray(of, int)] = True
-    return found
-
-
-@dataclass(frozen=True)
-class Run:
-    """Ablations of one kind, with a line of progress."""
-
-    model: Model
-    marked: Marked
-    known: Units
-    kind: str
-    seed: int
-    progress: Progress | None
-
-    def over(self, marked: Marked) -> Run:
-        return dataclasses.replace(self, marked=marked)
-
-    def __call__(self, what: str, rows: np.ndarray, **more) -> Tally:
-        def report(done: int, every: int) -> None:
-            if self.progress:
-                self.progress(what, done, every)
-
-        return ablations(
-            self.model,
-            self.marked,
-            self.known,
-            rows,
-            self.kind,
-            seed=self.seed,
-            progress=report,
-            **more,
-        )
+    return Beside([np.array([unit]) for unit in others], {}, notes)
 
 
 def compared(
     found: Change,
-    run: Run,
+    run: Tally,
+    marked: Marked,
     known: Units,
-    chosen: np.ndarray,
-    others: Sequence[np.ndarray],
-    balance: dict,
+    chosen: np.ndarray | None,
+    beside: Beside,
 ) -> Change:
-    """The change beside those of the controls, all on the same bytes."""
-    rows = masks(known, [[], chosen, *others])
-    found_by_all = run(f"{run.kind} ablation of controls", rows)
-    more = rises(found_by_all, run.marked, found_by_all.nats[0])[1:]  # (1 + N, 2)
-    read = int(run.marked.counts().sum())
+    """The change beside those of the controls; run: of the edit, then of all of these, on the same
+    bytes."""
+    more = rises(run, marked)  # (1 + N, 2)
+    read = int(marked.counts().sum())
     parts = []
     for effects in (more[:, 1], more[:, 1] - more[:, 0]):
         own, rest = float(effects[0]), effects[1:]
-        if len(chosen) > 1:
-            parts.append(comparison.against_sets(own, rest, balance, read))
+        if chosen is None:
+            what = "random subspaces of the same rank"
+            parts.append(comparison.against_sets(own, rest, {}, read, what))
+        elif len(chosen) > 1:
+            parts.append(comparison.against_sets(own, rest, beside.balance, read))
         else:
-            places = np.concatenate([chosen, *others])
+            places = np.concatenate([chosen, *beside.sets])
             parts.append(comparison.against_others(own, rest, known.covariates[places], read))
     return dataclasses.replace(found, comparison=parts[0], specificity=parts[1])
 
@@ -246,7 +252,7 @@ def off_distribution(known: Units, chosen: np.ndarray, kinds: Sequence[str]) -> 
 def described(model: Model, marked: Marked, own: Tally) -> dict:
     """The fields of a result that say of what it is."""
     counts = marked.counts().sum(0)
-    bits = own.nats[0].sum(0) / counts / math.log(2)
+    bits = own.base.sum(0) / counts / math.log(2)
     return {
         "rule": marked.rule,
         "task": marked.data.task,

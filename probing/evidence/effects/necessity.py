@@ -15,14 +15,13 @@ from probing.evidence.effects.effect import (
     BYTES,
     COMPARED_BYTES,
     CONTROLS,
-    Progress,
-    Run,
     compared,
     controls_of,
-    masks,
     neurons_of,
 )
+from probing.evidence.effects.many import ablations
 from probing.evidence.effects.marked import mark
+from probing.evidence.effects.tally import Progress, tally
 from probing.evidence.effects.units import units
 from probing.tasks.labelled import LabelledData
 
@@ -95,13 +94,16 @@ def necessity(
     marked = mark(model, data, concept, split=split, bytes=bytes)
     fewer = mark(model, data, concept, split=split, bytes=min(bytes, compared_bytes))
     known = units(model, data, site)
-    others, balance, _ = controls_of(known, chosen, max(1, controls), seed)
-    run = Run(model, marked, known, kind, seed, progress)
-    own = run(f"{kind} ablation", masks(known, [[], chosen]))
-    found = change(kind, marked, own.take(slice(0, 1)), own.take(slice(1, 2)))
-    found = compared(found, run.over(fewer), known, chosen, others, balance)
-    beside = found.comparison
-    assert beside is not None
+    beside = controls_of(known, chosen, max(1, controls), seed)
+    edit = ablations(model, known, [chosen], kind, seed)
+    own = tally(model, marked, edit, f"{kind} ablation", progress=progress)
+    others = ablations(model, known, [chosen, *beside.sets], kind, seed)
+    rest = tally(model, fewer, others, f"{kind} ablation of controls", progress=progress)
+    found = compared(change(kind, marked, own), rest, fewer, known, chosen, beside)
+    among = found.comparison
+    assert among is not None
+    assert among.adjusted_p is not None
+    assert among.adjusted_percentile is not None
     return Necessity(
         neuron=neuron,
         concept=marked.concept,
@@ -110,12 +112,12 @@ def necessity(
         elsewhere=found.elsewhere,
         difference=found.difference,
         bytes=int(marked.counts().sum()),
-        controls=beside.n,
-        compared_bytes=beside.bytes,
-        compared_rise=beside.effect,
-        control_rises=beside.effects,
-        percentile=beside.adjusted_percentile,
-        p=beside.adjusted_p,
-        raw_percentile=beside.percentile,
-        raw_p=beside.p,
+        controls=among.n,
+        compared_bytes=among.bytes,
+        compared_rise=among.effect,
+        control_rises=among.effects,
+        percentile=among.adjusted_percentile,
+        p=among.adjusted_p,
+        raw_percentile=among.percentile,
+        raw_p=among.p,
     )

@@ -1,10 +1,14 @@
 """The effect of ablating each neuron of a site, estimated for all of them by one gradient.
 
-To first order an ablation changes the cost by the sum over steps of (mean - x) times the gradient
-of the cost with respect to x. The state c is carried by the forget gate: what the ablation of one
-step does to the unit's own next value is overwritten by the ablation of the next. So there the
-gradient of the next step, times its forget gate, is taken off. Other ways back to the unit itself
-remain. Gradients reach to the end of a window of 128 steps.
+Ablating x at one step moves it by d = mean - x. With g the gradient of the cost with respect to x,
+the cost changes by g d, to first order, and by (g d)^2 / 2 more, where the model's probabilities
+are about right: the curvature of a log likelihood is the mean of its squared gradient. Both are
+summed over steps. The second is what counts of a neuron that the model uses well, of which the
+first is small on average.
+
+A c that is ablated at every step acts through h = o tanh(c) alone, since what it would carry on is
+replaced. So of c the gradient is that of h, and d is o (tanh(mean) - tanh(c)), however far from
+linear tanh is between the two. Gradients reach to the end of a window of 128 steps.
 """
 
 # T steps, B streams, H units
@@ -20,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlstm.loading import Model
-from mlstm.model import encoding, language_model, sites
+from mlstm.model import encoding, language_model
 from probing.evidence.effects.marked import Marked
 from probing.evidence.effects.units import Units
 
@@ -62,9 +66,9 @@ def screen(
 @functools.partial(jax.jit, static_argnames=("config", "site"))
 def _window(config, parameters, feed, state, mean, site):
     """The state after it, and (2, H): the estimates of both sides."""
-    name = sites.parse_site(site)
-    gate = f"{name.layer}.f" if name.name == "c" else None
-    emit = (site,) if gate is None else (site, gate)
+    layer, name = site.split(".")
+    acting = f"{layer}.h" if name == "c" else site
+    emit = (site, f"{layer}.o") if name == "c" else (site,)
 
     def costs(tap):
         out = language_model.forward(
@@ -74,7 +78,7 @@ def _window(config, parameters, feed, state, mean, site):
             state,
             mask=feed["mask"],
             resets=feed["resets"],
-            edits={site: ({"at": {"add": tap}},)},
+            edits={acting: ({"at": {"add": tap}},)},
             emit=emit,
         )
         nats = language_model.negative_log_likelihood(
@@ -84,14 +88,15 @@ def _window(config, parameters, feed, state, mean, site):
 
     tap = jnp.zeros((*feed["ids"].shape, config.hidden))
     _, pull, (after, emitted) = jax.vjp(costs, tap, has_aux=True)
-    carried = (feed["mask"] & ~feed["resets"])[1:, :, None]
-    delta = jnp.where(feed["mask"][..., None], mean - emitted[site], 0)
+    x = emitted[site]
+    moved_by = mean - x
+    if name == "c":
+        moved_by = emitted[f"{layer}.o"] * (jnp.tanh(mean) - jnp.tanh(x))
+    delta = jnp.where(feed["mask"][..., None], moved_by, 0)
 
     def estimate(side):
         (gradient,) = pull(jnp.zeros(2).at[side].set(1.0))
-        if gate is not None:
-            next_step = jnp.where(carried, emitted[gate][1:] * gradient[1:], 0)
-            gradient = gradient.at[:-1].add(-next_step)
-        return jnp.sum(gradient * delta, axis=(0, 1))
+        moved = gradient * delta
+        return jnp.sum(moved + moved**2 / 2, axis=(0, 1))
 
     return after, jnp.stack([estimate(0), estimate(1)])

@@ -1,126 +1,84 @@
-"""What many ablations of a site cost, summed by document, on the concept's bytes and elsewhere.
+"""What many edits cost, summed by document, on the concept's bytes and elsewhere.
 
-Ablations run side by side, in chunks whose memory is bounded; each text is read from the zero state
-with the units of its ablation replaced at every step:
-
-    mean      by their mean over train documents
-    resample  by what they were at a random byte of train documents, drawn anew at each step; units
-              that are ablated together are taken from the same byte
-    zero      by 0, which may lie far outside of the values that the rest of the network knows
+Edits run side by side, in chunks whose memory is bounded; each text is read from the zero state.
 """
 
-# N ablations, D documents, H units, T steps, B streams
+# N edits, D documents, T steps, B streams
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import costs, encoding
-from mlstm.model.edits import Batch, each_set
+from probing.evidence.effects.many import Many
 from probing.evidence.effects.marked import Marked
 from probing.evidence.effects.probed import Probed
-from probing.evidence.effects.units import Units
 
-KINDS = ("mean", "resample", "zero")
 WINDOW = 64
 CELLS = 1 << 16
-"""Ablations x steps x streams at a time, each with the logits of a byte: 64 MiB of float32."""
-Progress = Callable[[int, int], None]
+"""Edits x steps x streams at a time, each with the logits of a byte: 64 MiB of float32."""
+Progress = Callable[[str, int, int], None]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Tally:
     """Sums over the bytes of documents: [..., 0] elsewhere, [..., 1] on the concept."""
 
-    nats: np.ndarray  # (N, D, 2) what the bytes cost
+    base: np.ndarray  # (D, 2) nats of the unedited model
+    nats: np.ndarray  # (N, D, 2) under each edit
     divergence: np.ndarray | None  # (N, D, 2) nats, KL(unedited || edited) of their distributions
     right: np.ndarray | None  # (N, D, 2) labelled positions that the probe tells rightly
-
-    def take(self, rows: slice | np.ndarray) -> Tally:
-        parts = (None if part is None else part[rows] for part in dataclasses.astuple(self))
-        return Tally(*parts)
-
-
-def ablations(
-    model: Model,
-    marked: Marked,
-    of: Units,
-    masks: np.ndarray,
-    kind: str = "mean",
-    *,
-    divergence: bool = False,
-    probe: Probed | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Tally:
-    """masks (N, H) bool: the units that each ablation replaces; a row without any is the unedited
-    model. progress is called with bytes read and bytes in all, each ablation's counted."""
-    if kind not in KINDS:
-        raise InputError(f'an ablation is by "{kind}"; it is one of {", ".join(KINDS)}')
-    if kind == "resample":
-        source: dict[str, Any] = {"pool": of.pool, "seed": seed}
-    else:
-        source = {"value": of.mean if kind == "mean" else 0.0}
-
-    def make(rows: slice) -> Batch:
-        sets = [np.flatnonzero(mask) for mask in masks[rows]]
-        return each_set(model.config, of.site, sets, **source)
-
-    more = {"divergence": divergence, "probe": probe, "progress": progress}
-    return tally(model, marked, of.site, len(masks), make, **more)
 
 
 def tally(
     model: Model,
     marked: Marked,
-    site: str,
-    count: int,
-    make: Callable[[slice], Batch],
+    edits: Many,
+    what: str = "",
     *,
     divergence: bool = False,
     probe: Probed | None = None,
     progress: Progress | None = None,
 ) -> Tally:
-    """The sums of `count` edits. make: some of them, side by side."""
-    D = len(marked.texts)
-    sums = {"nats": np.zeros((count, D, 2))}
-    if divergence:
-        sums["divergence"] = np.zeros((count, D, 2))
-    if probe is not None:
-        sums["right"] = np.zeros((count, D, 2))
-    wide = max(1, model.config.hidden // model.config.vocabulary) if probe else 1
-    streams, each = _shape(marked.lengths, count, CELLS // wide)
+    """The sums of all edits. progress is called with what, and with the bytes read, each edit's
+    counted, and all of them."""
+    config, D = model.config, len(marked.texts)
+    base, nats, apart, right = (np.zeros((n, D, 2)) for n in (1, *[edits.count] * 3))
+    # A probed state is as long as the logits of a byte, or longer.
+    wide = max(1, config.hidden // config.vocabulary) if probe else 1
+    streams, each = _shape(marked.lengths, edits.count, CELLS // wide)
     whole, done = sum(marked.lengths), 0
-    for start in range(0, count, each):
-        rows = slice(start, min(count, start + each))
+    for start in range(0, edits.count, each):
+        rows = slice(start, min(edits.count, start + each))
         for window in costs.stream_costs(
-            model.config,
+            config,
             model.parameters,
             marked.texts,
-            make(rows),
+            edits.batch(rows),
             streams=streams,
             window=WINDOW,
             divergence=divergence,
-            emit=(site,) if probe else (),
+            emit=(edits.site,) if probe else (),
         ):
             predicted = marked.predicted(window.text, window.position)
-            _add(sums["nats"][rows], window.nats, predicted)
+            _add(nats[rows], window.nats, predicted)
+            if start == 0:
+                _add(base, window.base, predicted)
             if divergence:
-                _add(sums["divergence"][rows], window.divergence, predicted)
-            if probe is not None:
+                _add(apart[rows], window.divergence, predicted)
+            if probe:
                 read = marked.read(window.text, window.position)
-                right = (probe.tells(window.states[site]) > 0) == (read % 2 == 1)
-                _add(sums["right"][rows], right, read)
+                told = probe.tells(window.states[edits.site]) > 0
+                _add(right[rows], told == (read % 2 == 1), read)
             done += int(np.count_nonzero(window.text >= 0)) * (rows.stop - rows.start)
             if progress:
-                progress(done, whole * count)
-    return Tally(sums["nats"], sums.get("divergence"), sums.get("right"))
+                progress(what, done, whole * edits.count)
+    return Tally(base[0], nats, apart if divergence else None, right if probe else None)
 
 
 def _shape(lengths: list[int], count: int, cells: int) -> tuple[int, int]:

@@ -16,6 +16,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from mlstm.output import write_whole
+from probing.evidence.effects.curves import Curves
+from probing.evidence.effects.effect import Effect
+from probing.evidence.effects.pulse import Pulse
+from probing.evidence.effects.sweep import Sweep
 from probing.evidence.scores import NeuronTable
 from probing.evidence.steering.result import Steering
 from probing.protocols.concept_neurons import ConceptNeuronsReport
@@ -25,6 +29,7 @@ from probing.protocols.radford import RadfordReport
 from probing.views.figures import (
     concept_neurons,
     diagnostic,
+    effects,
     full_probe,
     neurons,
     radford,
@@ -40,6 +45,10 @@ KINDS = {
     DiagnosticReport: diagnostic.figures,
     FullProbeReport: full_probe.figures,
     Steering: steering.figures,
+    Effect: effects.of_effect,
+    Curves: effects.of_curves,
+    Pulse: effects.of_pulse,
+    Sweep: effects.of_sweep,
 }
 
 

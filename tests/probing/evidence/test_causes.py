@@ -10,7 +10,6 @@ from probing.evidence import causes
 from probing.evidence.claims import Interval, decide
 from probing.evidence.subjects import Direction, OneNeuron
 
-DRAWS = 39
 LEAD = Interval(0.2, 0.1, 0.3)
 
 
@@ -64,7 +63,7 @@ def test_one_that_holds_is_not_both(checks):
 @pytest.mark.slow
 def test_of_two_neurons_that_follow_the_same_the_one_that_is_read_is_supported(cause, judged):
     used, copy = (
-        probing.verify(cause.model, f"0.c[{unit}]", judged, draws=DRAWS)
+        probing.verify(cause.model, f"0.c[{unit}]", judged, draws=39)
         for unit in (cause.used, cause.copy)
     )
     assert used.verdict == "supported"
@@ -76,14 +75,17 @@ def test_of_two_neurons_that_follow_the_same_the_one_that_is_read_is_supported(c
 
 
 def test_what_is_not_asked_for_is_not_tested(cause, judged):
-    claim = probing.verify(cause.model, f"0.c[{cause.used}]", judged, draws=DRAWS, causal=False)
+    claim = probing.verify(
+        cause.model, f"0.c[{cause.used}]", judged, draws=20, rows=300, causal=False
+    )
     assert claim.necessity is claim.sufficiency is None
     assert claim.verdict == "correlational only"
     assert "necessity   not tested" in str(claim)
 
 
 def test_a_verdict_that_does_not_hang_on_it_leaves_it_out(cause, judged):
-    claim = probing.verify(cause.model, f"0.c[{cause.distractors[0]}]", judged, draws=DRAWS)
+    neuron = f"0.c[{cause.distractors[0]}]"
+    claim = probing.verify(cause.model, neuron, judged, draws=20, rows=300)
     assert claim.verdict in ("not significant", "explained by a baseline")
     assert claim.necessity is claim.sufficiency is None
 
