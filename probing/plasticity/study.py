@@ -87,8 +87,8 @@ def plasticity(
         by `ranking`; or `units` names them, as "0.c[3,17]", and nothing is ranked.
     measured: sites of which saliency is told; h and c (and m) of every layer if None.
     steps, every: how long every model is retrained, and how often it is measured.
-    learning_rate: at the start, falling to 0; that of the base run if 0. warmup: a twentieth of
-        the steps if None.
+    learning_rate: at the start, falling to 0; a quarter of the base run's if 0. warmup: a
+        twentieth of the steps if None.
     seeds: how often. All arms of a seed read the same windows; seeds begin at other places of the
         text and draw other random units.
     rows: labelled positions that rankings and probes are fitted on. size: bytes of each split.
@@ -230,8 +230,7 @@ def _measured(run, output, config, arm, pruned, old, window, ruler, points, tell
     folder, last = output / "runs" / name, points[-1]
     if not all(file.exists() for file in files.values()):
         if not files[PRUNED].exists():
-            model = retraining.pruned(ruler.model, pruned)
-            ruler.measure(model, pruned, old).save(files[PRUNED])
+            ruler.measure_pruned(pruned, old).save(files[PRUNED])
         yield PRUNED, Measurement.load(files[PRUNED])
         retraining.retrain(config, run, folder, pruned, window)
         there = steps_there(folder / "checkpoints")
