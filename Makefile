@@ -31,7 +31,7 @@ endif
 
 # The registry's torch for Linux brings CUDA, gigabytes of it, unless another one is there before:
 # install PyTorch's own CPU build into .venv first where that matters.
-test-peers: $(VENV)/.dev  ## the cells beside those of other projects
+test-peers: $(VENV)/.dev  ## cells and erasure beside the code of other projects
 	$(INSTALL) --editable ".[dev,peers]"
 	$(BIN)/python -m pytest -q -m peers
 

@@ -1,4 +1,4 @@
-"""One line on stderr that says how far long work is, and when it will end."""
+"""One line on stderr that says how far long work is, how fast, and when it will end."""
 
 import contextlib
 import sys
@@ -28,7 +28,9 @@ class ProgressLine:
         line = f"{self.what}: {done:,} of {total:,} {self.unit}"
         passed = now - self.began
         if done and passed >= 1:
-            line += f", {passed / done * (total - done):.0f} s left"
+            rate = done / passed
+            line += f", {rate:,.0f}" if rate >= 10 else f", {rate:.2g}"
+            line += f" {self.unit}/s, {(total - done) / rate:.0f} s left"
         if self.terminal:
             print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
             self.drawn = True

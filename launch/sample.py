@@ -2,6 +2,8 @@
 
 python -m launch.sample --model=runs/quickstart --prompt="def " --length=400
 python -m launch.sample --model=runs/quickstart --prompt="import " --edit="0.c[17]=1.0"
+
+What an edit may be is said in mlstm/model/edits/notation.py; --edits reads a file of them.
 """
 
 import codecs
@@ -10,7 +12,7 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from launch import program
+from launch import edits, program
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
@@ -22,9 +24,7 @@ _TOP_K = flags.DEFINE_integer("top_k", 0, "Draw from the k likeliest bytes; 0 is
 _TOP_P = flags.DEFINE_float("top_p", 1.0, "Draw from the likeliest bytes that together have p.")
 _SEED = flags.DEFINE_integer("seed", 0, "The same seed writes the same text.")
 _SAMPLES = flags.DEFINE_integer("num_samples", 1, "Texts to write.")
-_EDIT = flags.DEFINE_multi_string(
-    "edit", [], 'Set, add to or multiply a neuron at every step: "0.c[17]=1.0", "+=1", "*=0".'
-)
+flags.adopt_module_key_flags(edits)
 
 
 def main(_) -> None:
@@ -42,7 +42,7 @@ def main(_) -> None:
         top_p=_TOP_P.value,
         seed=_SEED.value,
         samples=_SAMPLES.value,
-        edits=_EDIT.value,
+        edits=edits.read(),
     )
     if _SAMPLES.value == 1:
         write(_PROMPT.value.encode("utf-8", "surrogateescape"))

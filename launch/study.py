@@ -10,6 +10,9 @@ studied, the neuron chosen anew in each, or the one that --model_seed names; wit
 --every_checkpoint so is every checkpoint of the run. The first seed's neuron is looked for in the
 other seeds, and the last checkpoint's in those before.
 
+Where the verdict hangs on what the neuron does, it is ablated in test text, and set to doses while
+the model writes; --causal=never leaves that out.
+
 --direction=FILE.npy judges the score states @ vector of one site in place of a neuron: a vector of
 as many numbers as the model has units, for raw states, as `coef_` of a probe is; of a population a
 row for each model. It must not have been fitted on the test documents.
@@ -47,11 +50,22 @@ _DIRECTION = flags.DEFINE_string("direction", None, "A .npy file: a direction of
 _SITES = flags.DEFINE_string("sites", None, "Sites to choose from, as 0.c,0.h.")
 _CONCEPT = flags.DEFINE_string("concept", None, "Which concept of the task.")
 _DRAWS = flags.DEFINE_integer("draws", 199, "Permutations of the null.", 20)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the null, the random twin and the surface model.", 0)
+_CAUSAL = flags.DEFINE_enum(
+    "causal",
+    "needed",
+    ["needed", "always", "never"],
+    "When necessity and sufficiency are tested: needed is where the verdict hangs on them.",
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of all that is drawn: null, twin, controls, samples.", 0)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for results (default: MODEL/study/TASK).")
 flags.adopt_module_key_flags(parallel)
 
-UNITS = {"fitting the surface model": "fits", "fitting probes beside it": "parts"}  # else bytes
+UNITS = {
+    "fitting the surface model": "fits",
+    "fitting probes beside it": "parts",
+    "writing": "tokens",
+    "judging": "edits",
+}  # else bytes
 
 
 def main(_) -> None:
@@ -88,6 +102,7 @@ def main(_) -> None:
                     _CONCEPT.value,
                     direction=vector,
                     draws=_DRAWS.value,
+                    causal={"needed": None, "always": True, "never": False}[_CAUSAL.value],
                     seed=_SEED.value,
                     corpus=corpus,
                     mesh=mesh,

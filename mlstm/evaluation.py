@@ -23,8 +23,7 @@ from mlstm.corpus.stream import Batch, Stream
 from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
 from mlstm.model import scoring
-from mlstm.model.edits import Edit
-from mlstm.model.edits import edits as edit_arrays
+from mlstm.model.edits import Edit, make_edits
 from mlstm.model.scoring import Score
 from mlstm.output import to_json
 
@@ -80,7 +79,7 @@ def evaluate(
         model.config,
         model.parameters,
         windows,
-        edits=edit_arrays(model.config, edits),
+        edits=make_edits(model.config, edits),
         mesh=mesh,
         progress=progress,
     )

@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mlstm.model import language_model, on_mesh
+from mlstm.model.edits import Edits, resolve
 
 
 class Window(NamedTuple):
@@ -123,7 +124,7 @@ def _window(config, parameters, feed, state, edits, sites, mesh):
         state,
         mask=feed["mask"],
         resets=feed["resets"],
-        edits=edits,
+        edits=resolve(edits, feed["steps"]),
         emit=sites,
         placement=on_mesh.placement(mesh),
     )
@@ -138,13 +139,13 @@ def stream_states(
     *,
     streams: int = 32,
     window: int = 128,
-    edits=None,
+    edits: Edits | None = None,
     mesh: Mesh | None = None,
 ) -> Iterator[Window]:
     """Run texts through the model and yield the states of `sites`, window by window.
 
     texts: arrays of ids, each of any length; each starts from the zero state.
-    edits: what `mlstm.model.edits.edits` returns, or None.
+    edits: what `mlstm.model.edits.make_edits` returns.
     mesh: what `mlstm.devices.mesh` returns: streams are split over `data`, hidden units over
         `model`. Streams that it does not divide get others beside them that hold no text. In a job
         of several processes each gives the same texts and computes its own streams; what it reads
@@ -156,10 +157,12 @@ def stream_states(
     """
     width = on_mesh.padded(mesh, streams)
     beside = ((0, 0), (0, width - streams))
-    parameters, state, edits = on_mesh.begin(mesh, config, parameters, edits, width)
+    arrays = edits.arrays if edits else None
+    parameters, state, arrays = on_mesh.begin(mesh, config, parameters, arrays, width)
     for feed in feeds(texts, streams, window):
-        given = {"ids": feed.ids, "mask": feed.mask, "resets": feed.resets}
+        steps = edits.steps(feed.text, feed.position) if edits else {}
+        given = {"ids": feed.ids, "mask": feed.mask, "resets": feed.resets, "steps": steps}
         given = on_mesh.place(mesh, given, width)
-        states, state = _window(config, parameters, given, state, edits, tuple(sites), mesh)
+        states, state = _window(config, parameters, given, state, arrays, tuple(sites), mesh)
         text = np.pad(feed.text, beside, constant_values=-1)
         yield Window(states, text, np.pad(feed.position, beside))

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mlstm.errors import InputError
-from mlstm.model import recurrence
+from mlstm.model import editing, recurrence
 from mlstm.model.cells import CELLS
 from mlstm.model.layouts import LAYOUTS
 from mlstm.model.products import dot
@@ -197,11 +197,6 @@ def initial_state(config: ModelConfig, batch: int, dtype=jnp.float32) -> tuple:
     )
 
 
-def _of_layer(layer: int, edits) -> dict:
-    prefix = f"{layer}."
-    return {k.removeprefix(prefix): v for k, v in (edits or {}).items() if k.startswith(prefix)}
-
-
 def _dropped(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     if rate == 0 or key is None:
         return x
@@ -234,12 +229,13 @@ def plan(
 def forward(
     config: ModelConfig,
     parameters: dict,
-    ids: jax.Array,
+    ids: jax.Array | None,
     state: tuple,
     *,
+    embedded: jax.Array | None = None,
     mask: jax.Array | None = None,
     resets: jax.Array | None = None,
-    edits: dict | None = None,
+    edits: editing.Arrays | None = None,
     emit: tuple[str, ...] = (),
     dropout_key: jax.Array | None = None,
     reference: bool = False,
@@ -248,11 +244,13 @@ def forward(
     """Run the model over ids.
 
     Args:
-      ids: (T, B) int32.
+      ids: (T, B) int32; None where `embedded` is given.
+      embedded: (T, B, E), to run on these instead of rows of the embedding: what a gradient by
+        input needs.
       state: as `initial_state` makes it, or as an earlier call returned it.
       mask: (T, B) bool; where False the state is carried unchanged.
       resets: (T, B) bool; where True the step starts from the zero state.
-      edits: as `edits.edits` makes them.
+      edits: arrays, as `editing` says; `edits.Edits` makes them.
       emit: names of sites to return at every step.
       dropout_key: None runs without dropout.
       reference: run the plain scan with JAX's own gradient instead of the fast one.
@@ -263,29 +261,33 @@ def forward(
 
     Raises InputError for a site that the model lacks, in `emit` or `edits`.
     """
-    for site in (*emit, *(edits or ())):
+    for site in emit:
         check_site(config, site)
+    editing.check_keys(config, edits)
+    if (ids is None) == (embedded is None):
+        raise ValueError("give either ids or embedded")
+    streams = (ids if embedded is None else embedded).shape[1]  # pyright: ignore[reportOptionalMemberAccess]
     module = _module(config, parameters)
     keys = [None] * config.layers
     if dropout_key is not None:
         keys = list(jax.random.split(dropout_key, config.layers))
     scan = scan_plain if reference else recurrence.scan
-    hidden: Any = None
+    hidden: Any = embedded
     states, emitted = [], {}
     for layer in range(config.layers):
         cell = module.layers[str(layer)]
         names = tuple(s.removeprefix(f"{layer}.") for s in emit if s.startswith(f"{layer}."))
         result = scan(
-            plan(config, ids.shape[1], names, placement),
+            plan(config, streams, names, placement),
             Weights(
                 cell.weights(),
                 cell.input_weights(),
-                module.embedding[...] if layer == 0 else None,
+                module.embedding[...] if hidden is None else None,
             ),
             hidden,
             state[layer],
-            _of_layer(layer, edits),
-            Controls(ids if layer == 0 else None, mask, resets),
+            editing.of_layer(layer, edits),
+            Controls(ids if hidden is None else None, mask, resets),
         )
         states.append(result.state)
         emitted |= {f"{layer}.{name}": value for name, value in result.emitted.items()}
@@ -346,9 +348,16 @@ def _times(x: jax.Array, pieces: tuple[jax.Array, ...], products: str) -> jax.Ar
 
 
 def step(
-    config: ModelConfig, folded: dict, ids: jax.Array, state: tuple, edits: dict | None = None
+    config: ModelConfig,
+    folded: dict,
+    ids: jax.Array,
+    state: tuple,
+    edits: editing.Arrays | None = None,
 ) -> tuple[jax.Array, tuple]:
-    """One step of generation: ids (B,) int32 and a state to logits (B, V) and the new state."""
+    """One step of generation: ids (B,) int32 and a state to logits (B, V) and the new state.
+
+    edits: those of this step, as `editing.at` gives them.
+    """
     cell = CELLS[config.cell]
     hidden: Any = None
     states = []
@@ -363,16 +372,16 @@ def step(
             result = _times(x, weights[name], config.products)
             return gates_of(result, gated=result.ndim > 2)
 
-        new, _ = masked_step(
+        new, sites = masked_step(
             cell,
             state[layer],
             {name: gates_of(x, gated=x.ndim > 2) for name, x in now.items()},
             product,
-            _of_layer(layer, edits),
+            editing.of_layer(layer, edits),
             None,
             None,
         )
         states.append(new)
-        hidden = new["h"]
+        hidden = sites["hidden"]
     readout = folded["readout"]
     return _times(hidden, readout["w"], config.products) + readout["b"], tuple(states)

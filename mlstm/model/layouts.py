@@ -57,6 +57,18 @@ class Rows:
         return values
 
     @staticmethod
+    def widened(values: jax.Array, states: tuple[int, ...]) -> jax.Array:
+        """Values of K steps that broadcast against states of this shape, so that `merge` takes
+        them."""
+        return values
+
+    @staticmethod
+    def project(x: jax.Array, into: jax.Array, out: jax.Array) -> jax.Array:
+        """A state (S, H) through into (H, K) and out (K, H), unrounded."""
+        low = contract(x, into, ((x.ndim - 1,), (0,)), "float32")
+        return contract(low, out, ((x.ndim - 1,), (0,)), "float32")
+
+    @staticmethod
     def join(gates: Gates) -> jax.Array:
         """A tuple of G states as one array (S, G, H)."""
 
@@ -142,6 +154,15 @@ class Columns:
     @staticmethod
     def tile(values, steps):
         return values if values.shape[1] == 1 else jnp.tile(values, (1, steps))
+
+    @staticmethod
+    def widened(values, states):
+        return jnp.broadcast_to(values, (*values.shape[:-1], states[-1]))
+
+    @staticmethod
+    def project(x, into, out):
+        low = contract(into, x, ((0,), (0,)), "float32")
+        return contract(out, low, ((0,), (0,)), "float32")
 
     @staticmethod
     def join(gates):

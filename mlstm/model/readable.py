@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mlstm.model import editing
 from mlstm.model.layouts import Rows
 from mlstm.model.products import dot
 
@@ -79,18 +80,12 @@ class Result(NamedTuple):
     emitted: dict[str, jax.Array]
 
 
-def edited(value: jax.Array, edit: dict[str, jax.Array] | None) -> jax.Array:
-    """keep * value + add; both broadcast against a state."""
-    if edit is None:
-        return value
-    return edit["keep"] * value + edit["add"]
-
-
 def masked_step(cell, state, inputs, product, edits, mask, reset, layout=Rows):
-    """One step of the cell with its resets, edits and mask; returns the new state and all sites.
+    """One step of the cell with its resets, edits and mask; returns the new state and all sites,
+    and among these as "hidden" the h that whatever stands behind the layer reads.
 
     A reset starts the step from the zero state; a masked step carries the state unchanged,
-    whether it is reset or not.
+    whether it is reset or not. `edits` are those of this step, by state: see `editing`.
     """
     entering = state
     if reset is not None:
@@ -98,10 +93,17 @@ def masked_step(cell, state, inputs, product, edits, mask, reset, layout=Rows):
     sites = {}
 
     def site(name, value):
-        sites[name] = edited(value, edits.get(name))
+        sites[name] = editing.edited(value, edits.get(name, ()), layout)
         return sites[name]
 
-    new = cell.step(state, inputs, product, site)
+    new = dict(cell.step(state, inputs, product, site))
+    sites["hidden"] = new["h"]
+    if stages := edits.get("c@after_step"):
+        new["c"] = sites["c"] = editing.edited(new["c"], stages, layout)
+    if stages := edits.get("h@readout"):
+        sites["hidden"] = sites["h"] = editing.edited(new["h"], stages, layout)
+    if stages := edits.get("h@recurrence"):
+        new["h"] = sites["h"] = editing.edited(new["h"], stages, layout)
     if mask is not None:
         new = {k: jnp.where(layout.streams(mask), v, entering[k]) for k, v in new.items()}
     return new, sites
@@ -116,19 +118,23 @@ def gates_of(x: jax.Array, gated: bool):
 def scan_plain(plan: Plan, weights: Weights, features, state, edits, controls: Controls) -> Result:
     """What `recurrence.scan` does, with its arguments and results."""
     cell = plan.cell
+    fixed, timed = editing.divided(edits)
+    apart = editing.apart(edits)
 
     def product(name, x):
         w = weights.recurrent[name]
         return gates_of(dot(x, w, plan.products), gated=w.ndim > 2)
 
     def step(state, now):
-        x, ids, mask, reset = now
+        (x, ids, mask, reset), timed = now
         if x is None:
             x = jnp.take(weights.embedding, ids, axis=0)
         inputs = cell.inputs(weights.inputs, x, functools.partial(dot, products=plan.products))
         inputs = {k: gates_of(v, gated=v.ndim > 2) for k, v in inputs.items()}
-        new, sites = masked_step(cell, state, inputs, product, edits, mask, reset)
-        return new, (new["h"], {name: sites[name] for name in plan.emit})
+        now = editing.joined(fixed, timed)
+        new, sites = masked_step(cell, state, inputs, product, now, mask, reset)
+        hidden = sites["hidden"] if apart else new["h"]
+        return new, (hidden, {name: sites[name] for name in plan.emit})
 
-    last, (hidden, emitted) = lax.scan(step, state, (features, *controls))
+    last, (hidden, emitted) = lax.scan(step, state, ((features, *controls), timed))
     return Result(last, hidden, emitted)

@@ -22,6 +22,7 @@ Legend: T time, B streams, F features, H hidden, G gates, V symbols, K steps of 
 lies in memory, and what "joined" and "merged" mean, is said in `layouts.py`.
 """
 
+import dataclasses
 import functools
 import operator
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mlstm.model import layouts
+from mlstm.model import editing, layouts
 from mlstm.model.layouts import Rows
 from mlstm.model.readable import Controls, Plan, Result, Weights, masked_step
 
@@ -43,19 +44,23 @@ def scan(plan: Plan, weights: Weights, features, state, edits, controls: Control
       weights: the cell's normalised weights; with ids, the embedding too.
       features: (T, B, F) floats, or None when `controls.ids` (T, B) is given.
       state: dict of (B, H), the state before the first step.
-      edits: dict from site name to {"keep", "add"}, each (H,) or (B, H); may be empty.
+      edits: as `editing` says, by state; may be empty.
       controls: ids, mask (True: the step counts) and resets (True: start from zero), (T, B) each.
 
     Returns:
       Result. Where a step is masked the state and `hidden` are carried unchanged; an emitted site
-      is then what the step would have made, to be read with the mask.
+      is then what the step would have made, to be read with the mask; and so is `hidden` under
+      edits of h for one of its readers alone.
     """
     if (features is None) == (controls.ids is None):
         raise ValueError("give either features or ids")
     read = features if controls.ids is None else controls.ids
     if 0 in read.shape[:2]:
         raise ValueError("there is no step, or no stream, to run over")
-    enter, units = plan.layout.enter, plan.layout.units
+    enter = plan.layout.enter
+    apart = editing.apart(edits)
+    if apart:
+        plan = dataclasses.replace(plan, emit=(*plan.emit, "hidden"))
     given = _Given(
         Weights(
             jax.tree.map(_as_gates, weights.recurrent),
@@ -64,10 +69,32 @@ def scan(plan: Plan, weights: Weights, features, state, edits, controls: Control
         ),
         None if features is None else enter(features),
         jax.tree.map(enter, state),
-        jax.tree.map(units, edits),
+        _Edits(*_in_layout(plan.layout, *editing.divided(edits))),
         controls,
     )
-    return jax.tree.map(enter, _scan(plan, given))
+    result = jax.tree.map(enter, _scan(plan, given))
+    if apart:
+        return result._replace(hidden=result.emitted.pop("hidden"))
+    return result
+
+
+class _Edits(NamedTuple):
+    """Terms that are the same at every step, and those of every step, (T, ...)."""
+
+    fixed: Any
+    timed: Any
+
+
+def _in_layout(layout, fixed, timed):
+    """The terms of edits as they broadcast against states; into and out stay as they are."""
+
+    def of_steps(stage):
+        return {k: v if k in ("into", "out") else layout.units(v) for k, v in stage.items()}
+
+    return (
+        {key: tuple(map(of_steps, stages)) for key, stages in fixed.items()},
+        jax.tree.map(layout.enter, timed),
+    )
 
 
 class _Given(NamedTuple):
@@ -142,9 +169,10 @@ def _forward(plan, given):
                 return _seen(layout.split(results[name]))
 
             inputs = {name: _seen(layout.split(x)) for name, x in terms_at(k).items()}
-            now = _at(controls, start + k)
+            now, timed = _at((controls, given.edits.timed), start + k)
+            edits = editing.joined(given.edits.fixed, timed)
             new, sites = masked_step(
-                plan.cell, state, inputs, product, given.edits, now.mask, now.resets, layout
+                plan.cell, state, inputs, product, edits, now.mask, now.resets, layout
             )
             kept = _Kept(
                 new,
@@ -229,7 +257,7 @@ def _chunk_back(plan, given, kept, ready, cotangents, carry, start, length):
     kept_under: dict[str, str] = {}
 
     def one(carry, k):
-        dstate, dedits = carry
+        dstate, dfixed = carry
         t = start + k
         dstate, dedit, gradients, found = _step_back(
             plan,
@@ -237,15 +265,19 @@ def _chunk_back(plan, given, kept, ready, cotangents, carry, start, length):
             _at(entering, k),
             terms_at(k),
             _at(results, k) if kept.results is None else _at(kept.results, t),
-            given.edits,
+            given.edits._replace(timed=_at(given.edits.timed, t)),
             _at(controls, t),
             {**dstate, "h": dstate["h"] + _at(cotangents.hidden, t)},
             _at(cotangents.emitted, t),
         )
         kept_under.update(found)
-        return (dstate, jax.tree.map(jnp.add, dedits, dedit)), gradients
+        dfixed = jax.tree.map(jnp.add, dfixed, dedit.fixed)
+        return (dstate, dfixed), (gradients, dedit.timed)
 
-    (dstate, dedits), gradients = _loop(plan, one, (carry.state, carry.edits), length, reverse=True)
+    (dstate, dfixed), (gradients, dtimed) = _loop(
+        plan, one, (carry.state, carry.edits.fixed), length, reverse=True
+    )
+    dedits = _Edits(dfixed, _written(carry.edits.timed, dtimed, start))
     merged = {name: layout.merge(d) for name, d in gradients.items()}
     merged = lax.optimization_barrier(merged)
     recurrent = {
@@ -290,13 +322,24 @@ def _known(plan, given, kept, weights, entering, terms, start, length):
             results[name] = layout.merge(_part(kept.results[name], start, length))
         return _seen(layout.split(results[name]))
 
-    now = _part(given.controls, start, length)
+    now, timed = _part((given.controls, given.edits.timed), start, length)
+    streams = jax.tree.leaves(entering)[0].shape
+    edits = editing.joined(
+        {
+            key: tuple(
+                {k: v if k in ("into", "out") else layout.tile(v, length) for k, v in stage.items()}
+                for stage in stages
+            )
+            for key, stages in given.edits.fixed.items()
+        },
+        jax.tree.map(lambda x: layout.merge(layout.widened(x, streams)), timed),
+    )
     masked_step(
         plan.cell,
         jax.tree.map(layout.merge, entering),
         {name: _seen(layout.split(x)) for name, x in terms.items()},
         product,
-        jax.tree.map(lambda values: layout.tile(values, length), given.edits),
+        edits,
         now.mask,
         now.resets,
         layout,
@@ -314,8 +357,9 @@ def _step_back(plan, weights, state, terms, results, edits, now, dnew, demitted)
             return _seen(_known_product(plan, name, known, x, results[name], weights[name]))
 
         inputs = {name: _seen(gates) for name, gates in terms.items()}
+        here = editing.joined(edits.fixed, edits.timed)
         new, sites = masked_step(
-            plan.cell, state, inputs, product, edits, now.mask, now.resets, layout
+            plan.cell, state, inputs, product, here, now.mask, now.resets, layout
         )
         return new, {name: sites[name] for name in plan.emit}
 
@@ -449,6 +493,11 @@ def _at(arrays, k):
 
 def _part(arrays, start, length):
     return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, length, 0), arrays)
+
+
+def _written(whole, parts, start):
+    """Arrays (T, ...) with those of some steps written at `start`."""
+    return jax.tree.map(lambda a, b: lax.dynamic_update_slice_in_dim(a, b, start, 0), whole, parts)
 
 
 def _loop(plan, body, carry, length, *, reverse=False):

@@ -19,9 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlstm.errors import InputError, check_one
-from mlstm.model import language_model
-from mlstm.model.edits import Edit
-from mlstm.model.edits import edits as edit_arrays
+from mlstm.model import editing, language_model
+from mlstm.model.edits import Edit, Edits, make_edits, resolve
 from mlstm.model.language_model import ModelConfig
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def generate(
         seen a first byte without one before it.
       length: tokens to make for each sample.
       seed: the same seed, arguments and machine give the same bytes, whatever the block.
-      edits: act at every step, those that read the prompt included.
+      edits: act at every step, those that read the prompt included, unless they say otherwise.
 
     Returns:
       An iterator; each item has the next `block` tokens (the last one fewer) of every sample.
@@ -113,33 +112,42 @@ def generate_ids(
     block: int = 64,
 ) -> Iterator[np.ndarray]:
     """`generate` on ids: a prompt of one id or more to blocks (N, B) int32. Raises InputError."""
-    choice.check()
     for name, value in (("length", length), ("samples", samples), ("block", block)):
         if value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
+    choice = settled(config, choice, seed)
+    if len(prompt) == 0:
+        raise InputError("the prompt is empty; at least one id is needed to start from")
+    made = make_edits(config, edits)
+    return _blocks(config, parameters, prompt, length, choice, seed, samples, made, block)
+
+
+def settled(config: ModelConfig, choice: Choice, seed: int) -> Choice:
+    """The choice as it is compiled; InputError where it, or the seed, is out of range."""
+    choice.check()
     if not 0 <= seed < 2**32:
         raise InputError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
     # As one type, so that 0 and 0.0 are one compilation; more than all tokens is all.
-    choice = Choice(
+    return Choice(
         float(choice.temperature), min(choice.top_k, config.vocabulary), float(choice.top_p)
     )
-    if len(prompt) == 0:
-        raise InputError("the prompt is empty; at least one id is needed to start from")
-    arrays = edit_arrays(config, edits)
-    return _blocks(config, parameters, prompt, length, choice, seed, samples, arrays, block)
 
 
 def _blocks(config, parameters, prompt, length, choice, seed, samples, edits, block):
-    folded = _fold(config, parameters)
+    folded = fold(config, parameters)
     carry = read_prompt(config, folded, prompt, edits)
     carry = jax.tree.map(lambda x: jnp.repeat(x, samples, axis=0), carry)
     key = jax.random.key(seed)
     filters = choice.top_k > 0, choice.top_p < 1
+    arrays = edits.arrays if edits else None
+    places_NB, numbers_NB = np.mgrid[:block, :samples]
     made = None
     for start in range(0, length, block):
         count = min(block, length - start)
-        ids_NB, carry = _make(
-            config, block, filters, folded, carry, key, start, count, choice, edits
+        position_NB = len(prompt) + start + places_NB
+        steps = edits.steps(numbers_NB, position_NB, len(prompt)) if edits else {}
+        ids_NB, carry = make(
+            config, block, filters, folded, carry, key, start, count, choice, arrays, steps
         )
         if made is not None:  # the next block is under way while this one is read
             yield np.asarray(made)
@@ -148,7 +156,7 @@ def _blocks(config, parameters, prompt, length, choice, seed, samples, edits, bl
 
 
 def read_prompt(
-    config: ModelConfig, folded: dict, prompt: np.ndarray, edits: dict | None = None
+    config: ModelConfig, folded: dict, prompt: np.ndarray, edits: Edits | None = None
 ) -> tuple[jax.Array, tuple]:
     """Step through a prompt (N,), N >= 1: the logits (1, V) of what follows, and the state."""
     dtype = folded["readout"]["b"].dtype
@@ -160,29 +168,35 @@ def read_prompt(
         piece = np.asarray(prompt[start : start + PROMPT_CHUNK], np.int32)
         chunk = np.zeros(PROMPT_CHUNK, np.int32)
         chunk[: len(piece)] = piece
-        carry = _read(config, folded, chunk, len(piece), carry, edits)
+        position = np.arange(start, start + PROMPT_CHUNK)[:, None]
+        steps = edits.steps(np.zeros_like(position), position, len(prompt)) if edits else {}
+        arrays = edits.arrays if edits else None
+        carry = _read(config, folded, chunk, len(piece), carry, arrays, steps)
     return carry
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _fold(config, parameters):
+def fold(config, parameters):
     return language_model.fold(config, parameters)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _read(config, folded, ids, count, carry, edits):
+def _read(config, folded, ids, count, carry, arrays, steps):
     """Step over the first `count` of ids (PROMPT_CHUNK,); returns the logits (1, V) and state."""
+    edits = resolve(arrays, steps)
 
     def body(n, carry):
-        return language_model.step(config, folded, ids[n][None], carry[1], edits)
+        now = editing.at(edits, n)
+        return language_model.step(config, folded, ids[n][None], carry[1], now)
 
     return jax.lax.fori_loop(0, count, body, carry)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _make(config, block, filters, folded, carry, key, start, count, choice, edits):
+def make(config, block, filters, folded, carry, key, start, count, choice, arrays, steps):
     """Draw and step `count` times; returns ids (N, B) and the carry (logits, state)."""
     batch, vocabulary = carry[0].shape
+    edits = resolve(arrays, steps)
 
     def noise_of(place, sample):
         at = jax.random.fold_in(jax.random.fold_in(key, place), sample)
@@ -198,7 +212,7 @@ def _make(config, block, filters, folded, carry, key, start, count, choice, edit
         kept_BV = _filtered(logits_BV, choice, filters)
         ids_B = jnp.argmax(kept_BV + noise_NBV[n], axis=-1).astype(jnp.int32)
         made_NB = jax.lax.dynamic_update_index_in_dim(made_NB, ids_B, n, 0)
-        return language_model.step(config, folded, ids_B, state, edits), made_NB
+        return language_model.step(config, folded, ids_B, state, editing.at(edits, n)), made_NB
 
     made_NB = jnp.zeros((block, batch), jnp.int32)
     carry, made_NB = jax.lax.fori_loop(0, count, body, (carry, made_NB))

@@ -19,6 +19,8 @@ from jax.sharding import Mesh
 
 from mlstm.errors import InputError
 from mlstm.model import language_model, on_mesh
+from mlstm.model.editing import Arrays
+from mlstm.model.edits import Edits
 from mlstm.model.language_model import ModelConfig
 from mlstm.model.readable import ALONE, Placement
 from mlstm.output import to_json
@@ -75,27 +77,34 @@ def bits_per_byte(
     parameters: dict,
     windows: Windows,
     *,
-    edits: dict | None = None,
+    edits: Edits | None = None,
     mesh: Mesh | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Score:
     """Score every target of `windows` that has weight.
 
     Args:
-      edits: as `edits.edits` makes them; on at every step.
+      edits: as `edits.make_edits` makes them, at every step alike.
       mesh: of `devices.mesh`: streams are split over `data`, hidden units over `model`. Processes
         of one job give the same windows, compute their own streams, and each gets the score.
       progress: called with the windows done and all windows.
 
-    Raises InputError when no target has weight, or the mesh does not divide the units.
+    Raises InputError when no target has weight, the mesh does not divide the units, or an edit is
+    not the same at every step.
     """
+    if edits and edits.by_step:
+        raise InputError(
+            f"{edits.placed[0][0]}: a text that is scored as one stream has no prompt, and no "
+            "positions: an edit of it has to be the same at every step"
+        )
     streams = on_mesh.padded(mesh, windows.batch_size)
-    parameters, state, edits = on_mesh.begin(mesh, config, parameters, edits, streams)
+    arrays = edits.arrays if edits else None
+    parameters, state, arrays = on_mesh.begin(mesh, config, parameters, arrays, streams)
     nats, counts, began = [], [], time.perf_counter()
     for window in range(windows.windows):
         batch = windows.batch(0, window)
         placed = on_mesh.place(mesh, batch, streams)
-        state, of_window = _score_window(config, parameters, state, placed, edits, mesh)
+        state, of_window = _score_window(config, parameters, state, placed, arrays, mesh)
         nats.append(of_window)
         counts.append(np.count_nonzero(batch.weights))
         if window == 0:
@@ -120,7 +129,7 @@ def score_window(
     parameters: dict,
     state: Any,
     batch: Any,
-    edits: dict | None = None,
+    edits: Arrays | None = None,
     placement: Placement = ALONE,
 ) -> tuple[Any, jax.Array]:
     """One window, a batch as `Windows` has it: the state after it, and the nats of its weighted

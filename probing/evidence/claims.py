@@ -18,7 +18,7 @@ from typing import Literal
 
 from mlstm.output import to_json, write_whole
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ALPHA = 0.05
 
 Verdict = Literal["not significant", "explained by a baseline", "correlational only", "supported"]
@@ -41,11 +41,22 @@ NOTHING = Interval(math.nan, math.nan, math.nan)
 
 @dataclass(frozen=True)
 class CausalCheck:
-    """Necessity or sufficiency: whether it held, and its p among matched neurons."""
+    """Necessity or sufficiency: whether it held, and the figures behind that (see `causes`)."""
 
     held: bool
-    p: float
+    p: float  # (1 + controls that are as extreme) / (1 + controls)
     controls: int
+    percentile: float = math.nan  # among them
+    of: str = ""  # what the effects are of
+    effects: dict[str, Interval] = dataclasses.field(default_factory=dict)
+
+    def __str__(self) -> str:
+        said = "held" if self.held else "failed"
+        effects = ", ".join(f"{name} {_signed(effect)}" for name, effect in self.effects.items())
+        return (
+            f"{said}, p = {self.p:.4f}, percentile {_figure(self.percentile)} of "
+            f"{self.controls:,} controls; {self.of}: {effects}"
+        )
 
 
 def decide(
@@ -181,17 +192,17 @@ class Claim:
         else:
             lines.append("  overlap    not measured: the training text is not at hand")
         for name in ("necessity", "sufficiency"):
-            check = getattr(self, name)
-            said = "not tested"
-            if check is not None:
-                said = f"{'held' if check.held else 'failed'}, p = {check.p:.4f}"
-            lines.append(f"  {name:12}{said}")
+            lines.append(f"  {name:12}{getattr(self, name) or 'not tested'}")
         lines += [f"  note       {note}" for note in self.notes]
         return "\n".join(lines)
 
 
 def _listed(figures: dict[str, float]) -> str:
     return ", ".join(f"{name} {_figure(value)}" for name, value in figures.items())
+
+
+def _signed(effect: Interval) -> str:
+    return f"{effect.value:+.4f} [{effect.lower:+.4f}, {effect.upper:+.4f}]"
 
 
 def _figure(value: float) -> str:

@@ -108,6 +108,15 @@ def jackknife_mean(values: np.ndarray, groups: np.ndarray) -> Jackknife:
     return Jackknife.of(float(np.mean(values)), left_out)
 
 
+def jackknife_ratio(numerators: np.ndarray, denominators: np.ndarray) -> Jackknife:
+    """A ratio of sums over documents, (D,) each: what all bytes cost by how many there are."""
+    above, below = float(numerators.sum()), float(denominators.sum())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left_out = (above - numerators) / (below - denominators)
+        value = np.float64(above) / below
+    return Jackknife.of(float(value), left_out)
+
+
 def _correlation(sums: np.ndarray) -> np.ndarray:
     n, x, y, xx, yy, xy = sums
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -18,9 +18,9 @@ from mlstm.corpus.reading import Split
 from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import sites as model_sites
-from probing.evidence import choosing, companions, context, intervals, measures, values
+from probing.evidence import causes, choosing, companions, context, intervals, measures, values
 from probing.evidence.claim_sets import Claims, matched
-from probing.evidence.claims import ALPHA, NOTHING, Claim, Interval, decide
+from probing.evidence.claims import ALPHA, NOTHING, CausalCheck, Claim, Interval, decide
 from probing.evidence.controls import random_twin
 from probing.evidence.permutations import Drawn, Permuting
 from probing.evidence.significance import max_statistic_p
@@ -53,6 +53,7 @@ def verify(
     alpha: float = ALPHA,
     seed: int = 0,
     rows: int = ROWS,
+    causal: bool | None = None,
     corpus: Split | None = None,
     mesh: Mesh | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -74,6 +75,8 @@ def verify(
       draws: of the null; p is at least 1 / (1 + draws).
       seed: of the null, the twin, the surface model, the sample, control labels and rotation.
       rows: labelled positions of each split, at most, that probes beside the neuron are given.
+      causal: whether necessity and sufficiency are tested (`causes`); None does where the verdict
+        hangs on them, which takes most of the time of those that come so far.
       corpus: the training text, to say how much of the data it has; None leaves that out.
       mesh: of `mlstm.devices.mesh`, as of `score_neurons`.
       progress: called with what is being done, how much of it, and all of it.
@@ -82,7 +85,7 @@ def verify(
     direction that is not one of the site's.
     """
     options: dict[str, Any] = {"draws": draws, "alpha": alpha, "seed": seed, "rows": rows}
-    options |= {"corpus": corpus, "mesh": mesh, "progress": progress}
+    options |= {"causal": causal, "corpus": corpus, "mesh": mesh, "progress": progress}
     if not isinstance(model, Sequence):
         return _verify(model, of, data, concept, direction, **options)
     vectors: list[Any] = [None] * len(model) if direction is None else list(direction)
@@ -109,6 +112,7 @@ def _verify(
     alpha: float,
     seed: int,
     rows: int,
+    causal: bool | None,
     corpus: Split | None,
     mesh: Mesh | None,
     progress: Callable[[str, int, int], None] | None,
@@ -193,6 +197,13 @@ def _verify(
     rest = context.beside(
         parts, own.subject, data, kept_rows, seed, report("fitting probes beside it")
     )
+    checks: dict[str, CausalCheck] = {}
+    if causal or (causal is None and decide(p, lead, alpha=alpha) == "correlational only"):
+        shared: dict[str, Any] = {"alpha": alpha, "seed": seed, "progress": progress}
+        checks = {
+            "necessity": causes.necessary(model, own.subject, data, **shared),
+            "sufficiency": causes.sufficient(model, own.subject, own.direction, data, **shared),
+        }
     if row:
         cohen_d = row.cohen_d
     else:
@@ -221,8 +232,10 @@ def _verify(
         twin=twin_intervals.get("neuron", NOTHING),
         twin_neuron=known["neuron"].subject.name if "neuron" in known else "",
         lead=lead,
-        verdict=decide(p, lead, alpha=alpha),
+        verdict=decide(p, lead, checks.get("necessity"), checks.get("sufficiency"), alpha),
         alpha=alpha,
+        necessity=checks.get("necessity"),
+        sufficiency=checks.get("sufficiency"),
         **rest,
         rows={split: len(part.y) for split, part in parts.items()},
         step=model.step,

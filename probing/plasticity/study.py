@@ -204,22 +204,17 @@ def _arms(base: Model, question: Question, ruler: Ruler) -> tuple[dict, dict]:
         order = sets.ranked(ruler.kept, question.ranking, ruler.concept, count)
         concept = pruning.check_units(config, sets.units_at(ranked, order[:count], config.hidden))
     sets.check_twins(config, ranked, concept, question.twins)
-    like = sets.likeness(base, ranked, ruler.kept.x("train"))
+    known = sets.known_units(base, ranked, ruler.kept.x("train"))
     arms: dict[tuple[str, int], Units] = {}
     for seed in range(question.seeds):
         arms["concept", seed] = concept
         if "random" in question.twins:
             arms["random", seed] = sets.random_units(config, concept, seed)
         if "matched" in question.twins:
-            arms["matched", seed] = sets.matched_units(config, ranked, concept, like, seed)
+            arms["matched", seed] = sets.matched_units(concept, known, seed)
         if "untouched" in question.twins:
             arms["untouched", seed] = {}
-    ours = sets.places_of(ranked, concept, config.hidden)
-    balances = {
-        key: sets.balance(like, ours, sets.places_of(ranked, units, config.hidden))
-        for key, units in arms.items()
-        if units
-    }
+    balances = {key: sets.balance(known, concept, units) for key, units in arms.items() if units}
     return arms, balances
 
 

@@ -57,16 +57,17 @@ class Tokens:
     """(from this byte on, brace depth, parenthesis depth); a bracket is inside its pair."""
 
 
-def lex(data: bytes) -> Tokens:
-    """Tokens of a translation unit. LexError where it is not C."""
-    lexer = _Lexer(data)
+def lex(data: bytes, strict: bool = True) -> Tokens:
+    """Tokens of a translation unit. LexError where it is not C, or passed over unless strict."""
+    lexer = _Lexer(data, strict)
     lexer.text()
     return lexer.tokens
 
 
 class _Lexer:
-    def __init__(self, data: bytes):
+    def __init__(self, data: bytes, strict: bool):
         self.data = data
+        self.strict = strict
         self.tokens = Tokens()
         self.braces: list[int] = []  # for each open brace the parentheses around it
         self.parentheses = 0
@@ -92,7 +93,7 @@ class _Lexer:
 
     def token(self, kind: str, word: bytes, start: int, end: int) -> None:
         if kind == "other":
-            if any(left_out for _, _, left_out in self.conditions):
+            if not self.strict or any(left_out for _, _, left_out in self.conditions):
                 return
             character = word.decode("ascii")
             if character in "\"'":

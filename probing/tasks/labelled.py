@@ -201,8 +201,10 @@ class LabelledData:
                 classes=labels.classes[:, classes], numbers=labels.numbers[:, numbers]
             )
 
+        judge = self.judge
         return dataclasses.replace(
             self,
+            judge=judge and (lambda text: column(partial(judge, text))),
             classes=(concept,) if classes else (),
             numbers=(concept,) if numbers else (),
             documents=tuple(
@@ -210,6 +212,15 @@ class LabelledData:
             ),
             exclusive=self.exclusive and bool(classes),
         )
+
+    def one(self, concept: str | None = None) -> LabelledData:
+        """`only` of the concept, or of the only one. InputError where it has to be named."""
+        if concept is None and len(self.concepts) != 1:
+            raise InputError(
+                f"task {self.task}: {len(self.concepts)} concepts; name one: "
+                f"{', '.join(self.concepts)}"
+            )
+        return self.only(self.concepts[0] if concept is None else concept)
 
     def target(self, labels: Labels, concept: str | None = None) -> np.ndarray:
         """What a probe is to tell of each position: (n,).

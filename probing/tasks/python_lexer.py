@@ -62,12 +62,12 @@ def lex(text: str) -> Tokens:
 
     Kinds: string, comment, keyword, name, operator, number. LexError where it is not Python.
     """
-    lexer = _Lexer(text)
+    lexer = Lexer(text)
     lexer.module()
     return lexer.tokens
 
 
-class _Lexer:
+class Lexer:
     def __init__(self, text: str):
         self.text = text
         self.place = 0
@@ -101,7 +101,7 @@ class _Lexer:
                 while columns[-1] > column:
                     columns.pop()
                 if columns[-1] != column:
-                    raise LexError("unindent matches no outer level", self.place)
+                    self.misfit(columns, column)
                 self.tokens.blocks.append((start, len(columns) - 1))
             first = len(self.tokens.spans)
             while self.place < len(self.text):
@@ -111,7 +111,15 @@ class _Lexer:
                 self.token()
             documented = self.documentation(first, documented)
         if self.open:
-            raise LexError(f"{self.open[-1][0]!r} is never closed", self.open[-1][1])
+            self.unclosed()
+
+    def misfit(self, columns: list[int], column: int) -> None:
+        """A line goes back to a column that no line above began at."""
+        raise LexError("unindent matches no outer level", self.place)
+
+    def unclosed(self) -> None:
+        """The text ends within brackets."""
+        raise LexError(f"{self.open[-1][0]!r} is never closed", self.open[-1][1])
 
     def token(self) -> None:
         """One token, or what lies between two."""
@@ -236,9 +244,9 @@ class _Lexer:
         """Whether the first statement is plain strings alone, perhaps within parentheses."""
         if ";" in words:
             words = words[: words.index(";")]
-        shape = "".join("s" if line[i][0] == "string" else word for i, word in enumerate(words))
+        shape = "".join("'" if line[i][0] == "string" else word for i, word in enumerate(words))
         strings = [i for i, word in enumerate(words) if line[i][0] == "string"]
-        if not re.fullmatch(r"\(*s+\)*", shape):
+        if not re.fullmatch(r"\(*'+\)*", shape):
             return
         for i in strings:
             prefix = _STRING.match(words[i])

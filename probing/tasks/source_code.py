@@ -27,6 +27,7 @@ from probing.tasks.labelled import (
     skipped_line,
 )
 from probing.tasks.python_lexer import LexError, Tokens, lex
+from probing.tasks.python_recovery import lex_any
 
 LEXICAL = ("string", "comment", "docstring", "keyword", "name", "operator", "number")
 NUMBERS = ("indentation depth", "bracket depth", "position in line")
@@ -90,6 +91,7 @@ class _Language(NamedTuple):
     numbers: tuple[str, ...]
     meaning: tuple[tuple[str, str], ...]
     labels: Callable[[bytes], Labels]
+    judge: Callable[[bytes], Labels]  # the same of what is of the language, and of any other text
 
 
 def source_code(source: Source, language: str | None = None) -> LabelledData:
@@ -141,6 +143,7 @@ def label(
         tuple(labelled),
         skipped=tuple(skipped),
         meaning=dict(read.meaning),
+        judge=read.judge,
     )
 
 
@@ -167,6 +170,24 @@ def labels(data: bytes) -> Labels:
     except RecursionError:
         raise Unreadable("f-strings nested too deeply") from None
 
+    return _labels(data, tokens, text, widths, skipped)
+
+
+def any_labels(data: bytes) -> Labels:
+    """Labels of every byte of any text, read as Python as far as it can be: `labels` of a module,
+    and of one that was cut off or that a model wrote what `python_recovery` makes of it."""
+    try:
+        text, widths, skipped = _decode(data)
+    except Unreadable:
+        # What is no UTF-8 is one character for each byte, in no token.
+        text, skipped = data.decode("utf-8", "surrogateescape"), 0
+        widths = np.array([len(c.encode("utf-8", "surrogateescape")) for c in text], int)
+        text = text.replace("\r", "\n")
+    return _labels(data, lex_any(text), text, widths, skipped)
+
+
+def _labels(data: bytes, tokens: Tokens, text: str, widths: np.ndarray, skipped: int) -> Labels:
+    """text, widths, skipped: as of `_decode`."""
     lexical, depths = _by_character(text, tokens)
     classes = np.zeros((len(data), len(CLASSES)), bool)
     numbers = np.zeros((len(data), len(NUMBERS)), np.int32)
@@ -178,13 +199,14 @@ def labels(data: bytes) -> Labels:
     return every_byte(classes, numbers)
 
 
-def c_labels(data: bytes) -> Labels:
+def c_labels(data: bytes, strict: bool = True) -> Labels:
     """Labels of every byte of a text in C.
 
-    Raises Unreadable with the reason and the line.
+    strict: raise Unreadable, with the reason and the line, where it is none; else what cannot be
+        is in no token.
     """
     try:
-        tokens = c_lexer.lex(data)
+        tokens = c_lexer.lex(data, strict)
     except c_lexer.LexError as error:
         line = data.count(b"\n", 0, error.place) + 1
         raise Unreadable(f"line {line}: {error}") from None
@@ -261,6 +283,14 @@ def _position_in_line(data: bytes) -> np.ndarray:
 
 
 _LANGUAGES = {
-    "python": _Language("Python", (".py",), CLASSES, NUMBERS, MEANING, labels),
-    "c": _Language("C", (".c", ".h"), C_CLASSES, C_NUMBERS, C_MEANING, c_labels),
+    "python": _Language("Python", (".py",), CLASSES, NUMBERS, MEANING, labels, any_labels),
+    "c": _Language(
+        "C",
+        (".c", ".h"),
+        C_CLASSES,
+        C_NUMBERS,
+        C_MEANING,
+        c_labels,
+        partial(c_labels, strict=False),
+    ),
 }

@@ -18,8 +18,8 @@ def test_off_a_terminal_there_is_a_line_every_ten_seconds(clock, capsys):
             clock[0] = second
             line(1000 * second, 100_000)
     assert capsys.readouterr().err.splitlines() == [
-        "reading: 10,000 of 100,000 bytes, 90 s left",
-        "reading: 20,000 of 100,000 bytes, 80 s left",
+        "reading: 10,000 of 100,000 bytes, 1,000 bytes/s, 90 s left",
+        "reading: 20,000 of 100,000 bytes, 1,000 bytes/s, 80 s left",
     ]
 
 
@@ -32,5 +32,5 @@ def test_of_what_has_just_begun_no_time_left_is_said_and_short_things_are_named(
         told("fitting", 5, 10)
     assert capsys.readouterr().err.splitlines() == [
         "fitting: 0 of 10 fits",
-        "fitting: 5 of 10 fits, 18 s left",
+        "fitting: 5 of 10 fits, 0.28 fits/s, 18 s left",
     ]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mlstm import devices
 from mlstm.model import encoding, language_model
-from mlstm.model.edits import edits
+from mlstm.model.edits import make_edits, resolve
 from mlstm.model.language_model import ModelConfig
 
 CONFIG = ModelConfig(hidden=8, embedding=4, layers=2)
@@ -32,7 +32,8 @@ def packed(texts, **settings) -> list[dict[str, np.ndarray]]:
 
 
 @jax.jit
-def reference(ids, change):
+def reference(ids, arrays, steps):
+    change = resolve(arrays, steps)
     state = language_model.initial_state(CONFIG, 1)
     return language_model.forward(
         CONFIG, PARAMETERS, ids, state, emit=SITES, edits=change, reference=True
@@ -43,7 +44,9 @@ def alone(text: np.ndarray, change=None) -> dict[str, np.ndarray]:
     """One text by itself; what pads it to one shape comes after it."""
     ids = np.zeros((40, 1), np.int32)
     ids[: len(text), 0] = text
-    emitted = reference(ids, change)
+    position = np.arange(40)[:, None]
+    steps = change.steps(np.zeros_like(position), position) if change else {}
+    emitted = reference(ids, change.arrays if change else None, steps)
     return {site: np.asarray(emitted[site])[: len(text), 0] for site in SITES}
 
 
@@ -83,14 +86,14 @@ def test_packed_states_equal_those_of_one_text_at_a_time(lengths):
 
 def test_an_edit_reaches_every_packed_text():
     texts = texts_of([5, 17, 3])
-    change = edits(CONFIG, ["0.c[2]=1.5"])
+    change = make_edits(CONFIG, ["0.c[2]=1.5", "1.h[3]+=1@2:5@ramp=2"])
     for text, states in zip(texts, packed(texts, streams=2, window=4, edits=change), strict=True):
         np.testing.assert_allclose(states["1.h"], alone(text, change)["1.h"], atol=1e-5)
 
 
 def test_states_and_edits_are_the_same_on_a_mesh():
     texts = texts_of([5, 17, 3, 40, 1])
-    change = edits(CONFIG, ["0.c[2]=1.5"])
+    change = make_edits(CONFIG, ["0.c[2]=1.5", "1.h[3]+=1@2:5@ramp=2"])
     settings = {"streams": 4, "window": 8, "edits": change}
     spread = packed(texts, mesh=devices.mesh(4, 2), **settings)
     for found, expected in zip(spread, packed(texts, **settings), strict=True):

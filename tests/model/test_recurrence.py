@@ -46,10 +46,12 @@ def problem(config, time, batch, masked, reset, edited, dtype, seed=0):
         lambda x: jax.random.normal(next(keys), x.shape, dtype), lm.initial_state(config, batch)
     )
     edits = {
-        f"{layer}.{name}": {
-            "keep": jax.random.normal(next(keys), (config.hidden,), dtype),
-            "add": jax.random.normal(next(keys), (config.hidden,), dtype),
-        }
+        f"{layer}.{name}": (
+            {
+                "keep": jax.random.normal(next(keys), (config.hidden,), dtype),
+                "add": jax.random.normal(next(keys), (config.hidden,), dtype),
+            },
+        )
         for layer in range(config.layers)
         for name in ("c", "h", "i")
     }
@@ -236,7 +238,7 @@ def test_fast_equals_readable_whatever_the_values_masks_and_edits(data):
         for name in ("mask", "resets"):
             given[name] = jnp.array(data.draw(bits)).reshape(time, batch)
         values = st.floats(-3, 3, allow_subnormal=False)
-        for edit in given["edits"].values():
+        for (edit,) in given["edits"].values():
             edit["keep"] = edit["keep"].at[0].set(data.draw(values))
             edit["add"] = edit["add"].at[1].set(data.draw(values))
         assert_equal(everything(config, False, given), everything(config, True, given), 1e-10)

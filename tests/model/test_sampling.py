@@ -6,7 +6,8 @@ import pytest
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.loading import Model
-from mlstm.model import edits, language_model, sampling
+from mlstm.model import language_model, sampling
+from mlstm.model.edits import make_edits, resolve
 from mlstm.model.language_model import ModelConfig
 from mlstm.model.sampling import Choice
 
@@ -107,10 +108,34 @@ def test_a_prompt_of_any_length_is_read_whole(model, length):
 def test_edits_act_on_the_prompt_and_on_what_is_made(model):
     changes = ["0.c[3]=4", "1.h[5]+=1.5"]
     (made,) = text(model, b"while ", 40, temperature=0.0, edits=changes)
-    arrays = edits.edits(model.config, changes)
+    arrays = make_edits(model.config, changes).arrays
     expected = logits_after(model, b"while " + made, edits=arrays)[5:-1].argmax(-1)
     assert list(made) == expected.tolist()
     assert made != text(model, b"while ", 40, temperature=0.0)[0]
+
+
+def test_an_edit_of_one_phase_acts_in_it_alone(model):
+    """What follows equals a forward pass whose edit begins, or ends, behind the prompt."""
+    prompt, changes = b"while ", {"prompt": "0.c[3]=4@prompt", "generation": "0.c[3]=4@generation"}
+    spans = {"prompt": "0.c[3]=4@:6", "generation": "0.c[3]=4@6:"}
+    written = {}
+    for phase, change in changes.items():
+        (made,) = text(model, prompt, 40, temperature=0.0, edits=[change], block=16)
+        same = make_edits(model.config, spans[phase])
+        position = np.arange(len(prompt + made))[:, None]
+        arrays = resolve(same.arrays, same.steps(np.zeros_like(position), position))
+        expected = logits_after(model, prompt + made, edits=arrays)[5:-1].argmax(-1)
+        assert list(made) == expected.tolist()
+        written[phase] = made
+    always = text(model, prompt, 40, temperature=0.0, edits=["0.c[3]=4"])[0]
+    assert len({always, *written.values()}) == 3
+
+
+def test_a_value_of_0_is_a_value(model):
+    """Not a way to say that nothing is edited; on the prompt and at temperature 0 too."""
+    plain = text(model, b"def f(", 60, temperature=0.0)
+    muted = [f"0.c[{unit}]=0" for unit in range(8)]
+    assert text(model, b"def f(", 60, temperature=0.0, edits=muted) != plain
 
 
 def test_an_empty_prompt_is_a_line_end(model):
@@ -122,9 +147,9 @@ def test_no_value_recompiles(model):
         text(model, prompt, length, temperature=temperature, top_k=k, top_p=p, edits=[edit], seed=k)
 
     generate(b"a", 65, 1.0, 3, 0.5, "0.c[1]=1")
-    before = sampling._make._cache_size(), sampling._read._cache_size()
+    before = sampling.make._cache_size(), sampling._read._cache_size()
     generate(b"abc" * 500, 10, 0.0, 7, 0.9, "0.c[9]*=0.5")
-    assert (sampling._make._cache_size(), sampling._read._cache_size()) == before
+    assert (sampling.make._cache_size(), sampling._read._cache_size()) == before
 
 
 @pytest.mark.parametrize(

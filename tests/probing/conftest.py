@@ -1,4 +1,6 @@
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -19,7 +21,7 @@ from probing.protocols.concept_neurons import (
 from probing.protocols.diagnostic import DiagnosticReport, Hypothesis, Told
 from probing.protocols.full_probe_report import FullProbeReport, Row, Twins
 from probing.protocols.radford import Mistake, RadfordReport, Threshold
-from probing.tasks import LabelledData, LabelledDocument, every_byte, stored
+from probing.tasks import LabelledData, LabelledDocument, Labels, every_byte, stored
 
 PLANTED = 5
 GATES = "ifou"  # as they lie in the parameters
@@ -218,3 +220,95 @@ def full_probe_report() -> FullProbeReport:
         usual=row("most frequent class", 0.6, None, 0.2),
         control=None,
     )
+
+
+class Cause(NamedTuple):
+    """A network in which one of two equal neurons is read, and text on which it is.
+
+    `used` and `copy` follow the same: +1 between a quote and the next, else -1, to the bit. In
+    quotes a letter is a capital eight times as often, and the readout takes from `used` how often.
+    From `copy` it takes as much, which is the same for every byte and so changes no prediction;
+    each of `distractors` toggles at a letter of its own, varies as much and is read by weights of
+    the same norm, most of it on bytes that do not occur.
+    """
+
+    model: Model
+    used: int
+    copy: int
+    distractors: tuple[int, ...]
+    data: LabelledData  # concept "inside quotes"; labels of any text by `judge`
+
+
+QUOTED, PLAIN = 0.4, 0.05  # how often a letter is a capital
+LETTERS = b"abcdefghijkl"
+
+
+def quoting(draw: np.random.Generator, size: int) -> bytes:
+    """Letters and spaces, parts of them in quotes."""
+    inside, said = False, []
+    for _ in range(size):
+        if draw.random() < 1 / 25:
+            inside = not inside
+            said.append('"')
+        elif draw.random() < 0.15:
+            said.append(" ")
+        else:
+            letter = chr(draw.choice(list(LETTERS)))
+            said.append(letter.upper() if draw.random() < (QUOTED if inside else PLAIN) else letter)
+    return "".join(said).encode() + b'"' * inside
+
+
+@pytest.fixture(scope="session")
+def cause() -> Cause:
+    """`Cause` of 256 units: what ablation, steering and verdicts are tested on."""
+    used, copy, hidden = 17, 101, 256
+    distractors = tuple(range(120, 120 + 64))
+    toggle = {"i": [-20], "f": [20], "o": [20], "u": [12], "own": [-40]}
+
+    def turned_by(mark: int, marks: int) -> dict[str, list[float]]:
+        at = np.eye(marks)[mark]
+        return toggle | {"i": [-20, *(40 * at)], "f": [20, *(-40 * at)]}
+
+    marks = [b'"', *(bytes([letter]) for letter in LETTERS)]
+    units = {unit: turned_by(0, len(marks)) for unit in (used, copy)}
+    for nth, unit in enumerate(distractors):
+        units[unit] = turned_by(1 + nth % len(LETTERS), len(marks))
+    model = hand_built(hidden, marks, units, embedding=len(marks) + 1, origin="a planted cause")
+
+    readout, draw = model.parameters["readout"], np.random.default_rng(5)
+    odds = [np.log(p / (1 - p)) for p in (PLAIN, QUOTED)]
+    capitals = np.isin(np.arange(256), list(LETTERS.upper()))
+    letters = np.isin(np.arange(256), list(LETTERS))
+    occurs = capitals | letters | np.isin(np.arange(256), list(b' "'))
+    step = (odds[1] - odds[0]) / 4
+    row = np.where(capitals, step, 0) - np.where(letters, step, 0)
+    length = np.linalg.norm(row)
+    readout["w"][:] *= 0.02
+    readout["w"][used] = row
+    readout["w"][copy] = length / np.sqrt(256)
+    for unit in distractors:
+        noise = np.where(occurs, 0.1, 1) * draw.normal(size=256)
+        readout["w"][unit] = noise * length / np.linalg.norm(noise)
+    readout["b"][:] = np.where(occurs, 0, -12) + np.where(capitals, sum(odds) / 2, 0)
+    # What plants feed back to themselves is all that reads them beside the readout.
+    into = model.parameters["layers"]["0"]["wh"]
+    for unit in (used, copy, *distractors):
+        own = into[unit, GATES.index("u"), unit]
+        into[unit] = 0
+        into[unit, GATES.index("u"), unit] = own
+
+    draw = np.random.default_rng(0)
+    documents = tuple(
+        LabelledDocument(f"text {k}", text, partial(inside_quotes, text))
+        for k, text in enumerate(quoting(draw, 400) for _ in range(30))
+    )
+    data = LabelledData(
+        "quotes", "drawn text", "byte", ("inside quotes",), (), documents, judge=inside_quotes
+    )
+    return Cause(model, used, copy, distractors, data)
+
+
+def inside_quotes(text: bytes) -> Labels:
+    """Of each byte, whether an odd number of quotes has been read: as the planted neuron has it."""
+    quotes = np.cumsum(np.frombuffer(text, np.uint8) == ord('"')) % 2 == 1
+    return every_byte(quotes[:, None], np.zeros((len(text), 0), np.float32))

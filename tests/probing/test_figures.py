@@ -12,7 +12,15 @@ from matplotlib.image import imread
 
 import probing
 from probing.views import figures
-from probing.views.figures import concept_neurons, diagnostic, full_probe, neurons, radford, style
+from probing.views.figures import (
+    concept_neurons,
+    diagnostic,
+    full_probe,
+    neurons,
+    radford,
+    steering,
+    style,
+)
 
 
 def lines(axes) -> dict[str, np.ndarray]:
@@ -279,3 +287,41 @@ def test_matplotlib_comes_with_the_figures_alone_and_pyplot_never(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "empty.svg").exists()
+
+
+@pytest.fixture(scope="module")
+def steered(planted, digits):
+    """A neuron at three doses, of which two are nearly one."""
+    settings = {"prompts": 3, "prompt_bytes": 20, "samples": 1, "length": 12, "controls": 5}
+    doses = {"quantiles": (0.9, 0.1, 0.95)}
+    return probing.steer(planted, "0.c[2]", digits, "digit", **settings, **doses)
+
+
+def test_the_dose_response_is_drawn_among_its_controls(steered):
+    figure = steering.response(steered)
+    above, below = figure.axes
+    (curve,) = [line for line in above.lines if line.get_label().startswith("0.c[2]")]
+    order = np.argsort([dose.z for dose in steered.doses])
+    assert curve.get_xdata().tolist() == [steered.doses[k].z for k in order]
+    assert curve.get_ydata().tolist() == [steered.doses[k].level.score.value for k in order]
+    (median,) = [line for line in above.lines if line.get_label() == "their median"]
+    expected = [np.median(steered.doses[k].controls) for k in order]
+    np.testing.assert_allclose(median.get_ydata(), expected)
+    bits = below.lines[0].get_ydata().tolist()
+    assert bits == [steered.doses[k].level.bits.value for k in order]
+    said = words(figure)
+    for text in ("slope", "5 matched controls", "unedited", "bits per byte", '"digit"'):
+        assert text in said
+
+
+def test_ticks_that_lie_too_near_are_left_out(steered):
+    near = dataclasses.replace(steered.doses[0], z=1.0)
+    others = [dataclasses.replace(near, z=z) for z in (1.01, 3.0)]
+    assert [bool(label) for label in steering._ticks([near, *others])] == [True, False, True]
+
+
+def test_steering_without_controls_is_drawn(steered):
+    doses = tuple(dataclasses.replace(dose, controls=()) for dose in steered.doses)
+    alone = dataclasses.replace(steered, doses=doses, slopes=(), controls=())
+    assert set(figures.of(alone)) == {"steering"}
+    assert "controls" not in words(steering.response(alone))

@@ -50,6 +50,11 @@ def numbers(data: bytes, name: str) -> list[int]:
     return values.astype(int).tolist()
 
 
+@pytest.mark.parametrize("text", [b"s\n", b"(s)\n", b"def f():\n    s\n", b"s 's'\n"])
+def test_a_name_that_is_s_is_no_docstring(text):
+    assert "d" not in marks(text)
+
+
 def test_every_byte_of_the_golden_file_has_the_label_written_beside_it():
     data = (GOLDEN / "sample.txt").read_bytes()
     columns = [line.split(" ") for line in (GOLDEN / "sample.labels").read_text().splitlines()]

@@ -16,7 +16,12 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from mlstm.output import write_whole
+from probing.evidence.effects.curves import Curves
+from probing.evidence.effects.effect import Effect
+from probing.evidence.effects.pulse import Pulse
+from probing.evidence.effects.sweep import Sweep
 from probing.evidence.scores import NeuronTable
+from probing.evidence.steering.result import Steering
 from probing.plasticity.report import PlasticityReport
 from probing.protocols.concept_neurons import ConceptNeuronsReport
 from probing.protocols.diagnostic import DiagnosticReport
@@ -25,10 +30,12 @@ from probing.protocols.radford import RadfordReport
 from probing.views.figures import (
     concept_neurons,
     diagnostic,
+    effects,
     full_probe,
     neurons,
     plasticity,
     radford,
+    steering,
 )
 from probing.views.figures.style import STYLE
 
@@ -40,6 +47,11 @@ KINDS = {
     DiagnosticReport: diagnostic.figures,
     FullProbeReport: full_probe.figures,
     PlasticityReport: plasticity.figures,
+    Steering: steering.figures,
+    Effect: effects.of_effect,
+    Curves: effects.of_curves,
+    Pulse: effects.of_pulse,
+    Sweep: effects.of_sweep,
 }
 
 

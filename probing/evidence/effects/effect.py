@@ -1,0 +1,266 @@
+"""What an edit does: to the bytes of a concept, to all others, to its probe; beside controls."""
+
+# H units of the site, N controls
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from mlstm.errors import InputError, check_one
+from mlstm.loading import Model
+from mlstm.model import sites
+from mlstm.model.edits import Edit, Edits
+from mlstm.output import to_json, write_whole
+from probing.evidence.effects import comparison
+from probing.evidence.effects.changes import Change, change, rises
+from probing.evidence.effects.given import given, like, random_erasures
+from probing.evidence.effects.many import ablations, side_by_side
+from probing.evidence.effects.marked import Marked, mark
+from probing.evidence.effects.probed import probe_of
+from probing.evidence.effects.tally import Progress, Tally, tally
+from probing.evidence.effects.units import Units, units
+from probing.tasks.labelled import LabelledData
+
+FORMAT_VERSION = 1
+DEFAULT_KINDS = ("mean", "resample")
+CONTROLS = 255  # other neurons
+SETS = 100  # random sets
+BYTES = 1 << 16  # of the split, for the effect itself
+COMPARED_BYTES = 1 << 14  # of them, on which it is compared with controls
+GIVEN = "as given"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the ablation of neurons, or another edit, changes."""
+
+    edits: tuple[str, ...]  # neurons that are ablated, or edits
+    concept: str
+    rule: str  # which bytes are on the concept
+    task: str
+    model: str
+    data: str
+    data_digest: str
+    split: str
+    documents: int
+    bytes: dict[str, int]  # predicted bytes "on" the concept and "elsewhere"
+    before: dict[str, float]  # bits per byte, unedited
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...] = ()
+
+    def plain(self) -> dict:
+        version = {"format_version": FORMAT_VERSION, "kind": "effect"}
+        return version | dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        return to_json(self.plain(), indent=2)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the JSON, whole or not at all."""
+        write_whole(path, self.to_json() + "\n")
+
+    def __str__(self) -> str:
+        counted = self.bytes["on"] + self.bytes["elsewhere"]
+        lines = [
+            f'{", ".join(self.edits)} and "{self.concept}"',
+            f"  model            {self.model}",
+            f"  data             {self.task} in {self.data}: {self.documents} {self.split} "
+            f"documents, {counted:,} bytes, {self.bytes['on'] / counted:.1%} on the concept",
+            f"  unedited         {self.before['on']:.4f} bits per byte on the concept, "
+            f"{self.before['elsewhere']:.4f} elsewhere",
+        ]
+        lines += ["  " + line for found in self.changes for line in found.lines()]
+        lines += [f"  note             {note}" for note in self.notes]
+        return "\n".join(lines)
+
+
+def effect(
+    model: Model,
+    edits: str | Edit | Iterable[Edit | str] | Edits,
+    data: LabelledData,
+    concept: str | None = None,
+    *,
+    kinds: Sequence[str] = DEFAULT_KINDS,
+    split: str = "test",
+    bytes: int = BYTES,
+    compared_bytes: int = COMPARED_BYTES,
+    controls: int | None = None,
+    probe: bool = True,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Effect:
+    """What an edit does to the bytes of a concept: the ablation of neurons, or any other edit.
+
+    Args:
+      edits: "0.c[17]", or several neurons of one site, to be ablated together; or edits, as
+        `mlstm.model.edits` has them: "0.c[17]=1.0", or a list, on at every step.
+      concept: which of the data's; needed where there are several.
+      kinds: how neurons are ablated, each after the other: "mean", "resample", "zero".
+      bytes: about how many of the split are read, from the start of every document.
+      compared_bytes: on how many of these the edit is compared with its controls, which are many.
+      controls: of one neuron, how many others at most (255; all where there are no more), compared
+        as `evidence.effects.comparison` says; of a set, how many matched random sets (100); of an
+        erasure, how many random subspaces (100). To them is done what `evidence.effects.given`
+        says. 0 leaves the comparison out.
+      probe: whether the concept's probe, fitted on unedited train states of the site, is run too.
+      seed: of the controls, the resampled values and the probe's sample.
+      progress: called with what is being done, how much of it, and all of it.
+
+    Raises InputError for an unknown neuron, concept or kind, or neurons of two sites.
+    """
+    check_one(model)
+    neurons = neurons_named(edits)
+    of = None if neurons else given(model, edits)
+    site, chosen = neurons_of(model, neurons) if of is None else (of.site, of.units)
+    marked = mark(model, data, concept, split=split, bytes=bytes)
+    fewer = mark(model, data, concept, split=split, bytes=min(bytes, compared_bytes))
+    known = units(model, data, site)
+    told = probe_of(model, marked, site, seed) if probe else None
+    nothing = ablations(model, known, [[]])
+    unedited = tally(model, marked, nothing, "reading", probe=told, progress=progress)
+    beside = controls_of(known, chosen, controls, seed) if of is None or of.comparable else ALONE
+    changes = []
+    for kind in kinds if of is None else (GIVEN,):
+        if of is None:
+            edit = ablations(model, known, [chosen], kind, seed)
+            others = ablations(model, known, [chosen, *beside.sets], kind, seed)
+        else:
+            edit = side_by_side(model, site, [of.edits])
+            drawn = SETS if controls is None else controls
+            lists = random_erasures(of, known, drawn, seed) if of.erased else []
+            if of.comparable:
+                lists = like(of, known, beside.sets)
+            others = side_by_side(model, site, [of.edits, *lists])
+        own = tally(
+            model, marked, edit, f"{kind}: edit", divergence=True, probe=told, progress=progress
+        )
+        found = change(kind, marked, own, unedited)
+        if others.count > 1:
+            rest = tally(model, fewer, others, f"{kind}: controls", progress=progress)
+            found = compared(found, rest, fewer, known, chosen, beside)
+        changes.append(found)
+    notes = list(beside.notes)
+    if of is None:
+        notes += off_distribution(known, chosen, kinds)
+    elif of.why_alone and controls != 0:
+        notes.append(of.why_alone)
+    return Effect(
+        edits=tuple(neurons) if of is None else of.names,
+        concept=marked.concept,
+        changes=tuple(changes),
+        notes=tuple(notes),
+        **described(model, marked, unedited),
+    )
+
+
+def neurons_named(edits: object) -> list[str]:
+    """The names of neurons where nothing else is given, else none."""
+    names = [edits] if isinstance(edits, str) else edits
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return []
+    return [] if any("=" in name for name in names) else list(names)
+
+
+def neurons_of(model: Model, names: Sequence[str]) -> tuple[str, np.ndarray]:
+    """The site of neurons and their units, each once. InputError unless they share one."""
+    found = [sites.check_neuron(model.config, name) for name in names]
+    if len({str(neuron.site) for neuron in found}) != 1:
+        raise InputError(
+            "neurons that are ablated together are of one site, since what they are compared with "
+            f"is; these are of {', '.join(sorted({str(n.site) for n in found})) or 'none'}"
+        )
+    return str(found[0].site), np.unique([neuron.unit for neuron in found])
+
+
+class Beside(NamedTuple):
+    """The sets of units to compare with, of sets their balance, and what a reader has to know."""
+
+    sets: Sequence[np.ndarray]
+    balance: dict[str, tuple[float, float]]
+    notes: Sequence[str]
+
+
+ALONE = Beside([], {}, [])
+
+
+def controls_of(known: Units, chosen: np.ndarray, count: int | None, seed: int) -> Beside:
+    """Of one neuron all others that vary, or so many of them; of a set matched random ones."""
+    if count == 0:
+        return ALONE
+    varies = known.varies
+    notes = []
+    if still := int(np.count_nonzero(~varies)):
+        notes.append(f"{still} units of {known.site} never vary and are no controls")
+    if len(chosen) > 1:
+        wanted = SETS if count is None else count
+        try:
+            found = comparison.matched_sets(known.covariates, chosen, wanted, seed, varies)
+        except InputError as error:
+            return Beside([], {}, [*notes, f"no controls: {error}"])
+        return Beside(list(found.sets), found.balance, notes)
+    varies[chosen] = False
+    others = np.flatnonzero(varies)
+    most = CONTROLS if count is None else count
+    if len(others) > most:
+        others = np.sort(np.random.default_rng(seed).choice(others, most, replace=False))
+    return Beside([np.array([unit]) for unit in others], {}, notes)
+
+
+def compared(
+    found: Change,
+    run: Tally,
+    marked: Marked,
+    known: Units,
+    chosen: np.ndarray | None,
+    beside: Beside,
+) -> Change:
+    """The change beside those of the controls; run: of the edit, then of all of these, on the same
+    bytes."""
+    more = rises(run, marked)  # (1 + N, 2)
+    read = int(marked.counts().sum())
+    parts = []
+    for effects in (more[:, 1], more[:, 1] - more[:, 0]):
+        own, rest = float(effects[0]), effects[1:]
+        if chosen is None:
+            what = "random subspaces of the same rank"
+            parts.append(comparison.against_sets(own, rest, {}, read, what))
+        elif len(chosen) > 1:
+            parts.append(comparison.against_sets(own, rest, beside.balance, read))
+        else:
+            places = np.concatenate([chosen, *beside.sets])
+            parts.append(comparison.against_others(own, rest, known.covariates[places], read))
+    return dataclasses.replace(found, comparison=parts[0], specificity=parts[1])
+
+
+def off_distribution(known: Units, chosen: np.ndarray, kinds: Sequence[str]) -> list[str]:
+    if "zero" not in kinds:
+        return []
+    far = np.abs(known.mean[chosen]) / np.maximum(known.deviation[chosen], 1e-12)
+    return [
+        f"0 is a value like any other: it lies {far.max():.1f} deviations from the mean of train "
+        "documents, and what it does can be due to that; it is no evidence alone"
+    ]
+
+
+def described(model: Model, marked: Marked, own: Tally) -> dict:
+    """The fields of a result that say of what it is."""
+    counts = marked.counts().sum(0)
+    bits = own.base.sum(0) / counts / math.log(2)
+    return {
+        "rule": marked.rule,
+        "task": marked.data.task,
+        "model": model.origin,
+        "data": marked.data.origin,
+        "data_digest": marked.data.digest,
+        "split": marked.split,
+        "documents": len(marked.texts),
+        "bytes": {"elsewhere": int(counts[0]), "on": int(counts[1])},
+        "before": {"elsewhere": float(bits[0]), "on": float(bits[1])},
+    }

@@ -1,0 +1,151 @@
+"""The bytes of a concept, and all others: where the cost of an edit is counted apart.
+
+A label belongs to the state after a byte, and a cost to the byte that is predicted. The cost of a
+byte, predicted from the state before it, counts as on the concept where the byte itself is part of
+what is labelled with it: a labelled byte, or a byte of a labelled word or document.
+"""
+
+# D documents
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlstm.errors import InputError
+from mlstm.loading import Model
+from probing.tasks.keeping import keeping
+from probing.tasks.labelled import LabelledData
+
+BYTES = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """Documents of one split, each from its first byte on, with the bytes of one concept marked."""
+
+    concept: str
+    data: LabelledData  # with that concept alone
+    split: str
+    documents: np.ndarray  # (D,) places in data.documents
+    texts: tuple[np.ndarray, ...]  # the ids that are read of each
+    on: tuple[np.ndarray, ...]  # (ids,) bool of each
+    labels: tuple[np.ndarray, ...]  # (ids,) int8: 1 or 0 of the state after it, -1 unlabelled
+    level: float | None  # of a numeric concept: on is above it
+    rule: str  # what "on" means, in words
+
+    @property
+    def groups(self) -> np.ndarray:
+        """(D,) uint64: what intervals leave out."""
+        return self.data.hashes[self.documents]
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(text) for text in self.texts]
+
+    def counts(self) -> np.ndarray:
+        """(D, 2): bytes that are predicted, elsewhere and on the concept. The first is not."""
+        on = np.array([np.count_nonzero(part[1:]) for part in self.on])
+        return np.stack([np.array(self.lengths) - 1 - on, on], 1)
+
+    def predicted(self, text: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """Of a window, (T, B): 2 * document, + 1 where the byte after this one is on the concept;
+        -1 where none follows."""
+        return self._cells([np.append(part[1:], -1) for part in self._on8], text, position)
+
+    def read(self, text: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """The same by the label of the state after this byte; -1 where it has none."""
+        return self._cells(self.labels, text, position)
+
+    @property
+    def _on8(self) -> list[np.ndarray]:
+        return [part.astype(np.int8) for part in self.on]
+
+    def _cells(self, parts, text: np.ndarray, position: np.ndarray) -> np.ndarray:
+        starts = np.cumsum(self.lengths) - self.lengths
+        there = text >= 0
+        place = np.where(there, text, 0)
+        value = np.concatenate(parts)[np.where(there, starts[place] + position, 0)]
+        return np.where(there & (value >= 0), 2 * place + value, -1)
+
+
+def named(data: LabelledData, concept: str | None) -> str:
+    """The concept that is named, or the only one. InputError."""
+    if concept is None and len(data.concepts) > 1:
+        raise InputError(
+            f"task {data.task}: {len(data.concepts)} concepts; name one: {', '.join(data.concepts)}"
+        )
+    concept = data.concepts[0] if concept is None else concept
+    data.only(concept)
+    return concept
+
+
+def mark(
+    model: Model,
+    data: LabelledData,
+    concept: str | None = None,
+    *,
+    split: str = "test",
+    bytes: int = BYTES,
+) -> Marked:
+    """About so many bytes of a split: of every document the same number from its start, or all.
+
+    A numeric concept is on where it is above its median over train documents.
+
+    Raises InputError for an unknown concept, or where no byte, or every byte, is on it.
+    """
+    concept = named(data, concept)
+    only = keeping(data.only(concept))
+    documents = np.array([i for i in only.indices(split) if len(only.documents[i].data) > 1], int)
+    if not len(documents):
+        raise InputError(f"{data.origin}: no {split} document has two bytes")
+    length = prefix([len(only.documents[i].data) for i in documents], bytes)
+    level, rule = _level(only, concept)
+    texts, on, labelled = [], [], []
+    for i in documents.tolist():
+        texts.append(model.vocabulary.encode(only.documents[i].data[:length]))
+        labels = only.labels(i)
+        of = told(only.target(labels, concept), level)
+        marks = np.zeros(len(only.documents[i].data) + 1, int)
+        np.add.at(marks, labels.starts[of], 1)
+        np.add.at(marks, labels.ends[of], -1)
+        on.append((np.cumsum(marks) > 0)[: len(texts[-1])])
+        every = np.full(len(marks), -1, np.int8)
+        every[labels.positions] = of
+        labelled.append(every[: len(texts[-1])])
+    texts, on, labelled = tuple(texts), tuple(on), tuple(labelled)
+    found = Marked(concept, only, split, documents, texts, on, labelled, level, rule)
+    elsewhere, there = found.counts().sum(0)
+    if not there or not elsewhere:
+        which = "no" if not there else "every"
+        raise InputError(
+            f"{data.origin}: {which} byte of the first {length:,} of each {split} document is on "
+            f'"{concept}"; more are read with a larger number of bytes'
+        )
+    return found
+
+
+def told(target: np.ndarray, level: float | None) -> np.ndarray:
+    """(n,) bool from what labels say: of a number, whether it is above the level."""
+    return target if level is None else target > level
+
+
+def prefix(lengths: list[int], bytes: int) -> int:
+    """Of all documents: how much of each may be read for so many bytes together, at least two."""
+    ascending = np.sort(lengths)
+    left, before = len(ascending), 0
+    for length in ascending.tolist():
+        if before + length * left > bytes:
+            return max(2, (bytes - before) // left)
+        before, left = before + length, left - 1
+    return int(ascending[-1])
+
+
+def _level(data: LabelledData, concept: str) -> tuple[float | None, str]:
+    if concept in data.classes:
+        what = {"byte": "is labelled", "token": "is of a labelled word"}
+        return None, f"the predicted byte {what.get(data.unit, 'is of a labelled document')}"
+    values = [data.target(data.labels(int(i)), concept) for i in data.indices("train")]
+    level = float(np.median(np.concatenate(values))) if sum(map(len, values)) else 0.0
+    return level, f"the predicted byte has a value above {level:g}, the median of train documents"

@@ -1,0 +1,149 @@
+"""The effect of every neuron of a site: estimated for all, exact for those that matter most."""
+
+# H units of the site
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from mlstm.errors import InputError, check_one
+from mlstm.loading import Model
+from mlstm.model import sites
+from mlstm.output import to_json, write_whole
+from probing.evidence.effects.changes import rises
+from probing.evidence.effects.effect import described
+from probing.evidence.effects.many import ablations
+from probing.evidence.effects.marked import mark
+from probing.evidence.effects.screen import screen
+from probing.evidence.effects.tally import Progress, tally
+from probing.evidence.effects.units import units
+from probing.evidence.ranking import Ranking
+from probing.tasks.labelled import LabelledData
+
+BYTES = 1 << 14
+VERIFY = 32
+
+
+@dataclass(frozen=True)
+class Verified:
+    """One neuron: bits per byte that its mean ablation costs more."""
+
+    neuron: str
+    estimate: float  # on the concept's bytes
+    on: float  # exact
+    elsewhere: float
+    place: int  # among the estimates, 1 the largest
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """All neurons of a site by what their ablation costs on a concept's bytes."""
+
+    site: str
+    concept: str
+    rule: str
+    task: str
+    model: str
+    data: str
+    data_digest: str
+    split: str
+    documents: int
+    bytes: dict[str, int]
+    before: dict[str, float]
+    estimates: np.ndarray  # (H, 2) elsewhere, on the concept
+    verified: tuple[Verified, ...]  # by their exact effect on the concept
+    correlation: float  # Spearman's, of estimate and exact effect on the concept, of these
+
+    def ranking(self) -> Ranking:
+        """Neurons by effect: those that were verified by it, then the rest by its estimate."""
+        first = [sites.parse_neuron(each.neuron).unit for each in self.verified]
+        rest = [u for u in np.argsort(-self.estimates[:, 1], kind="stable") if u not in first]
+        scores = self.estimates[:, 1].copy()
+        scores[first] = [each.on for each in self.verified]
+        return Ranking("effect", np.array([*first, *rest], int), scores)
+
+    def plain(self) -> dict:
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        fields["estimates"] = self.estimates.tolist()
+        fields["verified"] = [dataclasses.asdict(each) for each in self.verified]
+        return {"format_version": 1, "kind": "sweep"} | fields
+
+    def to_json(self) -> str:
+        return to_json(self.plain(), indent=2)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the JSON, whole or not at all."""
+        write_whole(path, self.to_json() + "\n")
+
+    def __str__(self) -> str:
+        lines = [
+            f'{self.site} and "{self.concept}": mean ablation of each of {len(self.estimates):,} '
+            f"neurons, bits per byte more than {self.before['on']:.4f} on the concept and "
+            f"{self.before['elsewhere']:.4f} elsewhere; {sum(self.bytes.values()):,} bytes",
+            f"  {'neuron':<14}{'on':>9}{'elsewhere':>11}{'estimate':>10}{'its place':>11}",
+        ]
+        lines += [
+            f"  {v.neuron:<14}{v.on:>+9.4f}{v.elsewhere:>+11.4f}{v.estimate:>+10.4f}{v.place:>11}"
+            for v in self.verified[:10]
+        ]
+        return "\n".join(
+            [
+                *lines,
+                f"  of {len(self.verified)} verified, rank correlation of estimate and exact "
+                f"effect {self.correlation:.3f}",
+            ]
+        )
+
+
+def sweep(
+    model: Model,
+    data: LabelledData,
+    concept: str | None = None,
+    *,
+    site: str | None = None,
+    verify: int = VERIFY,
+    split: str = "test",
+    bytes: int = BYTES,
+    progress: Progress | None = None,
+) -> Sweep:
+    """Screen all neurons of a site by one gradient pass, and ablate the best of them.
+
+    verify: how many are ablated exactly, those of the largest estimates on the concept's bytes.
+    Other arguments and errors as of `effect`. Time is that of one pass forward and three back,
+    whatever the number of neurons, and of one pass forward for each that is verified.
+    """
+    check_one(model)
+    if verify < 0:
+        raise InputError(f"{verify} neurons to verify; it is 0 or more")
+    site = str(sites.check_site(model.config, site or sites.primary(model.config)))
+    marked = mark(model, data, concept, split=split, bytes=bytes)
+    known = units(model, data, site)
+
+    def report(done: int, every: int) -> None:
+        if progress:
+            progress("screening by gradient", done, every)
+
+    estimates = screen(model, marked, known, report)
+    order = np.argsort(-estimates[:, 1], kind="stable")
+    best = order[:verify]
+    edits = ablations(model, known, [[], *([unit] for unit in best)])
+    found = tally(model, marked, edits, "ablating the best", progress=progress)
+    more = rises(found, marked)[1:]
+    rank = spearmanr(estimates[best, 1], more[:, 1]).statistic if len(best) > 2 else np.nan
+    verified = [
+        Verified(f"{site}[{unit}]", float(estimates[unit, 1]), float(b), float(a), nth + 1)
+        for nth, (unit, (a, b)) in enumerate(zip(best.tolist(), more, strict=True))
+    ]
+    return Sweep(
+        site=site,
+        concept=marked.concept,
+        estimates=estimates,
+        verified=tuple(sorted(verified, key=lambda each: -each.on)),
+        correlation=float(rank),
+        **described(model, marked, found),
+    )

@@ -1,0 +1,107 @@
+"""What is known of the units of a site before any is edited: their values, and who reads them."""
+
+# H units, P rows kept, N next readers
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlstm.errors import InputError
+from mlstm.loading import Model
+from mlstm.model import encoding, language_model, sites
+from mlstm.model.cells import CELLS
+from probing.evidence.effects.marked import prefix
+from probing.tasks.labelled import LabelledData
+
+BYTES = 1 << 16  # of train documents
+ROWS = 8192  # kept of them
+WINDOW = 64
+FLOOR = 1e-4  # of the median: smaller deviations and weights are nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The units of a site: statistics over train documents, and the size of what reads them."""
+
+    site: str
+    mean: np.ndarray  # (H,)
+    deviation: np.ndarray  # (H,)
+    weight: np.ndarray  # (H,) Euclidean norm of all weights that read the unit
+    pool: np.ndarray  # (P, H) states at bytes evenly spread over the documents
+
+    @property
+    def varies(self) -> np.ndarray:
+        """(H,) bool: a unit that never varies is no control, an edit of it being none."""
+        usual = np.median(self.deviation)
+        return self.deviation > FLOOR * usual if usual > 0 else self.deviation > 0
+
+    @property
+    def covariates(self) -> np.ndarray:
+        """(H, 2): log variance, log norm of the output weight, both from a floor up."""
+        parts = []
+        for values in (self.deviation**2, self.weight):
+            usual = np.median(values) or 1.0
+            parts.append(np.log(np.maximum(values, FLOOR * usual)))
+        return np.stack(parts, 1)
+
+
+def units(
+    model: Model, data: LabelledData, site: str, *, bytes: int = BYTES, rows: int = ROWS
+) -> Units:
+    """Read the starts of train documents, about so many bytes in all. InputError for a site that
+    the model lacks or states that are not finite."""
+    sites.check_site(model.config, site)
+    texts = [data.documents[i].data for i in data.indices("train")]
+    length = prefix([len(text) for text in texts], bytes)
+    ids = [model.vocabulary.encode(text[:length]) for text in texts]
+    stride = max(1, sum(map(len, ids)) // rows)
+    n, total, squares, pool = 0, 0.0, 0.0, []
+    streams = encoding.choose_streams([len(text) for text in ids], WINDOW)
+    for window in encoding.stream_states(
+        model.config, model.parameters, ids, (site,), streams=streams, window=WINDOW
+    ):
+        x = np.asarray(window.states[site], np.float64)[window.text >= 0]
+        total, squares = total + x.sum(0), squares + (x * x).sum(0)
+        pool.append(x[-n % stride :: stride].astype(np.float32))
+        n += len(x)
+    mean = total / n
+    deviation = np.sqrt(np.maximum(squares / n - mean**2, 0))
+    if not np.isfinite(deviation).all():
+        raise InputError(f"{model.origin}: the states of {site} are not finite")
+    return Units(site, mean, deviation, output_weight(model, site), np.concatenate(pool))
+
+
+def output_weight(model: Model, site: str) -> np.ndarray:
+    """(H,) the Euclidean norm of all weights that read each unit, weight normalisation applied.
+
+    Of h, and of all that acts through the unit's own h (c and the gates): the recurrent weights
+    that read h, and the readout's or the next layer's. Of m: the recurrent weights that read m.
+    """
+    name = sites.parse_site(site)
+    readers = recurrent_readers(model, name.layer, "m" if name.name == "m" else "h")
+    if name.name != "m":
+        readers = [*readers, upward_reader(model, name.layer)]
+    return np.sqrt(sum((w**2).sum(1) for w in readers))
+
+
+def recurrent_readers(model: Model, layer: int, state: str) -> list[np.ndarray]:
+    """The normalised recurrent weights of a layer that read h, or m: each (H, N)."""
+    folded = language_model.fold(model.config, model.parameters)
+    weights = folded["layers"][str(layer)]["weights"]
+    multiplicative = "m" in CELLS[model.config.cell].site_names
+    read_by = {"m": ["wh"], "h": ["wmh" if multiplicative else "wh"]}[state]
+    return [_flat(np.concatenate([np.asarray(p) for p in weights[n]], -1)) for n in read_by]
+
+
+def upward_reader(model: Model, layer: int) -> np.ndarray:
+    """What reads h above its layer: the readout (H, V), or the next layer's input weights."""
+    if layer == model.config.layers - 1:
+        return np.asarray(model.parameters["readout"]["w"], np.float64)
+    inputs = language_model.fold(model.config, model.parameters)["layers"][str(layer + 1)]["inputs"]
+    return np.concatenate([_flat(np.asarray(w)) for n, w in inputs.items() if n != "b"], 1)
+
+
+def _flat(w: np.ndarray) -> np.ndarray:
+    return w.reshape(len(w), -1).astype(np.float64)

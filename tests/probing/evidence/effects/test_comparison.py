@@ -1,0 +1,102 @@
+"""Controls: adjusted for what makes any neuron's effect large, and matched sets."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm, rankdata
+
+from mlstm.errors import InputError
+from probing.evidence.effects import comparison
+
+
+def test_a_residual_is_from_the_line_through_all_the_others():
+    draw = np.random.default_rng(0)
+    effects, covariates = draw.normal(size=12), draw.normal(size=(12, 2))
+    scores = norm.ppf((rankdata(effects) - 0.5) / 12)
+    expected = []
+    for j in range(12):
+        others = np.arange(12) != j
+        columns = np.column_stack([np.ones(12), covariates])
+        line = np.linalg.lstsq(columns[others], scores[others], rcond=None)[0]
+        expected.append(scores[j] - columns[j] @ line)
+    np.testing.assert_allclose(comparison.residuals(effects, covariates), expected, atol=1e-9)
+
+
+def test_covariates_that_do_not_vary_adjust_nothing():
+    effects = np.random.default_rng(0).normal(size=20)
+    found = comparison.residuals(effects, np.ones((20, 2)))
+    np.testing.assert_array_equal(np.argsort(found), np.argsort(effects))
+
+
+def test_a_large_effect_that_variance_explains_is_not_extreme_after_adjustment():
+    draw = np.random.default_rng(1)
+    size = np.sort(draw.normal(size=200))[::-1].copy()
+    effects = np.exp(size + 0.3 * draw.normal(size=200))
+    effects[0] = effects[1:].max() + 1e-6
+    found = comparison.against_others(
+        effects[0], effects[1:], np.column_stack([size, np.zeros(200)]), 1000
+    )
+    assert found.p == 1 / 200
+    assert found.adjusted_p is not None
+    assert found.adjusted_p > 0.05
+
+
+def test_without_an_effect_adjusted_p_is_uniform():
+    """Of a neuron that is like the others: p below .1 in about a tenth of the draws."""
+    draw, found = np.random.default_rng(2), []
+    for _ in range(400):
+        covariates = draw.normal(size=(60, 2))
+        effects = covariates @ [1.0, 0.5] + draw.normal(size=60)
+        one = comparison.against_others(effects[0], effects[1:], covariates, 1)
+        found.append(one.adjusted_p)
+    assert 0.06 < np.mean(np.array(found) <= 0.1) < 0.145
+
+
+def test_p_counts_controls_that_are_as_large_and_the_one_itself():
+    others = np.array([0.0, 1.0, 2.0, 2.0])
+    assert comparison.p_of(2.0, others) == 3 / 5
+    assert comparison.p_of(3.0, others) == 1 / 5
+    assert comparison.percentile_of(2.0, others) == 75.0
+
+
+def test_matched_sets_are_near_and_hold_none_of_the_chosen():
+    draw = np.random.default_rng(3)
+    covariates = draw.normal(size=(300, 2)) * [2.0, 0.5]
+    chosen = np.argsort(-covariates[:, 0])[5:11]
+    found = comparison.matched_sets(covariates, chosen, 100, seed=4)
+    assert found.sets.shape == (100, 6)
+    assert len({tuple(row) for row in found.sets.tolist()}) == 100
+    assert not np.isin(found.sets, chosen).any()
+    assert all(len(set(row)) == 6 for row in found.sets.tolist())
+    before, after = found.balance["log variance"]
+    pool = np.delete(np.arange(300), chosen)
+    expected = covariates[chosen, 0].mean() - covariates[pool, 0].mean()
+    assert before == pytest.approx(expected / covariates[pool, 0].std())
+    assert before > 1.5
+    assert abs(after) < 0.25
+
+
+def test_matched_sets_are_the_same_for_the_same_seed_and_keep_to_the_allowed():
+    covariates = np.random.default_rng(5).normal(size=(64, 2))
+    chosen, allowed = np.array([3, 9]), np.arange(64) < 40
+    one, same, other = (
+        comparison.matched_sets(covariates, chosen, 100, seed, allowed).sets for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert one.max() < 40
+
+
+def test_a_set_without_enough_others_is_refused():
+    with pytest.raises(InputError, match="too few to draw matched sets"):
+        comparison.matched_sets(np.zeros((10, 2)), np.arange(5), 100, 0)
+
+
+def test_sets_that_nothing_is_like_are_said_not_to_be_matched():
+    covariates = np.concatenate(
+        [np.full((2, 2), 9.0), np.random.default_rng(0).normal(size=(50, 2))]
+    )
+    found = comparison.matched_sets(covariates, np.array([0, 1]), 20, 0)
+    said = str(comparison.against_sets(1.0, np.zeros(20), found.balance, 10))
+    assert "not matched" in said
+    near = str(comparison.against_sets(1.0, np.zeros(20), {"log variance": (1.0, 0.1)}, 10))
+    assert "not matched" not in near
