@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import pruning
 from mlstm.model.pruning import Units, format_units
@@ -64,6 +65,13 @@ class Ruler:
         self.own = self._correlations(base)
         kept, contexts = self._pass(base)
         self.kept = beside([kept[site] for site in self.ranked])
+        for split in ("train", "test"):
+            on = self.kept.y(split)[:, self.concept]
+            if on.all() or not on.any():
+                raise InputError(
+                    f"concept {concept!r}: of {len(on):,} {data.unit}s of {split} that are read "
+                    f"{'all' if len(on) and on.all() else 'none'} have it; read more of the text"
+                )
         self.base_passages, _ = self._contexts(contexts, self._auc(kept, {}))
         self.similarity = Similarity(self._flat(self.base_passages))
         self.base = self._measurement(base, {}, np.zeros(0, int), kept, contexts)

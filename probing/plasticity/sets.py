@@ -149,7 +149,7 @@ def known_units(model: Model, sites: Sequence[str], x: np.ndarray) -> dict[str, 
 
 
 def balance(known: Mapping[str, Known], concept: Units, units: Units) -> Balance:
-    """Of the set of these units beside the concept's, on the log scales that they are matched on."""
+    """Of the set of these units beside the concept's, on the logs that they are matched on."""
     means, apart = [], []
     for site, ours in concept.items():
         like, theirs = known[site], list(units[site])

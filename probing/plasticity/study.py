@@ -20,10 +20,11 @@ import mlstm
 from mlstm.checkpoint_files import steps as steps_there
 from mlstm.errors import InputError
 from mlstm.loading import Model, load_one
-from mlstm.model import pruning, sites
+from mlstm.model import language_model, pruning, sites
 from mlstm.model.cells import CELLS
 from mlstm.model.pruning import Units
 from mlstm.output import check_folder, to_json, write_whole
+from mlstm.training.config import Config
 from probing.plasticity import retraining, sets
 from probing.plasticity.measurement import Measurement
 from probing.plasticity.measuring import Ruler
@@ -120,6 +121,7 @@ def plasticity(
     arms, balances = _arms(base, question, ruler)
     _write_question(output, question, base, data, arms)
     named = list(arms.items())
+    tell(_cost(config, len(named)))
     points = [PRUNED, *question.schedule.measured()]
     done, all_points = 0, len(named) * len(points)
     found: list[Arm] = []
@@ -287,6 +289,15 @@ def _write_question(output, question, base, data, arms) -> None:
         "pruned": chosen,
     }
     write_whole(file, to_json(whole, indent=2) + "\n")
+
+
+def _cost(config: Config, arms: int) -> str:
+    points = config.checkpoint.newest
+    size = 3 * 4 * language_model.parameter_count(config.model) * points / 1e6
+    return (
+        f"{arms} runs of {config.train.steps:,} steps; of one at a time {points} checkpoints are "
+        f"kept, about {size:,.0f} MB, of the others the last"
+    )
 
 
 def _counted(units: Units) -> str:
