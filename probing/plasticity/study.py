@@ -20,10 +20,11 @@ import mlstm
 from mlstm.checkpoint_files import steps as steps_there
 from mlstm.errors import InputError
 from mlstm.loading import Model, load_one
-from mlstm.model import pruning, sites
+from mlstm.model import language_model, pruning, sites
 from mlstm.model.cells import CELLS
 from mlstm.model.pruning import Units
 from mlstm.output import check_folder, to_json, write_whole
+from mlstm.training.config import Config
 from probing.plasticity import retraining, sets
 from probing.plasticity.measurement import Measurement
 from probing.plasticity.measuring import Ruler
@@ -87,8 +88,8 @@ def plasticity(
         by `ranking`; or `units` names them, as "0.c[3,17]", and nothing is ranked.
     measured: sites of which saliency is told; h and c (and m) of every layer if None.
     steps, every: how long every model is retrained, and how often it is measured.
-    learning_rate: at the start, falling to 0; that of the base run if 0. warmup: a twentieth of
-        the steps if None.
+    learning_rate: at the start, falling to 0; a quarter of the base run's if 0. warmup: a
+        twentieth of the steps if None.
     seeds: how often. All arms of a seed read the same windows; seeds begin at other places of the
         text and draw other random units.
     rows: labelled positions that rankings and probes are fitted on. size: bytes of each split.
@@ -120,6 +121,7 @@ def plasticity(
     arms, balances = _arms(base, question, ruler)
     _write_question(output, question, base, data, arms)
     named = list(arms.items())
+    tell(_cost(config, len(named)))
     points = [PRUNED, *question.schedule.measured()]
     done, all_points = 0, len(named) * len(points)
     found: list[Arm] = []
@@ -204,22 +206,17 @@ def _arms(base: Model, question: Question, ruler: Ruler) -> tuple[dict, dict]:
         order = sets.ranked(ruler.kept, question.ranking, ruler.concept, count)
         concept = pruning.check_units(config, sets.units_at(ranked, order[:count], config.hidden))
     sets.check_twins(config, ranked, concept, question.twins)
-    like = sets.likeness(base, ranked, ruler.kept.x("train"))
+    known = sets.known_units(base, ranked, ruler.kept.x("train"))
     arms: dict[tuple[str, int], Units] = {}
     for seed in range(question.seeds):
         arms["concept", seed] = concept
         if "random" in question.twins:
             arms["random", seed] = sets.random_units(config, concept, seed)
         if "matched" in question.twins:
-            arms["matched", seed] = sets.matched_units(config, ranked, concept, like, seed)
+            arms["matched", seed] = sets.matched_units(concept, known, seed)
         if "untouched" in question.twins:
             arms["untouched", seed] = {}
-    ours = sets.places_of(ranked, concept, config.hidden)
-    balances = {
-        key: sets.balance(like, ours, sets.places_of(ranked, units, config.hidden))
-        for key, units in arms.items()
-        if units
-    }
+    balances = {key: sets.balance(known, concept, units) for key, units in arms.items() if units}
     return arms, balances
 
 
@@ -230,8 +227,7 @@ def _measured(run, output, config, arm, pruned, old, window, ruler, points, tell
     folder, last = output / "runs" / name, points[-1]
     if not all(file.exists() for file in files.values()):
         if not files[PRUNED].exists():
-            model = retraining.pruned(ruler.model, pruned)
-            ruler.measure(model, pruned, old).save(files[PRUNED])
+            ruler.measure_pruned(pruned, old).save(files[PRUNED])
         yield PRUNED, Measurement.load(files[PRUNED])
         retraining.retrain(config, run, folder, pruned, window)
         there = steps_there(folder / "checkpoints")
@@ -293,6 +289,15 @@ def _write_question(output, question, base, data, arms) -> None:
         "pruned": chosen,
     }
     write_whole(file, to_json(whole, indent=2) + "\n")
+
+
+def _cost(config: Config, arms: int) -> str:
+    points = config.checkpoint.newest
+    size = 3 * 4 * language_model.parameter_count(config.model) * points / 1e6
+    return (
+        f"{arms} runs of {config.train.steps:,} steps; of one at a time {points} checkpoints are "
+        f"kept, about {size:,.0f} MB, of the others the last"
+    )
 
 
 def _counted(units: Units) -> str:

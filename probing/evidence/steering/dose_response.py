@@ -105,7 +105,9 @@ def steer(
     moved, values = of.levers(subject, known, controls, seed)
     value_D, z_D = of.doses(values, quantiles)
     how = how or ("set" if moved.neurons else "add")
-    judge = judge or judge_of(data, seed=seed)
+    if judge is None:
+        report("preparing the judge")(0, 1)
+        judge = judge_of(data, seed=seed)
     choice = choice or Choice()
     ids = [model.vocabulary.encode(prompt) for prompt in chosen]
     edits = moved.edits(z_D, how)
@@ -184,7 +186,7 @@ def steer(
         seed=seed,
         step=model.step,
         examples=_examples(quantiles, chosen, texts, samples),
-        notes=data.notes,
+        notes=(*data.notes, *_unjudged(score_EPS)),
     )
 
 
@@ -236,6 +238,11 @@ def _judged(
         texts.append([text for of_prompt in written for text in of_prompt])
         progress(e + 1, E)
     return scores, texts
+
+
+def _unjudged(scores: np.ndarray) -> list[str]:
+    silent = int((~np.isfinite(scores)).sum())
+    return [f"{silent:,} of {scores.size:,} texts had nothing to judge"] if silent else []
 
 
 def _examples(
