@@ -5,8 +5,8 @@
     python -m launch.effects --model=runs/reviews --task=sentiment --data=sst/ --edit="0.c[9]=-1"
     python -m launch.effects --model=runs/quickstart --concept=string --edits=edits.json
 
-Without a neuron or an edit all neurons of --sites are screened by one gradient, the best --verify
-are ablated, and the best of these is looked at as --neuron is. Of one neuron or several together it
+Without a neuron or an edit all neurons of --sites are screened by one gradient on train documents,
+the best --verify are ablated, and the best of these is looked at on test documents, as --neuron is. Of one neuron or several together it
 tells bits per byte on the concept's bytes and elsewhere, the distributions of next bytes and the
 concept's probe, under ablation by the mean and by resampled values, beside all other neurons of the
 site, or matched random sets; of one also how long it remembers a push, and what reads it. An edit
@@ -52,7 +52,7 @@ _VERIFY = flags.DEFINE_integer("verify", 32, "Neurons of a sweep to ablate exact
 _CURVES = flags.DEFINE_bool("curves", False, "Drop-k and keep-k curves of the site, too.")
 _SETS = flags.DEFINE_integer("sets", 20, "Random sets for each k of the curves.", 20)
 _TEXT = flags.DEFINE_string("text", None, "A text whose bytes are attributed to.")
-_BYTES = flags.DEFINE_integer("bytes", 1 << 16, "Of test documents to read, about.", 256)
+_BYTES = flags.DEFINE_integer("bytes", 1 << 16, "Of documents to read, about.", 256)
 _COMPARED = flags.DEFINE_integer(
     "compared_bytes", 1 << 14, "Of these, for sweeps, curves and controls, which are many.", 256
 )
