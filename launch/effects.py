@@ -6,13 +6,14 @@
     python -m launch.effects --model=runs/quickstart --concept=string --edits=edits.json
 
 Without a neuron or an edit all neurons of --sites are screened by one gradient on train documents,
-the best --verify are ablated, and the best of these is looked at on test documents, as --neuron is. Of one neuron or several together it
-tells bits per byte on the concept's bytes and elsewhere, the distributions of next bytes and the
-concept's probe, under ablation by the mean and by resampled values, beside all other neurons of the
-site, or matched random sets; of one also how long it remembers a push, and what reads it. An edit
-is compared with the same done to other units. --curves ablates the first k neurons, and all but
-these, in the order of the sweep. --text attributes the neuron's value after a text, or without
---neuron the probability of the text's last byte, to its bytes.
+the best --verify are ablated, and the best of these is looked at on test documents, as --neuron is.
+Of one neuron or several together it tells bits per byte on the concept's bytes and elsewhere, the
+distributions of next bytes and the concept's probe, under ablation by the mean and by resampled
+values, beside all other neurons of the site, or matched random sets; of one also how long it
+remembers a push, and what reads it. An edit is compared with the same done to other units. --curves
+ablates the first k neurons, and all but these, in the order of the sweep. --text attributes the
+neuron's value after a text, or without --neuron the probability of the text's last byte, to its
+bytes.
 
 Prints the tables; writes effects-WHAT.json and figures/ (--nofigures leaves them out) to the output
 folder.
