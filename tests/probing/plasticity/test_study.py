@@ -30,6 +30,7 @@ def report(base_run, data, output):
     said = []
     found = plasticity(base_run, data, output, tell=said.append, **ASKED)
     assert "arm 1 of 2: concept, seed 0: pruned 2 of 0.c, 1 of 0.m" in said
+    assert found.bytes < data.bytes
     return found
 
 
