@@ -54,7 +54,7 @@ class Ruler:
         """ranked: sites whose units can be pruned. measured: sites of which saliency is told.
         bits_per_byte: of held-out text. rows: labelled positions that probes are fitted on."""
         self.model, self.data = base, data
-        self.ranked, self.measured = tuple(ranked), tuple(dict.fromkeys((*ranked, *measured)))
+        self.ranked, self.measured = tuple(ranked), tuple(dict.fromkeys((*measured, *ranked)))
         self.concept = data.classes.index(concept)
         self.bits_per_byte, self.vectors = bits_per_byte, vectors
         self.shares = shares(data, rows)
