@@ -32,7 +32,7 @@ from mlstm.model.edits import Batch, batch, erase, make_edits, resample
 from probing.evidence.claims import ALPHA, CausalCheck, Interval
 from probing.evidence.effects.changes import change, rises
 from probing.evidence.effects.comparison import against_others
-from probing.evidence.effects.effect import COMPARED_BYTES
+from probing.evidence.effects.effect import BYTES, COMPARED_BYTES
 from probing.evidence.effects.many import Many
 from probing.evidence.effects.marked import mark
 from probing.evidence.effects.necessity import necessity
@@ -58,14 +58,19 @@ def necessary(
     alpha: float = ALPHA,
     seed: int = 0,
     progress: Progress | None = None,
+    bytes: int = BYTES,
+    compared_bytes: int = COMPARED_BYTES,
+    controls: int | None = None,
 ) -> CausalCheck:
-    """Of data with one concept. Where it cannot be tested (no byte of the concept is read, the site
-    has too few units) the check says why, and did not hold."""
+    """Of data with one concept; bytes and controls as of `effect`. Where it cannot be tested (no
+    byte of the concept is read, the site has too few units) the check says why, and did not hold.
+    """
     try:
         if isinstance(subject, Direction):
-            found = _of_direction(model, subject, data, seed, progress)
+            of: Any = _of_direction(model, subject, data, bytes, compared_bytes, controls)
         else:
-            found = _of_neuron(model, subject.name, data, seed, progress)
+            of = _of_neuron(model, subject.name, data, bytes, compared_bytes, controls)
+        found = {kind: of(kind, seed, progress) for kind in ABLATIONS}
     except InputError as error:
         return CausalCheck(False, float("nan"), 0, of=str(error))
     worst = max(found.values(), key=lambda each: each.p)
@@ -91,45 +96,53 @@ class _Rise(NamedTuple):
     controls: int
 
 
+_Ablate = Callable[[str, int, Progress | None], _Rise]
+
+
 def _of_neuron(
-    model: Model, neuron: str, data: LabelledData, seed: int, progress: Progress | None
-) -> dict[str, _Rise]:
-    found = {}
-    for kind in ABLATIONS:
-        of = necessity(model, neuron, data, kind=kind, seed=seed, progress=progress)
-        found[kind] = _Rise(of.rise, of.elsewhere, of.p, of.percentile, of.controls)
-    return found
+    model: Model, neuron: str, data: LabelledData, bytes: int, compared: int, controls: int | None
+) -> _Ablate:
+    def ablate(kind: str, seed: int, progress: Progress | None) -> _Rise:
+        more: dict[str, Any] = {"bytes": bytes, "compared_bytes": compared, "seed": seed}
+        more |= {} if controls is None else {"controls": controls}
+        of = necessity(model, neuron, data, kind=kind, progress=progress, **more)
+        return _Rise(of.rise, of.elsewhere, of.p, of.percentile, of.controls)
+
+    return ablate
 
 
 def _of_direction(
-    model: Model, subject: Direction, data: LabelledData, seed: int, progress: Progress | None
-) -> dict[str, _Rise]:
+    model: Model,
+    subject: Direction,
+    data: LabelledData,
+    bytes: int,
+    compared: int,
+    controls: int | None,
+) -> _Ablate:
     """The component along it is put to its mean, and to drawn values, beside that of random
     directions like it."""
     known = units(model, data, subject.site)
-    moved, _ = levers(subject, known, DIRECTIONS, seed)
-    marked, fewer = mark(model, data), mark(model, data, bytes=COMPARED_BYTES)
-    found = {}
-    for kind in ABLATIONS:
+    marked, fewer = mark(model, data, bytes=bytes), mark(model, data, bytes=min(bytes, compared))
 
-        def edits(count: int, kind: str = kind) -> Many:
-            vectors = moved.vectors[:count].astype(np.float32)
-            return Many(
-                subject.site, count, lambda rows: _along(model, known, vectors[rows], kind, seed)
-            )
+    def ablate(kind: str, seed: int, progress: Progress | None) -> _Rise:
+        moved, _ = levers(subject, known, controls or DIRECTIONS, seed)
+        vectors = moved.vectors.astype(np.float32)
 
-        own = tally(model, marked, edits(1), f"{kind} ablation", progress=progress)
-        all_of_them = edits(len(moved.names))
+        def along(rows: slice) -> Batch:
+            return _along(model, known, vectors[rows], kind, seed)
+
+        one, every = (Many(subject.site, count, along) for count in (1, len(vectors)))
+        own = tally(model, marked, one, f"{kind} ablation", progress=progress)
         what = f"{kind} ablation of controls"
-        more = rises(tally(model, fewer, all_of_them, what, progress=progress), fewer)[:, 1]
-        among = against_others(more[0], more[1:], moved.covariates, int(fewer.counts().sum()))
+        more = rises(tally(model, fewer, every, what, progress=progress), fewer)[:, 1]
+        read = int(fewer.counts().sum())
+        among = against_others(float(more[0]), more[1:], moved.covariates, read)
         assert among.adjusted_p is not None
         assert among.adjusted_percentile is not None
         rise = change(kind, marked, own)
-        found[kind] = _Rise(
-            rise.on, rise.elsewhere, among.adjusted_p, among.adjusted_percentile, among.n
-        )
-    return found
+        return _Rise(rise.on, rise.elsewhere, among.adjusted_p, among.adjusted_percentile, among.n)
+
+    return ablate
 
 
 def _along(model: Model, known: Units, vectors: np.ndarray, kind: str, seed: int) -> Batch:

@@ -13,6 +13,7 @@ from probing.evidence.steering.levers import levers
 from probing.evidence.subjects import Direction, OneNeuron
 from probing.tasks import stored
 
+FEW = {"bytes": 1500, "compared_bytes": 1500, "controls": 120}
 LEAD = Interval(0.2, 0.1, 0.3)
 
 
@@ -29,7 +30,7 @@ def checks(cause, judged):
     fewer = {"prompts": 8, "samples": 1, "length": 96, "controls": 40}
     return {
         name: (
-            causes.necessary(cause.model, OneNeuron("0.c", unit), judged),
+            causes.necessary(cause.model, OneNeuron("0.c", unit), judged, **FEW),
             causes.sufficient(cause.model, OneNeuron("0.c", unit), 1, judged, **fewer),
         )
         for name, unit in (("used", cause.used), ("copy", cause.copy))
@@ -96,15 +97,15 @@ def test_a_verdict_that_does_not_hang_on_it_leaves_it_out(cause, judged):
 def test_a_direction_is_taken_out_along_itself(cause, judged):
     vector = np.zeros(cause.model.config.hidden, np.float32)
     vector[cause.used] = 2
-    neuron = causes.necessary(cause.model, OneNeuron("0.c", cause.used), judged)
-    found = causes.necessary(cause.model, Direction("0.c", vector), judged)
+    neuron = causes.necessary(cause.model, OneNeuron("0.c", cause.used), judged, **FEW)
+    found = causes.necessary(cause.model, Direction("0.c", vector), judged, **FEW)
     own, other = (check.effects["mean ablation"] for check in (neuron, found))
     np.testing.assert_allclose(dataclasses.astuple(own), dataclasses.astuple(other), atol=1e-4)
     assert found.held
     assert {"mean ablation", "resample ablation"} < set(found.effects)
     assert found.effects["resample ablation"].lower > 0.1
-    assert found.controls == causes.DIRECTIONS
-    assert found.p == 1 / (1 + causes.DIRECTIONS)
+    assert found.controls == 120
+    assert found.p == 1 / 121
 
 
 def test_what_cannot_be_tested_says_why_and_does_not_hold(cause, judged):

@@ -14,7 +14,9 @@ def test_an_effect_is_measured_by_the_line_through_all_the_others():
     for j in range(12):
         others = np.arange(12) != j
         columns = np.column_stack([np.ones(12), covariates])
-        line = np.linalg.lstsq(columns[others], logs[others], rcond=None)[0]
+        penalty = np.sqrt(12) * comparison.RIDGE * np.eye(3)[1:]  # of the slopes alone
+        design = np.concatenate([columns[others], penalty])
+        line = np.linalg.lstsq(design, np.append(logs[others], [0, 0]), rcond=None)[0]
         expected.append(effects[j] / np.exp(columns[j] @ line))
     np.testing.assert_allclose(comparison.relative(effects, covariates), expected, rtol=1e-9)
 
@@ -23,6 +25,15 @@ def test_covariates_that_do_not_vary_adjust_nothing():
     effects = np.random.default_rng(0).normal(size=20)
     found = comparison.relative(effects, np.ones((20, 2)))
     np.testing.assert_array_equal(np.argsort(found), np.argsort(effects))
+
+
+def test_no_slope_is_made_of_what_hardly_differs():
+    """A neuron that lies apart from controls which are all alike is compared as it is."""
+    draw = np.random.default_rng(0)
+    covariates = np.concatenate([[[0.1, 0.0]], 1e-3 * draw.normal(size=(50, 2))])
+    effects = np.append(3.0, np.exp(draw.normal(size=50) + 300 * covariates[1:, 0]))
+    found = comparison.relative(effects, covariates)
+    np.testing.assert_allclose(found[0], 3 / np.exp(np.log(effects[1:]).mean()), rtol=0.2)
 
 
 def test_effects_of_nothing_are_nothing():
