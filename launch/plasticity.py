@@ -18,6 +18,9 @@ them out) to the output folder.
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from urllib.parse import quote
 
 from absl import flags
@@ -43,7 +46,7 @@ _MEASURED = flags.DEFINE_string(
 _STEPS = flags.DEFINE_integer("steps", 500, "Steps of retraining.", 1)
 _EVERY = flags.DEFINE_integer("every", 100, "Steps between measurements.", 1)
 _RATE = flags.DEFINE_float(
-    "learning_rate", None, "At the start, falling to 0 (default: that of the run)."
+    "learning_rate", None, "At the start, falling to 0 (default: a quarter of the run's)."
 )
 _WARMUP = flags.DEFINE_integer("warmup", None, "Steps to it (default: a twentieth).", 0)
 _SEEDS = flags.DEFINE_integer("seeds", 3, "How often, from other places of the text.", 1)
@@ -74,7 +77,7 @@ def main(_) -> int | None:
     default = workdir / "plasticity" / f"{data.task}-{quote(_CONCEPT.value, safe=' ')}"
     output = user_path(_OUTPUT.value) if _OUTPUT.value else default
     try:
-        with ProgressLine("measured", "points") as progress:
+        with _compiled_once(), ProgressLine("measured", "points") as progress:
             report = plasticity(
                 workdir,
                 data,
@@ -105,6 +108,21 @@ def main(_) -> int | None:
     if figures:
         print(f"figures  {output / 'figures'}")
     return None
+
+
+@contextlib.contextmanager
+def _compiled_once() -> Iterator[None]:
+    """All arms are the same program: the first one compiles it for all, unless JAX was told of
+    another place for that."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir:
+        yield
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        yield
 
 
 def _tell(line: str) -> None:

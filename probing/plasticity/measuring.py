@@ -8,13 +8,15 @@ that activations are correlated on is that of the test documents too.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import pruning
-from mlstm.model.pruning import Units
+from mlstm.model.pruning import Units, format_units
 from mlstm.model.sites import parse_site
 from probing.evidence.matching import correlations
 from probing.plasticity import neurons, sets
@@ -52,16 +54,24 @@ class Ruler:
         """ranked: sites whose units can be pruned. measured: sites of which saliency is told.
         bits_per_byte: of held-out text. rows: labelled positions that probes are fitted on."""
         self.model, self.data = base, data
-        self.ranked, self.measured = tuple(ranked), tuple(dict.fromkeys((*ranked, *measured)))
+        self.ranked, self.measured = tuple(ranked), tuple(dict.fromkeys((*measured, *ranked)))
         self.concept = data.classes.index(concept)
         self.bits_per_byte, self.vectors = bits_per_byte, vectors
         self.shares = shares(data, rows)
         self.hidden = base.config.hidden
         self.names = [f"{site}[{unit}]" for site in self.ranked for unit in range(self.hidden)]
         self.texts = held_out(data, CORRELATED_BYTES)
+        self._pruned: dict[tuple[str, str], Measurement] = {}
         self.own = self._correlations(base)
         kept, contexts = self._pass(base)
         self.kept = beside([kept[site] for site in self.ranked])
+        for split in ("train", "test"):
+            on = self.kept.y(split)[:, self.concept]
+            if on.all() or not on.any():
+                raise InputError(
+                    f"concept {concept!r}: of {len(on):,} {data.unit}s of {split} that are read "
+                    f"{'all' if len(on) and on.all() else 'none'} have it; read more of the text"
+                )
         self.base_passages, _ = self._contexts(contexts, self._auc(kept, {}))
         self.similarity = Similarity(self._flat(self.base_passages))
         self.base = self._measurement(base, {}, np.zeros(0, int), kept, contexts)
@@ -70,6 +80,13 @@ class Ruler:
         """Of a model whose `pruned` units are dead; `old` are those whose roles are looked for."""
         places = sets.places_of(self.ranked, old, self.hidden)
         return self._measurement(model, pruned, places, *self._pass(model))
+
+    def measure_pruned(self, pruned: Units, old: Units) -> Measurement:
+        """Of the base model right behind the pruning; of arms that prune the same once."""
+        same = format_units(pruned), format_units(old)
+        if same not in self._pruned:
+            self._pruned[same] = self.measure(_with_mask(self.model, pruned), pruned, old)
+        return self._pruned[same]
 
     def _pass(self, model: Model) -> tuple[dict[str, Kept], dict[str, Contexts]]:
         """Everything that is read off the states, in one pass."""
@@ -205,3 +222,12 @@ class Ruler:
             here = slice(nth * self.hidden, (nth + 1) * self.hidden)
             whole[here, here] = correlations(self.model, model, self.texts, site)
         return whole
+
+
+def _with_mask(model: Model, units: Units) -> Model:
+    """The model with these units pruned, as a run begins with it."""
+    if not units:
+        return model
+    alive = pruning.alive_units(model.config, units)
+    parameters = pruning.prune(model.config, model.parameters, alive)
+    return dataclasses.replace(model, parameters=parameters, origin=f"{model.origin}, pruned")

@@ -18,17 +18,18 @@ from probing.plasticity.sets import Balance
 
 FORMAT_VERSION = 1
 LEVEL = 0.95
-COLUMNS = (
-    ("bits_per_byte", "bits/byte", ".4f"),
-    ("best_auc", "best AUC", ".3f"),
-    ("probe_auc", "probe AUC", ".3f"),
-    ("roles_taken", "roles taken", ".1f"),
-    ("roles_taken_newly", "newly", ".1f"),
-    ("concepts_followed", "concepts", ".2f"),
-    ("participation", "spread", ".1f"),
-    ("nearest_angle", "angle", ".0f"),
-    ("context_similarity", "contexts", ".3f"),
+COLUMNS = (  # figure, title, form, width; the first have an interval beside them
+    ("bits_per_byte", "bits/byte", ".3f", 14),
+    ("best_auc", "best AUC", ".3f", 14),
+    ("probe_auc", "probe AUC", ".3f", 14),
+    ("roles_taken", "roles", ".1f", 7),
+    ("roles_taken_newly", "newly", ".1f", 7),
+    ("concepts_followed", "concepts", ".2f", 10),
+    ("participation", "spread", ".1f", 8),
+    ("nearest_angle", "angle", ".0f", 7),
+    ("context_similarity", "contexts", ".2f", 10),
 )
+INTERVALS = 3
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,8 @@ class PlasticityReport:
             f"measured on {self.bytes:,} bytes of {self.data}; bits per byte on the "
             f"{self.held_out} text",
             "",
-            f"{'arm':<11}{'step':>7}"
-            + "".join(f"{title:>20}" for _, title, _ in COLUMNS[:3])
-            + "".join(f"{title:>13}" for _, title, _ in COLUMNS[3:]),
+            f"{'arm':<10}{'step':>6}"
+            + "".join(f"{title:>{width}}" for _, title, _, width in COLUMNS),
             self._line("before", None, 0),
         ]
         for name in self.names:
@@ -107,18 +107,17 @@ class PlasticityReport:
 
     def _line(self, label: str, name: str | None, step: int) -> str:
         cells = []
-        for nth, (figure, _, form) in enumerate(COLUMNS):
-            width = 20 if nth < 3 else 13
+        for nth, (figure, _, form, width) in enumerate(COLUMNS):
             if name is None:
                 cells.append(f"{_number(self.base.figures[figure], form):>{width}}")
                 continue
             point = self.point(name, step, figure)
             text = _number(point.mean, form)
-            if nth < 3 and np.isfinite(point.low):
+            if nth < INTERVALS and np.isfinite(point.low):
                 text += f" ±{_number(point.high - point.mean, form)}"
             cells.append(f"{text:>{width}}")
         when = "" if name is None else f"{step:,}"
-        return f"{label:<11}{when:>7}" + "".join(cells)
+        return f"{label:<10}{when:>6}" + "".join(cells)
 
     def _balances(self) -> list[str]:
         lines = ["what was pruned        deviation   output weight   apart from the concept's set"]
@@ -137,15 +136,15 @@ class PlasticityReport:
         return [
             "±: half of the 95% interval over seeds; all arms of a seed read the same windows",
             "best AUC: the best single neuron, chosen on train, scored on test; probe AUC: ridge "
-            "regression on all neurons",
-            "roles taken: pruned neurons that some living one follows at |r| of .5 or more on "
-            "held-out text; newly: by one that",
-            "did not before; concepts: followed by a neuron (AUC of .75 on train and test); "
-            "spread: participation ratio of the",
-            "concept's direction; angle: degrees to the nearest other concept's; contexts: TF-IDF "
-            "cosine of a neuron's top contexts",
-            "with those that it had before. A pruned unit is exactly 0 in weights, states and "
-            "optimizer at every checkpoint.",
+            "regression on all",
+            "roles: neurons of the pruned set (untouched: of the concept's) that a living one "
+            "follows at |r| of .5 or more",
+            "on held-out text; newly: by one that did not before; concepts: that a neuron follows "
+            "(AUC of .75 on both splits);",
+            "spread: participation ratio of the concept's direction; angle: degrees to the nearest "
+            "other concept's;",
+            "contexts: TF-IDF cosine of a neuron's top contexts with those that it had before",
+            "a pruned unit was exactly 0 in weights, states and optimizer at every checkpoint",
         ]
 
     def to_json(self) -> str:

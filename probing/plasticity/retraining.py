@@ -27,10 +27,14 @@ from mlstm.training import loop
 from mlstm.training.config import Config
 from mlstm.training.validation import Validation
 
+GENTLY = 0.25
+"""Of the learning rate that the base run began with: at all of it an untouched model, too, first
+gets worse than it was, and what is seen is not what pruning did."""
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long a model is retrained, and how. A rate of 0 is that of the base run."""
+    """How long a model is retrained, and how. A rate of 0 is `GENTLY` that of the base run."""
 
     steps: int
     every: int
@@ -57,10 +61,9 @@ def config_of(run: Path, schedule: Schedule) -> Config:
         known = {k: v for k, v in record.get(section, {}).items() if k in tree[section]}
         tree[section] |= known
     tree["data"] |= {"source": str(mlstm.corpus_of(run)), "folder": "", "splits": "", "reset": ""}
-    rate = tree["optimizer"]["learning_rate"]
-    if schedule.learning_rate:
-        tree["optimizer"]["adam_learning_rate"] *= schedule.learning_rate / rate
-        rate = schedule.learning_rate
+    theirs = tree["optimizer"]["learning_rate"]
+    rate = schedule.learning_rate or GENTLY * theirs
+    tree["optimizer"]["adam_learning_rate"] *= rate / theirs
     tree["optimizer"] |= {
         "learning_rate": rate,
         "schedule": "linear",
@@ -91,15 +94,6 @@ def retrain(config: Config, run: Path, folder: Path, units: Units, first_window:
         raise Interrupted(str(result))
     if result.ended != "finished":
         raise InputError(f"{result}; a lower learning rate helps")
-
-
-def pruned(model: Model, units: Units) -> Model:
-    """The model with these units pruned, as a run begins with it."""
-    if not units:
-        return model
-    alive = pruning.alive_units(model.config, units)
-    parameters = pruning.prune(model.config, model.parameters, alive)
-    return dataclasses.replace(model, parameters=parameters, origin=f"{model.origin}, pruned")
 
 
 def last_alone(folder: Path, steps: int) -> None:

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 
 from probing.states.activations import LabelledWindow
-from probing.tasks.labelled import SPLITS, LabelledData
+from probing.tasks.labelled import SPLITS, LabelledData, stored
 
 
 class KeptRows:
@@ -58,7 +59,8 @@ def shares(data: LabelledData, rows: int) -> np.ndarray:
 
 def bounded(data: LabelledData, size: int, dev: int) -> LabelledData:
     """The data with documents of each split, in the order of their hashes, up to so many bytes of
-    train and of test, and up to `dev` of dev; at least two, and of dev one."""
+    train and of test, and up to `dev` of dev; at least two, and of dev one. Their labels are kept,
+    since every measurement reads them."""
     chosen: list[int] = []
     for split in SPLITS:
         here = data.indices(split)
@@ -66,7 +68,12 @@ def bounded(data: LabelledData, size: int, dev: int) -> LabelledData:
         ends = np.cumsum([len(data.documents[i].data) for i in here])
         least, most = (1, dev) if split == "dev" else (2, size)
         chosen += here[: max(least, int(np.searchsorted(ends, most, side="right")))].tolist()
-    return data.take(sorted(chosen))
+    data = data.take(sorted(chosen))
+    documents = (
+        dataclasses.replace(document, read=stored(data.labels(i)))
+        for i, document in enumerate(data.documents)
+    )
+    return dataclasses.replace(data, documents=tuple(documents))
 
 
 def held_out(data: LabelledData, size: int) -> list[bytes]:

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mlstm.errors import InputError
 from mlstm.loading import Model
-from mlstm.model import language_model, pruning
-from mlstm.model.cells import CELLS
+from mlstm.model import pruning
 from mlstm.model.pruning import Units
-from mlstm.model.sites import parse_site
 from probing.evidence import ranking
+from probing.evidence.effects.comparison import matched_sets
+from probing.evidence.effects.units import Units as Known
+from probing.evidence.effects.units import output_weight
 from probing.plasticity.directions import directions
 from probing.plasticity.rows import Kept
 
@@ -31,8 +32,8 @@ TWINS = ("random", "matched", "untouched")
 
 @dataclass(frozen=True)
 class Balance:
-    """What a set of units is like: means over it, and how far they are from the concept's set in
-    standard deviations over all units."""
+    """What a set of units is like: means over it, and how far it is from the concept's set, in
+    standard deviations of the logs over all units."""
 
     deviation: float  # of the states
     output: float  # norm of the weights that read the unit
@@ -65,8 +66,6 @@ def ranked(kept: Kept, name: str, concept: int, count: int) -> np.ndarray:
     if name not in RANKINGS:
         raise InputError(f"ranking {name!r}: it is one of {', '.join(RANKINGS)}")
     x, y = kept.x("train"), kept.y("train")[:, concept]
-    if y.all() or not y.any():
-        raise InputError("the train documents have no position with the concept, or none without")
     if name == "auc":
         return ranking.auc(x, y).order
     if name == "iou":
@@ -105,12 +104,14 @@ def check_twins(config, sites: Sequence[str], concept: Units, twins: Sequence[st
     for twin in twins:
         if twin not in TWINS:
             raise InputError(f"twin {twin!r}: it is one of {', '.join(TWINS)}")
+    needed = 2 if "matched" in twins else 1 if "random" in twins else 0
     for site in sites:
         count, others = len(concept.get(site, ())), config.hidden - len(concept.get(site, ()))
-        if count > others and set(twins) - {"untouched"}:
+        if needed * count > others:
             raise InputError(
                 f"{count} of the {config.hidden} units of {site} pruned leave {others} others: too "
-                "few for a twin that prunes as many; prune at most half, or leave these twins out"
+                "few for twins that prune as many; prune at most half, with the matched twin a "
+                "third, or leave twins out"
             )
 
 
@@ -125,61 +126,35 @@ def random_units(config, concept: Units, seed: int) -> Units:
     return found
 
 
-def matched_units(config, sites: Sequence[str], concept: Units, like: np.ndarray, seed: int):
-    """As many of each site, each like one of the concept's: the nearest in deviation and output
-    weight, `like` (P, 2), on a log scale, that is left. They choose in an order drawn by the seed.
-    """
-    draw = np.random.default_rng([seed, 2])
-    scaled = _log_scaled(like).reshape(len(sites), config.hidden, 2)
+def matched_units(concept: Units, known: Mapping[str, Known], seed: int) -> Units:
+    """As many of each site, like the concept's in variance and output weight: drawn by the seed
+    from those that are nearest (`evidence.effects.comparison.matched_sets`)."""
     found = {}
     for site, units in concept.items():
-        of_site = scaled[list(sites).index(site)]
-        left = np.setdiff1d(np.arange(config.hidden), units).tolist()
-        chosen = []
-        for unit in draw.permutation(list(units)).tolist():
-            apart = ((of_site[left] - of_site[unit]) ** 2).sum(1)
-            chosen.append(left.pop(int(np.argmin(apart))))
-        found[site] = tuple(sorted(chosen))
+        like = known[site]
+        matched = matched_sets(like.covariates, np.array(units), 1, seed, like.varies)
+        found[site] = tuple(matched.sets[0].tolist())
     return found
 
 
-def likeness(model: Model, sites: Sequence[str], x: np.ndarray) -> np.ndarray:
-    """(P, 2): the standard deviation of the states x (n, P) of each unit, and the norm of the
-    weights that read it."""
-    outputs = [output_norms(model, site) for site in sites]
-    return np.stack([x.std(0, dtype=np.float64), np.concatenate(outputs)], 1)
+def known_units(model: Model, sites: Sequence[str], x: np.ndarray) -> dict[str, Known]:
+    """Of each site what its units are like, from the states x (n, P) of all of them."""
+    found = {}
+    for site, values in zip(sites, np.split(x.astype(np.float64), len(sites), 1), strict=True):
+        mean, deviation = values.mean(0), values.std(0)
+        found[site] = Known(site, mean, deviation, output_weight(model, site), values[:0])
+    return found
 
 
-def output_norms(model: Model, site: str) -> np.ndarray:
-    """(H,) norms of all weights, behind normalisation, that read each unit: of the recurrence, the
-    layer above, the readout."""
-    config, place = model.config, parse_site(site)
-    folded = language_model.fold(config, model.parameters)
-    cell, kind = CELLS[config.cell], pruning.unit_kind(config, place.name)
-    of_layer = folded["layers"][str(place.layer)]["weights"]
-    readers = [of_layer[name] for name, reads in cell.reads.items() if reads == kind]
-    if kind == "h" and place.layer + 1 < config.layers:
-        above = folded["layers"][str(place.layer + 1)]["inputs"]
-        readers += [(above[name],) for name in cell.input_gates]
-    elif kind == "h":
-        readers.append(folded["readout"]["w"])
-    squares = [
-        np.square(np.asarray(piece, np.float64)).reshape(config.hidden, -1).sum(1)
-        for pieces in readers
-        for piece in pieces
-    ]
-    return np.sqrt(np.sum(squares, 0))
-
-
-def balance(like: np.ndarray, concept: np.ndarray, places: np.ndarray) -> Balance:
-    """Of the set at these places beside the concept's."""
-    spread = like.std(0)
-    mean = like[places].mean(0)
-    apart = (mean - like[concept].mean(0)) / np.where(spread > 0, spread, 1)
-    return Balance(*mean.tolist(), *apart.tolist())
-
-
-def _log_scaled(like: np.ndarray) -> np.ndarray:
-    logs = np.log(np.maximum(like, 1e-12))
-    spread = logs.std(0)
-    return (logs - logs.mean(0)) / np.where(spread > 0, spread, 1)
+def balance(known: Mapping[str, Known], concept: Units, units: Units) -> Balance:
+    """Of the set of these units beside the concept's, on the logs that they are matched on."""
+    means, apart = [], []
+    for site, ours in concept.items():
+        like, theirs = known[site], list(units[site])
+        spread = like.covariates.std(0)
+        away = like.covariates[theirs].mean(0) - like.covariates[list(ours)].mean(0)
+        apart.append(away / np.where(spread > 0, spread, 1))
+        means.append([like.deviation[theirs].mean(), like.weight[theirs].mean()])
+    shares = [len(ours) for ours in concept.values()]
+    mean, away = (np.average(of, axis=0, weights=shares) for of in (means, apart))
+    return Balance(*mean.tolist(), *away.tolist())

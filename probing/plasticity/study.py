@@ -10,9 +10,7 @@ A study that is begun again does what is not done yet.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,42 +18,23 @@ import mlstm
 from mlstm.checkpoint_files import steps as steps_there
 from mlstm.errors import InputError
 from mlstm.loading import Model, load_one
-from mlstm.model import pruning, sites
-from mlstm.model.cells import CELLS
+from mlstm.model import language_model, pruning
 from mlstm.model.pruning import Units
-from mlstm.output import check_folder, to_json, write_whole
+from mlstm.output import check_folder
+from mlstm.training.config import Config
 from probing.plasticity import retraining, sets
 from probing.plasticity.measurement import Measurement
 from probing.plasticity.measuring import Ruler
 from probing.plasticity.passages import WordVectors
+from probing.plasticity.question import Question, ask, check, write
 from probing.plasticity.report import Arm, PlasticityReport
 from probing.plasticity.retraining import Schedule
 from probing.plasticity.rows import bounded
 from probing.tasks.labelled import LabelledData
 
-FORMAT_VERSION = 1
 PRUNED = 0
 """The step of the measurement right behind the pruning."""
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a study asks; two that differ in any of it are two studies."""
-
-    concept: str
-    ranking: str
-    """One of `sets.RANKINGS`; "given" where the units are named."""
-    prune: str
-    """How many units, or which share; the units themselves where they are named."""
-    sites: tuple[str, ...]
-    measured: tuple[str, ...]
-    seeds: int
-    twins: tuple[str, ...]
-    schedule: Schedule
-    rows: int
-    bytes: int
-    vectors: str = ""
 
 
 def plasticity(
@@ -87,8 +66,8 @@ def plasticity(
         by `ranking`; or `units` names them, as "0.c[3,17]", and nothing is ranked.
     measured: sites of which saliency is told; h and c (and m) of every layer if None.
     steps, every: how long every model is retrained, and how often it is measured.
-    learning_rate: at the start, falling to 0; that of the base run if 0. warmup: a twentieth of
-        the steps if None.
+    learning_rate: at the start, falling to 0; a quarter of the base run's if 0. warmup: a
+        twentieth of the steps if None.
     seeds: how often. All arms of a seed read the same windows; seeds begin at other places of the
         text and draw other random units.
     rows: labelled positions that rankings and probes are fitted on. size: bytes of each split.
@@ -100,26 +79,38 @@ def plasticity(
     """
     run, output = Path(run), Path(output)
     base = load_one(run)
-    question = _question(
-        base, data, concept, prune, ranking, units, sites, measured, seeds, tuple(twins), rows,
-        size, vectors,
-        Schedule(steps, every, learning_rate, steps // 20 if warmup is None else warmup),
-    )  # fmt: skip
+    question = ask(
+        base,
+        data,
+        concept=concept,
+        prune=prune,
+        ranking=ranking,
+        units=units,
+        wanted=sites,
+        measured=measured,
+        seeds=seeds,
+        twins=tuple(twins),
+        schedule=Schedule(steps, every, learning_rate, steps // 20 if warmup is None else warmup),
+        rows=rows,
+        bytes=size,
+        vectors=vectors,
+    )
     config = retraining.config_of(run, question.schedule)
     windows = retraining.first_windows(config, seeds)
     held_out, bits = retraining.held_out_bits(config)
     known = WordVectors(vectors) if vectors else None
     check_folder(output)
-    _check_question(output, question, base, data)
+    check(output, question, base, data)
     # Dev is read by the greedy Gaussian alone.
-    data = bounded(data, size, size if ranking == "gaussian" else 0)
-    tell(f"measuring the base model, {base.origin}, on {data.bytes:,} bytes of {data.origin}")
+    part = bounded(data, size, size if question.ranking == "gaussian" else 0)
+    tell(f"measuring the base model, {base.origin}, on {part.bytes:,} bytes of {part.origin}")
     ruler = Ruler(
-        base, data, concept, question.sites, question.measured, bits, rows=rows, vectors=known
+        base, part, concept, question.sites, question.measured, bits, rows=rows, vectors=known
     )
     arms, balances = _arms(base, question, ruler)
-    _write_question(output, question, base, data, arms)
+    write(output, question, base, data, arms)
     named = list(arms.items())
+    tell(_cost(config, len(named)))
     points = [PRUNED, *question.schedule.measured()]
     done, all_points = 0, len(named) * len(points)
     found: list[Arm] = []
@@ -144,54 +135,11 @@ def plasticity(
         question=dataclasses.asdict(question),
         held_out=held_out,
         learning_rate=config.optimizer.learning_rate,
-        bytes=data.bytes,
+        bytes=part.bytes,
         classes=data.classes,
         base=ruler.base,
         arms=found,
     )
-
-
-def _question(
-    base, data, concept, prune, ranking, units, wanted, measured, seeds, twins, rows, size,
-    vectors, schedule,
-) -> Question:  # fmt: skip
-    """Raises InputError for what is wrong with it, before anything is read."""
-    config = base.config
-    if concept not in data.classes:
-        raise InputError(
-            f"concept {concept!r}: the classes of {data.task} are {', '.join(data.classes)}"
-        )
-    for name, value in (("steps", schedule.steps), ("every", schedule.every), ("seeds", seeds)):
-        if value < 1:
-            raise InputError(f"{name} is {value}: it is 1 or more")
-    if units is not None:
-        named = pruning.parse_units(config, units)
-        ranked, prune, ranking = tuple(named), pruning.format_units(named), "given"
-        if not named:
-            raise InputError("units: none is named")
-        sets.check_twins(config, ranked, named, twins)
-    else:
-        ranked = sets.check_sites(config, sites.check_sites(config, wanted))
-        if ranking not in sets.RANKINGS:
-            raise InputError(f"ranking {ranking!r}: it is one of {', '.join(sets.RANKINGS)}")
-        count = sets.parse_count(prune, len(ranked) * config.hidden)
-        if count == len(ranked) * config.hidden:
-            raise InputError(f"prune {prune}: all units of {', '.join(ranked)} leave nothing")
-        # Of several sites it is not known yet how many are of each.
-        first = {ranked[0]: tuple(range(count))} if len(ranked) == 1 else {}
-        sets.check_twins(config, ranked, first, twins)
-    if measured is None:
-        names = [*CELLS[config.cell].state_names, *set(CELLS[config.cell].makes.values())]
-        every = sorted(set(names), key=list(CELLS[config.cell].site_names).index)
-        measured = [f"{layer}.{name}" for layer in range(config.layers) for name in every]
-    measured = sites.check_sites(config, measured)
-    for site in measured:
-        if pruning.unit_kind(config, sites.parse_site(site).name) is None:
-            raise InputError(f'"{site}" is of gates: saliency is told of h, c and m')
-    return Question(
-        concept, ranking, prune, ranked, tuple(measured), seeds, twins, schedule, rows, size,
-        vectors,
-    )  # fmt: skip
 
 
 def _arms(base: Model, question: Question, ruler: Ruler) -> tuple[dict, dict]:
@@ -204,22 +152,17 @@ def _arms(base: Model, question: Question, ruler: Ruler) -> tuple[dict, dict]:
         order = sets.ranked(ruler.kept, question.ranking, ruler.concept, count)
         concept = pruning.check_units(config, sets.units_at(ranked, order[:count], config.hidden))
     sets.check_twins(config, ranked, concept, question.twins)
-    like = sets.likeness(base, ranked, ruler.kept.x("train"))
+    known = sets.known_units(base, ranked, ruler.kept.x("train"))
     arms: dict[tuple[str, int], Units] = {}
     for seed in range(question.seeds):
         arms["concept", seed] = concept
         if "random" in question.twins:
             arms["random", seed] = sets.random_units(config, concept, seed)
         if "matched" in question.twins:
-            arms["matched", seed] = sets.matched_units(config, ranked, concept, like, seed)
+            arms["matched", seed] = sets.matched_units(concept, known, seed)
         if "untouched" in question.twins:
             arms["untouched", seed] = {}
-    ours = sets.places_of(ranked, concept, config.hidden)
-    balances = {
-        key: sets.balance(like, ours, sets.places_of(ranked, units, config.hidden))
-        for key, units in arms.items()
-        if units
-    }
+    balances = {key: sets.balance(known, concept, units) for key, units in arms.items() if units}
     return arms, balances
 
 
@@ -230,8 +173,7 @@ def _measured(run, output, config, arm, pruned, old, window, ruler, points, tell
     folder, last = output / "runs" / name, points[-1]
     if not all(file.exists() for file in files.values()):
         if not files[PRUNED].exists():
-            model = retraining.pruned(ruler.model, pruned)
-            ruler.measure(model, pruned, old).save(files[PRUNED])
+            ruler.measure_pruned(pruned, old).save(files[PRUNED])
         yield PRUNED, Measurement.load(files[PRUNED])
         retraining.retrain(config, run, folder, pruned, window)
         there = steps_there(folder / "checkpoints")
@@ -252,47 +194,13 @@ def _measured(run, output, config, arm, pruned, old, window, ruler, points, tell
         yield step, Measurement.load(file)
 
 
-def _plain(question: Question, base: Model, data: LabelledData) -> dict[str, Any]:
-    """What has to be the same where a study goes on."""
-    asked = {**dataclasses.asdict(question), "model": base.origin, "data": data.digest}
-    return json.loads(to_json(asked))
-
-
-def _check_question(output: Path, question: Question, base: Model, data: LabelledData) -> None:
-    """InputError where the folder holds another study, or something else."""
-    file = output / "study.json"
-    if not file.exists():
-        if (output / "runs").exists() or (output / "measured").exists():
-            raise InputError(f"{output} holds runs, and no study.json: give another output")
-        return
-    try:
-        there = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read ({error})") from None
-    version = there.get("format_version") if isinstance(there, dict) else None
-    if version != FORMAT_VERSION:
-        raise InputError(f"{file}: format_version {version}; this version reads {FORMAT_VERSION}")
-    asked = _plain(question, base, data)
-    before = there.get("asked", {})
-    wrong = [name for name in asked if before.get(name) != asked[name]]
-    if wrong:
-        listed = "; ".join(f"{n} was {before.get(n)!r} and is {asked[n]!r}" for n in wrong)
-        raise InputError(f"{output} holds another study: {listed}. Give another output")
-
-
-def _write_question(output, question, base, data, arms) -> None:
-    file = output / "study.json"
-    chosen = {f"{arm}-{seed}": pruning.format_units(units) for (arm, seed), units in arms.items()}
-    if file.exists():
-        if json.loads(file.read_text()).get("pruned") != chosen:
-            raise InputError(f"{output}: other units would be pruned now: give another output")
-        return
-    whole = {
-        "format_version": FORMAT_VERSION,
-        "asked": _plain(question, base, data),
-        "pruned": chosen,
-    }
-    write_whole(file, to_json(whole, indent=2) + "\n")
+def _cost(config: Config, arms: int) -> str:
+    points = config.checkpoint.newest
+    size = 3 * 4 * language_model.parameter_count(config.model) * points / 1e6
+    return (
+        f"{arms} runs of {config.train.steps:,} steps; of one at a time {points} checkpoints are "
+        f"kept, about {size:,.0f} MB, of the others the last"
+    )
 
 
 def _counted(units: Units) -> str:

@@ -5,10 +5,12 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import mlstm
 from mlstm.corpus.shards import open_source
+from mlstm.corpus.stream import Stream
 from mlstm.errors import InputError
 from mlstm.loading import member
 from mlstm.model import language_model, pruning
@@ -17,7 +19,9 @@ from mlstm.model.language_model import ModelConfig
 from mlstm.training import loop
 from mlstm.training import pruning as masks
 from mlstm.training import setup as setups
+from mlstm.training import state as states
 from mlstm.training.config import Config, from_config_dict, to_dict
+from mlstm.training.step import make_train_step
 
 H = 16
 UNITS = {"0.c": (3, 5, 15), "0.m": (0, 7)}
@@ -77,10 +81,14 @@ def check_dead(parameters, layer, h, m, last, multiplicative):
             assert not above[name][list(h)].any()
 
 
+FEW = ("adamw", "muon", "adagrad")
 OPTIMIZERS = ["adamw", "muon", "sgd", "adam", "nadamw", "adagrad", "lamb", "lion", "rmsprop"]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "optimizer",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in FEW)) for name in OPTIMIZERS],
+)
 def test_every_optimizer_leaves_what_is_pruned_at_exactly_zero(corpus, optimizer):
     setup, state = trained(corpus, 6, **{"optimizer.name": optimizer})
     check_dead(state.parameters, 0, UNITS["0.c"], UNITS["0.m"], last=True, multiplicative=True)
@@ -100,6 +108,27 @@ def test_every_optimizer_leaves_what_is_pruned_at_exactly_zero(corpus, optimizer
         assert moment.any()
 
 
+def test_an_optimizer_that_pushes_every_number_brings_no_unit_back(corpus):
+    config = config_of(corpus)
+    noise = optax.add_noise(eta=1.0, gamma=0.1, key=jax.random.key(0))
+    optimizer = optax.chain(noise, optax.adam(0.01), optax.add_noise(1.0, 0.1, jax.random.key(1)))
+    step = make_train_step(
+        config.model, optimizer, lambda _: jnp.float32(0.01), windows=9, log_every=1,
+        stop_on_nonfinite=True,
+    )  # fmt: skip
+    state = states.init(config, optimizer)
+    stream = Stream(corpus.split("train"), 8, 8)
+    for window in range(3):
+        state, _ = jax.jit(step)(state, stream.batch(0, window)._replace(resets=None))
+    found = jax.device_get(state.parameters)
+    check_dead(found, 0, UNITS["0.c"], UNITS["0.m"], last=True, multiplicative=True)
+    assert not any(masks.remains(config.model, state).values())
+    free = state._replace(mask=None)  # as it would be without a mask
+    for window in (3, 4):
+        free, _ = jax.jit(step)(free, stream.batch(0, window)._replace(resets=None))
+    assert all(masks.remains(config.model, free._replace(mask=state.mask)).values())
+
+
 KINDS = {
     "two layers": {"model.layers": 2, "train.prune": "0.c[3,5,15] 0.m[0,7] 1.c[2] 1.m[1]"},
     "lstm": {"model.cell": "lstm", "train.prune": "0.c[3,5,15]"},
@@ -112,7 +141,9 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (n > 2)) for n, kind in enumerate(KINDS)]
+)
 def test_every_kind_of_model_keeps_its_pruned_units_dead(corpus, kind):
     changes = {"optimizer.name": "muon"} | KINDS[kind]
     setup, state = trained(corpus, 4, **changes)
@@ -200,12 +231,22 @@ def test_a_population_has_one_mask_or_one_for_each(corpus):
     for seed in (0, 1):
         parameters = member(shared.parameters, range(2), seed)
         check_dead(parameters, 0, (3, 5, 15), (0, 7), last=True, multiplicative=True)
+    _, spread = trained(corpus, 2, seeds=2, **{"mesh.data": 2, "mesh.model": 2})
+    for a, b in zip(jax.tree.leaves(shared), jax.tree.leaves(spread), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
     _, own = trained(corpus, 2, seeds=2, **{"train.prune": "0.c[1];0.c[2,4] 0.m[3]"})
     for seed, (h, m) in enumerate([((1,), ()), ((2, 4), (3,))]):
         check_dead(member(own.parameters, range(2), seed), 0, h, m, True, multiplicative=True)
 
 
-@pytest.mark.parametrize("mesh", [(8, 1), (4, 2), (2, 4)])
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        (4, 2),
+        pytest.param((8, 1), marks=pytest.mark.slow),
+        pytest.param((2, 4), marks=pytest.mark.slow),
+    ],
+)
 def test_a_mesh_trains_the_same_pruned_model(corpus, mesh):
     parameters = language_model.init_parameters(config_of(corpus).model, jax.random.key(3))
     _, want = trained(corpus, 4, parameters)

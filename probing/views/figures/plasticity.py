@@ -25,7 +25,7 @@ PANELS = (
     ("best_auc", "AUC of the best neuron, test"),
     ("probe_auc", "AUC of a probe of all neurons, test"),
     ("roles_taken", "roles of pruned neurons taken"),
-    ("participation", "neurons that the concept's direction spreads over"),
+    ("participation", "spread of the concept's direction, in neurons"),
     ("concepts_followed", "concepts that a neuron follows"),
 )
 COLUMNS = 128  # units of a row of the map

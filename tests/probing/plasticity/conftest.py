@@ -11,7 +11,7 @@ def base_run(tmp_path_factory, write_code):
     """A run of a model of 16 units, trained for a few steps on Python files."""
     folder = tmp_path_factory.mktemp("base")
     (folder / "code").mkdir()
-    write_code(folder / "code", 14)
+    write_code(folder / "code", 24)
     tree = to_dict(Config())
     tree["model"] |= {"hidden": 16, "embedding": 8}
     tree["data"] |= {"source": str(folder / "code"), "batch": 4, "window": 16}

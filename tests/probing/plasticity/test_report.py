@@ -20,7 +20,7 @@ NAN = float("nan")
 
 def measured(seed, dead=()):
     draw = np.random.default_rng(seed)
-    names = [name for name, _, _ in COLUMNS]
+    names = [name for name, *_ in COLUMNS]
     values = {site: draw.random(H).round(3) for site in SITES}
     for site in ("0.c", "0.h"):
         values[site][list(dead)] = NAN

@@ -16,7 +16,7 @@ from probing.plasticity.study import plasticity
 pytestmark = pytest.mark.slow
 ASKED = {
     "concept": "keyword", "prune": "", "units": "0.c[2,7] 0.m[4]", "steps": 4, "every": 2,
-    "seeds": 1, "twins": ("untouched",), "rows": 300, "size": 4000, "learning_rate": 0.01,
+    "seeds": 1, "twins": ("untouched",), "rows": 300, "size": 2000, "learning_rate": 0.01,
 }  # fmt: skip
 
 
@@ -30,6 +30,7 @@ def report(base_run, data, output):
     said = []
     found = plasticity(base_run, data, output, tell=said.append, **ASKED)
     assert "arm 1 of 2: concept, seed 0: pruned 2 of 0.c, 1 of 0.m" in said
+    assert found.bytes < data.bytes
     return found
 
 
@@ -121,6 +122,12 @@ def test_a_study_that_was_stopped_goes_on(report, base_run, data, output, tmp_pa
     again = plasticity(base_run, data, there, **asked)
     assert trained == ["untouched-0"]
     assert json.loads(again.to_json())["arms"] == json.loads(report.to_json())["arms"]
+
+
+def test_a_concept_that_the_text_lacks_is_one_line(base_run, data, tmp_path):
+    asked = ASKED | {"concept": "position in line >= 40"}
+    with pytest.raises(InputError, match=r"of [\d,]+ bytes of train that are read none have it"):
+        plasticity(base_run, data, tmp_path / "study", **asked)
 
 
 def test_another_question_in_the_same_folder_is_refused(report, base_run, data, output):

@@ -7,7 +7,7 @@ import pytest
 
 import probing
 from mlstm.errors import InputError
-from probing.evidence.effects.pulse import _half_lives
+from probing.evidence.effects.responses import half_lives
 
 KEPT = 0.9
 
@@ -52,7 +52,7 @@ def test_readers_are_told_by_what_the_readout_takes_less_what_all_bytes_get(slow
 
 def test_half_lives_are_between_steps_and_some_never_come():
     response = np.array([[1, 1, 1, -1], [0.75, 0.9, 0.4, -0.6], [0.25, 0.8, 0.9, -0.2]])
-    half, lasting = _half_lives(response)
+    half, lasting = half_lives(response)
     np.testing.assert_allclose(half, [1.5, np.inf, 5 / 6, 1.25])
     assert lasting == 0.25
 

@@ -35,6 +35,7 @@ def test_the_sweep_finds_the_neuron_that_is_read(cause, swept):
     assert effects == sorted(effects, reverse=True)
     assert f"rank correlation of estimate and exact effect {swept.correlation:.3f}" in str(swept)
     assert len(json.loads(swept.to_json())["estimates"]) == 256
+    assert swept.split == "train"
 
 
 def test_the_order_of_a_sweep_begins_with_what_was_verified(swept):
