@@ -33,7 +33,6 @@ from probing.tasks.labelled import LabelledData
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 PROMPTS, SAMPLES, LENGTH = 24, 2, 256
-READ = 1 << 18  # bytes of train documents: what is only at their beginnings would shift the doses
 FEWEST, MOST = 20, 99  # controls
 BUDGET = 2e12  # multiplications that controls may take, where their number is not given
 SHOWN = 2  # prompts whose first sample is kept of each dose
@@ -101,7 +100,7 @@ def steer(
     def report(what: str) -> Callable[[int, int], None]:
         return lambda done, every: progress(what, done, every) if progress else None
 
-    known = units(model, data, subject.site, bytes=READ)
+    known = units(model, data, subject.site)
     if controls is None:
         controls = _affordable(model, len(chosen) * samples * len(quantiles) * length)
     moved, values = of.levers(subject, known, controls, seed)
