@@ -55,7 +55,7 @@ def test_without_a_neuron_the_site_is_swept_and_the_best_is_looked_at(
     best = max(sweep["verified"], key=lambda v: v["on"])["neuron"]
     assert effect["edits"] == [best]
     assert pulse["neuron"] == best
-    assert curves["curves"]["site"] == "0.h"
+    assert curves["site"] == "0.h"
     assert not (tmp_path / "figures").exists()
 
 
