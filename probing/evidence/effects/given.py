@@ -60,7 +60,8 @@ class Given:
 
 
 def given(model: Model, edits: str | Edit | Iterable[Edit | str] | Edits) -> Given:
-    """Raises InputError for a site or unit that the model lacks, no edit, or one of generation alone."""
+    """Raises InputError for a site or unit that the model lacks, for no edit, and for one that acts
+    in generation alone."""
     made = model_edits.make_edits(model.config, edits)
     if made is None:
         raise InputError("no edit is given")
