@@ -26,6 +26,7 @@ def effects(launch, run, code, output, *more):
     )
 
 
+@pytest.mark.slow
 def test_a_neuron_is_ablated_beside_all_others_and_drawn(launch, trained_run, code, tmp_path):
     done = effects(launch, trained_run, code, tmp_path, "--neuron=0.c[3]", "--kind=mean")
     assert done.returncode == 0, done.stderr.decode()

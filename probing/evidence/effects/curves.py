@@ -81,10 +81,11 @@ class Curves:
         write_whole(path, self.to_json() + "\n")
 
     def __str__(self) -> str:
+        bits = self.before
         lines = [
             f'{self.site} and "{self.concept}": {self.ablation} ablation in the order of '
-            f"{self.order}, {self.sets} random sets for each k; {self.before['on']:.4f} bits per "
-            f"byte on the concept and {self.before['elsewhere']:.4f} elsewhere, probe {self.accuracy:.3f}",
+            f"{self.order}, {self.sets} random sets for each k; unedited {bits['on']:.4f} bits per "
+            f"byte on the concept, {bits['elsewhere']:.4f} elsewhere, probe {self.accuracy:.3f}",
             f"  {'':8}{'k':>5}{'on':>9}  {'random':<18}{'elsewhere':>9}  {'random':<18}"
             f"{'probe':>6}  {'random':<15}{'p':>7}",
         ]
