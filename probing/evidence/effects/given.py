@@ -60,10 +60,14 @@ class Given:
 
 
 def given(model: Model, edits: str | Edit | Iterable[Edit | str] | Edits) -> Given:
-    """Raises InputError for a site or unit that the model lacks, or no edit."""
+    """Raises InputError for a site or unit that the model lacks, for no edit, and for one that acts
+    in generation alone."""
     made = model_edits.make_edits(model.config, edits)
     if made is None:
         raise InputError("no edit is given")
+    for edit in made.edits:
+        if edit.phase == "generation":
+            raise InputError(f"{written(edit)} does nothing to a text that is only read")
     where = {edit.site for edit in made.edits}
     site = where.pop() if len(where) == 1 else None
     some = site is not None and all(edit.units is not None for edit in made.edits)
