@@ -60,10 +60,17 @@ class Given:
 
 
 def given(model: Model, edits: str | Edit | Iterable[Edit | str] | Edits) -> Given:
-    """Raises InputError for a site or unit that the model lacks, or no edit."""
+    """Raises InputError for a site or unit that the model lacks, no edit, or one of what the model
+    writes: texts are read here, and none is made."""
     made = model_edits.make_edits(model.config, edits)
     if made is None:
         raise InputError("no edit is given")
+    for edit in made.edits:
+        if edit.phase == "generation":
+            raise InputError(
+                f'"{written(edit)}" does nothing here: effects are measured on texts that are '
+                "read, and @generation acts on what the model writes; leave it out"
+            )
     where = {edit.site for edit in made.edits}
     site = where.pop() if len(where) == 1 else None
     some = site is not None and all(edit.units is not None for edit in made.edits)

@@ -151,6 +151,7 @@ def test_what_cannot_be_ablated_is_said(planted, digits):
         ("0.c[99]", "no unit 99"),
         ("0.x[1]", "no site"),
         ([], "no edit is given"),
+        (["0.c[1]=0", "0.c[3]=2@generation"], "texts that are read"),
     ):
         with pytest.raises(InputError, match=said):
             probing.effect(planted, edits, digits, "digit", **FEW)
