@@ -122,7 +122,9 @@ def effect(
     told = probe_of(model, marked, site, seed) if probe else None
     nothing = ablations(model, known, [[]])
     unedited = tally(model, marked, nothing, "reading", probe=told, progress=progress)
-    beside = controls_of(known, chosen, controls, seed) if of is None or of.comparable else ALONE
+    alone = of.why_not(known) if of else ""
+    likes = of is None or len(of.units) > 0 and not alone
+    beside = controls_of(known, chosen, controls, seed) if likes else ALONE
     changes = []
     for kind in kinds if of is None else (GIVEN,):
         if of is None:
@@ -131,9 +133,9 @@ def effect(
         else:
             edit = side_by_side(model, site, [of.edits])
             drawn = SETS if controls is None else controls
-            lists = random_erasures(of, known, drawn, seed) if of.erased else []
-            if of.comparable:
-                lists = like(of, known, beside.sets)
+            lists = like(of, known, beside.sets)
+            if of.erased:
+                lists = random_erasures(of, known, drawn, seed)
             others = side_by_side(model, site, [of.edits, *lists])
         own = tally(
             model, marked, edit, f"{kind}: edit", divergence=True, probe=told, progress=progress
@@ -146,8 +148,8 @@ def effect(
     notes = list(beside.notes)
     if of is None:
         notes += off_distribution(known, chosen, kinds)
-    elif of.why_alone and controls != 0:
-        notes.append(of.why_alone)
+    elif alone and controls != 0:
+        notes.append(alone)
     return Effect(
         edits=tuple(neurons) if of is None else of.names,
         concept=marked.concept,

@@ -58,6 +58,18 @@ class Given:
             return "edits with states of their own (resample, patch) have no controls"
         return ""
 
+    def why_not(self, known: Units) -> str:
+        """The same, with what is known of the units."""
+        if self.why_alone or all(edit.kind == "scale" for edit in self.edits):
+            return self.why_alone
+        still = [f"{self.site}[{unit}]" for unit in self.units if not known.varies[unit]]
+        if still:
+            return (
+                f"{', '.join(still[:3])}{', ...' if len(still) > 3 else ''} never varies: there is "
+                "no deviation to say in other units' terms what is done to it, and no control"
+            )
+        return ""
+
 
 def given(model: Model, edits: str | Edit | Iterable[Edit | str] | Edits) -> Given:
     """Raises InputError for a site or unit that the model lacks, no edit, or one of what the model
@@ -94,7 +106,7 @@ def like(of: Given, known: Units, sets: Sequence[np.ndarray]) -> list[list[Edit]
 def _moved(edit: Edit, known: Units, place: dict[int, int]) -> Edit:
     own = np.array(edit.units, int)
     new = np.array([place[unit] for unit in own.tolist()])
-    scale = known.deviation[new] / np.maximum(known.deviation[own], 1e-12)
+    scale = known.deviation[new] / np.where(known.varies[own], known.deviation[own], 1)
 
     def value(name: str, x: Any) -> np.ndarray:
         if edit.kind == "scale":

@@ -135,6 +135,15 @@ def test_the_same_edit_of_another_unit_is_as_far_from_its_mean(planted, known):
     assert (shifted.start, shifted.stop) == (10, 20)
 
 
+def test_an_edit_of_what_never_varies_has_no_controls(build, digits):
+    still = build(16, [b"0"], {3: {"f": [-20], "i": [-20]}})
+    found = probing.effect(still, "0.c[3]=1", digits, "digit", probe=False, **FEW)
+    assert found.changes[0].comparison is None
+    assert "0.c[3] never varies" in found.notes[-1]
+    factor = probing.effect(still, "0.c[3]*=0", digits, "digit", probe=False, **FEW)
+    assert factor.changes[0].comparison.n == 15
+
+
 def test_a_random_subspace_takes_out_a_variance_of_one_in_whitened_states(planted, known):
     v = np.eye(16, dtype=np.float32)[:, [5]]
     of = given(planted, erase("0.c", known.mean, -v, v.T))
