@@ -58,7 +58,10 @@ _COMPARED = flags.DEFINE_integer(
     "compared_bytes", 1 << 14, "Of these, for sweeps, curves and controls, which are many.", 256
 )
 _CONTROLS = flags.DEFINE_integer(
-    "controls", None, "Other neurons (default: 255 at most), or matched sets (default: 100).", 0
+    "controls",
+    None,
+    "Other neurons, drawn at random (default: all), or matched sets (default: 100); 0 leaves them out.",
+    0,
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of controls, random sets and resampled values.", 0)
 _FIGURES = flags.DEFINE_bool("figures", True, "Draw the results; --nofigures does not.")

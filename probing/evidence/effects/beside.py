@@ -17,7 +17,7 @@ from probing.evidence.effects.marked import Marked
 from probing.evidence.effects.tally import Tally
 from probing.evidence.effects.units import Units
 
-CONTROLS = 255  # other neurons
+CONTROLS = 255  # other neurons, where not all are asked for
 SETS = 100  # random sets
 
 
@@ -33,7 +33,8 @@ ALONE = Beside([], {}, [])
 
 
 def controls_of(known: Units, chosen: np.ndarray, count: int | None, seed: int) -> Beside:
-    """Of one neuron all others that vary, or so many of them; of a set matched random ones."""
+    """Of one neuron all others that vary, or so many of them, drawn at random; of a set matched
+    random ones."""
     if count == 0:
         return ALONE
     varies = known.varies
@@ -49,9 +50,9 @@ def controls_of(known: Units, chosen: np.ndarray, count: int | None, seed: int) 
         return Beside(list(found.sets), found.balance, notes)
     varies[chosen] = False
     others = np.flatnonzero(varies)
-    most = CONTROLS if count is None else count
-    if len(others) > most:
-        others = np.sort(np.random.default_rng(seed).choice(others, most, replace=False))
+    if count is not None and len(others) > count:
+        notes.append(f"controls are {count:,} of {len(others):,} other neurons, drawn at random")
+        others = np.sort(np.random.default_rng(seed).choice(others, count, replace=False))
     return Beside([np.array([unit]) for unit in others], {}, notes)
 
 

@@ -102,10 +102,10 @@ def effect(
       kinds: how neurons are ablated, each after the other: "mean", "resample", "zero".
       bytes: about how many of the split are read (`marked.excerpt`).
       compared_bytes: on how many of these the edit is compared with its controls, which are many.
-      controls: of one neuron, how many others at most (255; all where there are no more), compared
-        as `evidence.effects.comparison` says; of a set, how many matched random sets (100); of an
-        erasure, how many random subspaces (100). To them is done what `evidence.effects.given`
-        says. 0 leaves the comparison out.
+      controls: of one neuron, how many others at most, drawn at random (None: all that vary),
+        compared as `evidence.effects.comparison` says; of a set, how many matched random sets
+        (None: 100); of an erasure, how many random subspaces (None: 100). To them is done what
+        `evidence.effects.given` says. 0 leaves the comparison out.
       probe: whether the concept's probe, fitted on unedited train states of the site, is run too.
       seed: of the controls, the resampled values and the probe's sample.
       progress: called with what is being done, how much of it, and all of it.

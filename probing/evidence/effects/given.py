@@ -43,11 +43,6 @@ class Given:
         return tuple(map(written, self.edits))
 
     @property
-    def comparable(self) -> bool:
-        """Whether the same can be done to other units."""
-        return len(self.units) > 0 and not self.why_alone
-
-    @property
     def why_alone(self) -> str:
         """Why there is nothing to compare with; empty where there is."""
         if self.erased:

@@ -1,5 +1,6 @@
 """Effects, sweeps, pulses and curves, each against the model run by itself."""
 
+import dataclasses
 import json
 import math
 
@@ -11,6 +12,7 @@ import probing
 from mlstm.errors import InputError
 from mlstm.model import language_model
 from mlstm.model.edits import erase
+from probing.evidence.effects.beside import controls_of
 from probing.evidence.effects.given import given, like, random_erasures
 from probing.evidence.effects.many import ablations
 from probing.evidence.effects.marked import mark
@@ -87,6 +89,17 @@ def test_an_effect_is_told_beside_all_other_neurons(planted, digits, tmp_path):
     needed = probing.necessity(planted, "0.c[5]", digits, "digit", **FEW)
     assert needed.rise.value == pytest.approx(found.changes[0].on.value, rel=1e-4)
     assert needed.p == found.changes[0].comparison.adjusted_p
+
+
+def test_all_others_that_vary_are_controls_and_fewer_where_asked(known):
+    wide = {name: np.tile(getattr(known, name), 20) for name in ("mean", "deviation", "weight")}
+    many = dataclasses.replace(known, **wide)
+    beside = controls_of(many, np.array([5]), None, 0)
+    assert [int(unit) for (unit,) in beside.sets] == [u for u in range(320) if u != 5]
+    assert beside.notes == []
+    fewer = controls_of(many, np.array([5]), 9, 0)
+    assert len(fewer.sets) == 9
+    assert fewer.notes == ["controls are 9 of 319 other neurons, drawn at random"]
 
 
 def test_resampled_values_are_the_same_for_the_same_seed(planted, digits, known):
