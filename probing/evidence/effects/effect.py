@@ -123,7 +123,7 @@ def effect(
     nothing = ablations(model, known, [[]])
     unedited = tally(model, marked, nothing, "reading", probe=told, progress=progress)
     alone = of.why_not(known) if of else ""
-    likes = of is None or len(of.units) > 0 and not alone
+    likes = of is None or (len(of.units) > 0 and not alone)
     beside = controls_of(known, chosen, controls, seed) if likes else ALONE
     changes = []
     for kind in kinds if of is None else (GIVEN,):

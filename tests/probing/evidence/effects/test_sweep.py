@@ -44,6 +44,23 @@ def test_the_order_of_a_sweep_begins_with_what_was_verified(swept):
     np.testing.assert_array_equal(np.sort(ranking.order), np.arange(256))
 
 
+def test_a_sweep_by_zero_estimates_and_ablates_by_zero(planted, digits):
+    options = {"site": "0.c", "kind": "zero", "verify": 16, "bytes": 600}
+    found = probing.sweep(planted, digits, "digit", **options)
+    marked, known = (
+        mark(planted, digits, "digit", split="train", bytes=600),
+        units(planted, digits, "0.c"),
+    )
+    edits = ablations(planted, known, [[unit] for unit in range(16)], "zero")
+    exact = rises(tally(planted, marked, edits), marked)[:, 1]
+    for each in found.verified:
+        unit = int(each.neuron[4:-1])
+        assert each.on == pytest.approx(exact[unit], rel=1e-4, abs=1e-6)
+    known.mean[:] = 0
+    np.testing.assert_allclose(found.estimates, screen(planted, marked, known), atol=1e-6)
+    assert "zero ablation of each" in str(found)
+
+
 @pytest.mark.parametrize("site", ["0.c", "0.h", "0.u"])
 def test_estimates_are_near_exact_effects(planted, digits, site, monkeypatch):
     """Of a network that predicts badly the curvature is not known from gradients: the neurons are
