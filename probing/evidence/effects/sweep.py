@@ -85,9 +85,9 @@ class Sweep:
     def __str__(self) -> str:
         lines = [
             f'{self.site} and "{self.concept}": {self.kind} ablation of each of '
-            f"{len(self.estimates):,} neurons, bits per byte more than {self.before['on']:.4f} on the concept and "
-            f"{self.before['elsewhere']:.4f} elsewhere; {sum(self.bytes.values()):,} bytes of "
-            f"{self.documents} {self.split} documents",
+            f"{len(self.estimates):,} neurons, bits per byte more than {self.before['on']:.4f} on "
+            f"the concept and {self.before['elsewhere']:.4f} elsewhere; "
+            f"{sum(self.bytes.values()):,} bytes of {self.documents} {self.split} documents",
             f"  {'neuron':<14}{'on':>9}{'elsewhere':>11}{'estimate':>10}{'its place':>11}",
         ]
         lines += [
