@@ -54,7 +54,7 @@ _KIND = flags.DEFINE_multi_enum(
 )
 _VERIFY = flags.DEFINE_integer("verify", 32, "Neurons of a sweep to ablate exactly.", 1)
 _CURVES = flags.DEFINE_bool("curves", False, "Drop-k and keep-k curves of the site, too.")
-_SETS = flags.DEFINE_integer("sets", 20, "Random sets for each k of the curves.", 20)
+_SETS = flags.DEFINE_integer("sets", 100, "Random sets, not matched, for each k of the curves.", 20)
 _TEXT = flags.DEFINE_string("text", None, "A text whose bytes are attributed to, alone.")
 _BYTES = flags.DEFINE_integer("bytes", 1 << 16, "Of documents to read, about.", 256)
 _COMPARED = flags.DEFINE_integer(
