@@ -12,7 +12,13 @@ import numpy as np
 
 from mlstm.errors import InputError
 from probing.evidence.effects import comparison
-from probing.evidence.effects.changes import Change, rises
+from probing.evidence.effects.changes import (
+    Change,
+    balanced_accuracies,
+    divergences,
+    rises,
+)
+from probing.evidence.effects.comparison import Comparison
 from probing.evidence.effects.marked import Marked
 from probing.evidence.effects.tally import Tally
 from probing.evidence.effects.units import Units
@@ -63,20 +69,34 @@ def compared(
     known: Units,
     chosen: np.ndarray,
     beside: Beside,
+    unedited: Tally | None = None,
 ) -> Change:
-    """The change beside those of the controls; run: of the edit, then of all of these, on the same
-    bytes."""
+    """The change beside those of the controls: of the bits, and of the divergence and the probe
+    where they were run.
+
+    run: of the edit, then of all of these, on the same bytes; unedited: what the probe tells there
+    without an edit.
+    """
     more = rises(run, marked)  # (1 + N, 2)
     read = int(marked.counts().sum())
-    parts = []
-    for effects in (more[:, 1], more[:, 1] - more[:, 0]):
+
+    def among(effects: np.ndarray) -> Comparison | None:
+        if not np.isfinite(effects).all():
+            return None
         own, rest = float(effects[0]), effects[1:]
         if not len(chosen):
             what = "random subspaces of the same rank"
-            parts.append(comparison.against_sets(own, rest, {}, read, what))
-        elif len(chosen) > 1:
-            parts.append(comparison.against_sets(own, rest, beside.balance, read))
-        else:
-            places = np.concatenate([chosen, *beside.sets])
-            parts.append(comparison.against_others(own, rest, known.covariates[places], read))
-    return dataclasses.replace(found, comparison=parts[0], specificity=parts[1])
+            return comparison.against_sets(own, rest, {}, read, what)
+        if len(chosen) > 1:
+            return comparison.against_sets(own, rest, beside.balance, read)
+        places = np.concatenate([chosen, *beside.sets])
+        return comparison.against_others(own, rest, known.covariates[places], read)
+
+    before = balanced_accuracies(unedited, marked)[0] if unedited else np.nan
+    return dataclasses.replace(
+        found,
+        comparison=among(more[:, 1]),
+        specificity=among(more[:, 1] - more[:, 0]),
+        apart=among(divergences(run, marked)[:, 1]),
+        forgotten=among(before - balanced_accuracies(run, marked)),
+    )

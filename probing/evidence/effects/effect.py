@@ -122,6 +122,7 @@ def effect(
     told = probe_of(model, marked, site, seed) if probe else None
     nothing = ablations(model, known, [[]])
     unedited = tally(model, marked, nothing, "reading", probe=told, progress=progress)
+    plain = tally(model, fewer, nothing, "reading", probe=told) if told else None
     alone = of.why_not(known) if of else ""
     likes = of is None or (len(of.units) > 0 and not alone)
     beside = controls_of(known, chosen, controls, seed) if likes else ALONE
@@ -142,8 +143,16 @@ def effect(
         )
         found = change(kind, marked, own, unedited)
         if others.count > 1:
-            rest = tally(model, fewer, others, f"{kind}: controls", progress=progress)
-            found = compared(found, rest, fewer, known, chosen, beside)
+            rest = tally(
+                model,
+                fewer,
+                others,
+                f"{kind}: controls",
+                divergence=True,
+                probe=told,
+                progress=progress,
+            )
+            found = compared(found, rest, fewer, known, chosen, beside, plain)
         changes.append(found)
     notes = list(beside.notes)
     if of is None:

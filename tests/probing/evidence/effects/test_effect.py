@@ -80,15 +80,35 @@ def test_an_effect_is_told_beside_all_other_neurons(planted, digits, tmp_path):
         assert each.comparison.p >= 1 / 16
         assert each.accuracy["before"] > 0.99
         assert each.accuracy["after"] < 0.9
+        # The neuron that the concept is in: its own figures and all others'.
+        assert each.apart.n == each.forgotten.n == 15
+        assert each.apart.effect > np.median(each.apart.effects) > 0
+        assert each.forgotten.effect > max(each.forgotten.effects)
+        assert each.forgotten.p == 1 / 16
     assert "no evidence alone" in found.notes[-1]
     found.save(tmp_path / "effect.json")
     saved = json.loads((tmp_path / "effect.json").read_text())
     assert saved["changes"][0]["on"]["value"] == found.changes[0].on.value
-    for part in ("mean", "zero", "digit", "percentile"):
+    for part in ("mean", "zero", "digit", "percentile", "KL         at", "probe      at"):
         assert part in str(found)
     needed = probing.necessity(planted, "0.c[5]", digits, "digit", **FEW)
     assert needed.rise.value == pytest.approx(found.changes[0].on.value, rel=1e-4)
     assert needed.p == found.changes[0].comparison.adjusted_p
+
+
+def test_divergence_and_probe_of_controls_are_their_own(planted, digits, known):
+    """Each control's figures are those that its own effect has on the same bytes."""
+    same = {"bytes": 700, "compared_bytes": 700, "kinds": ("mean",)}
+    found = probing.effect(planted, "0.c[5]", digits, "digit", **same).changes[0]
+    place = 5  # of unit 6: the others in order, 5 left out
+    alone = probing.effect(planted, "0.c[6]", digits, "digit", controls=0, **same).changes[0]
+    assert found.apart.effects[place] == pytest.approx(alone.divergence["on"], rel=0.01)
+    fall = alone.accuracy["before"] - alone.accuracy["after"]
+    assert found.forgotten.effects[place] == pytest.approx(fall, abs=1e-6)
+    assert found.apart.effect == pytest.approx(found.divergence["on"], rel=0.01)
+    bare = probing.effect(planted, "0.c[5]", digits, "digit", probe=False, **same).changes[0]
+    assert bare.forgotten is None
+    assert bare.apart.n == 15
 
 
 def test_all_others_that_vary_are_controls_and_fewer_where_asked(known):

@@ -163,5 +163,5 @@ def test_what_never_varies_is_in_no_random_set(build, digits, monkeypatch):
     assert [q.k for q in found.drop] == [1]
     assert {int(unit) for (unit,) in asked[1:22]} == {1, 4, 6}
     assert all({0, 2, 3, 5, 7} <= set(dropped.tolist()) for dropped in asked[22:])
-    with pytest.raises(InputError, match="from 1 to 2: 3 units of 0.c vary"):
+    with pytest.raises(InputError, match=r"from 1 to 2: 3 units of 0\.c vary"):
         probing.curves(model, digits, order, "digit", site="0.c", ks=[3], bytes=300)
