@@ -19,7 +19,7 @@ from mlstm.model.edits import Edit, Edits
 from mlstm.output import to_json, write_whole
 from probing.evidence.effects.beside import ALONE, SETS, compared, controls_of
 from probing.evidence.effects.changes import Change, change
-from probing.evidence.effects.given import given, like, random_erasures
+from probing.evidence.effects.given import given, like, random_erasures, removed
 from probing.evidence.effects.many import ablations, side_by_side
 from probing.evidence.effects.marked import Marked, mark
 from probing.evidence.effects.probed import probe_of
@@ -126,7 +126,7 @@ def effect(
     alone = of.why_not(known) if of else ""
     likes = of is None or (len(of.units) > 0 and not alone)
     beside = controls_of(known, chosen, controls, seed) if likes else ALONE
-    changes = []
+    changes, notes = [], list(beside.notes)
     for kind in kinds if of is None else (GIVEN,):
         if of is None:
             edit = ablations(model, known, [chosen], kind, seed)
@@ -137,6 +137,7 @@ def effect(
             lists = like(of, known, beside.sets)
             if of.erased:
                 lists = random_erasures(of, known, drawn, seed)
+                notes += [removed(of, known, lists)] if lists else []
             others = side_by_side(model, site, [of.edits, *lists])
         own = tally(
             model, marked, edit, f"{kind}: edit", divergence=True, probe=told, progress=progress
@@ -154,7 +155,6 @@ def effect(
             )
             found = compared(found, rest, fewer, known, chosen, beside, plain)
         changes.append(found)
-    notes = list(beside.notes)
     if of is None:
         notes += off_distribution(known, chosen, kinds)
     elif alone and controls != 0:

@@ -2,8 +2,9 @@
 
 What is said of a unit in its own terms is said of another in that one's: a value it is set to, or
 clamped between, lies as many deviations from its mean; a shift is as many deviations. A factor is
-the same. An erased subspace is compared with random ones of its rank, drawn and taken out in
-whitened coordinates, as LEACE takes its own out.
+the same. An erased subspace is compared with random ones of its rank that are taken out as it is:
+drawn in the states' own coordinates and projected away at right angles, as INLP does it, or drawn
+and taken out in whitened coordinates, as LEACE does.
 """
 
 # H units, K rank, N controls
@@ -26,6 +27,7 @@ from mlstm.model.edits.notation import written
 from probing.evidence.effects.units import Units
 
 COMPARABLE = ("set", "shift", "scale", "clamp")
+ORTHOGONAL = 1e-4  # of entries: what is less is the rounding of float32
 SHRINKAGE = 1e-3  # of the covariance, towards a multiple of the identity
 
 
@@ -117,15 +119,14 @@ def _moved(edit: Edit, known: Units, place: dict[int, int]) -> Edit:
 
 
 def random_erasures(of: Given, known: Units, count: int, seed: int) -> list[list[Edit]]:
-    """Random subspaces of the rank of the one that is erased, about its mean."""
+    """Random subspaces of the rank of what is erased, about its mean, taken out as it is."""
     (edit,) = of.edits
-    x = known.pool.astype(np.float64) - known.pool.mean(0, dtype=np.float64)
-    covariance = x.T @ x / len(x)
-    H = len(covariance)
-    covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * covariance.trace() / H * np.eye(H)
-    sizes, axes = np.linalg.eigh(covariance)
-    root = np.sqrt(np.maximum(sizes, sizes.max() * 1e-12))
-    whiten, colour = (axes / root) @ axes.T, (axes * root) @ axes.T
+    into, out = (np.asarray(edit.values[name], float) for name in ("into", "out"))
+    H = len(into)
+    straight = np.allclose(into, -out.T, atol=ORTHOGONAL) and np.allclose(
+        out @ into, -np.eye(of.erased), atol=ORTHOGONAL
+    )
+    whiten, colour = (np.eye(H), np.eye(H)) if straight else _whitening(known.pool)
     draw, found = np.random.default_rng(seed), []
     for _ in range(count):
         q, _ = np.linalg.qr(draw.normal(size=(H, of.erased)))
@@ -136,3 +137,31 @@ def random_erasures(of: Given, known: Units, count: int, seed: int) -> list[list
         }
         found.append([dataclasses.replace(edit, values=values)])
     return found
+
+
+def _whitening(pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(H, H) the inverse root of the covariance of states (P, H), and the root."""
+    x = pool.astype(np.float64) - pool.mean(0, dtype=np.float64)
+    covariance = x.T @ x / len(x)
+    H = len(covariance)
+    covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * covariance.trace() / H * np.eye(H)
+    sizes, axes = np.linalg.eigh(covariance)
+    root = np.sqrt(np.maximum(sizes, sizes.max() * 1e-12))
+    return (axes / root) @ axes.T, (axes * root) @ axes.T
+
+
+def removed(of: Given, known: Units, controls: Sequence[Sequence[Edit]]) -> str:
+    """What erasures do to the states of train documents, as a note: the mean square of what each
+    moves them by, in percent of their variance."""
+    x = known.pool.astype(np.float64)
+    variance = x.var(0).sum()
+
+    def share(edit: Edit) -> float:
+        v = edit.values
+        return float((((x - v["mean"]) @ v["into"] @ v["out"]) ** 2).sum(1).mean() / variance)
+
+    rest = [share(edit) for (edit,) in controls]
+    return (
+        f"the erasure moves states by {share(of.edits[0]):.2%} of their variance (mean square), "
+        f"the random subspaces by {np.median(rest):.2%} ({min(rest):.2%} to {max(rest):.2%})"
+    )

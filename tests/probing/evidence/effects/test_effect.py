@@ -13,7 +13,7 @@ from mlstm.errors import InputError
 from mlstm.model import language_model
 from mlstm.model.edits import erase
 from probing.evidence.effects.beside import controls_of
-from probing.evidence.effects.given import given, like, random_erasures
+from probing.evidence.effects.given import given, like, random_erasures, removed
 from probing.evidence.effects.many import ablations
 from probing.evidence.effects.marked import mark
 from probing.evidence.effects.tally import tally
@@ -151,6 +151,7 @@ def test_a_set_is_told_beside_matched_sets_and_an_edit_beside_the_same_of_others
         planted, erase("0.c", np.zeros(16), -v, v.T), digits, "digit", controls=20, **FEW
     )
     assert erased.changes[0].comparison.controls == "random subspaces of the same rank"
+    assert "of their variance" in erased.notes[-1]
 
 
 def test_the_same_edit_of_another_unit_is_as_far_from_its_mean(planted, known):
@@ -179,12 +180,25 @@ def test_an_edit_of_what_never_varies_has_no_controls(build, digits):
 
 def test_a_random_subspace_takes_out_a_variance_of_one_in_whitened_states(planted, known):
     v = np.eye(16, dtype=np.float32)[:, [5]]
-    of = given(planted, erase("0.c", known.mean, -v, v.T))
+    of = given(planted, erase("0.c", known.mean, -v / 2, 2 * v.T))  # as of whitened states
     x = known.pool - known.pool.mean(0)
     for ((edit,),) in zip(random_erasures(of, known, 3, 0), strict=True):
         into, out = edit.values["into"], edit.values["out"]
         np.testing.assert_allclose(out @ into, [[-1]], atol=1e-3)  # a projection
         assert (x @ into).std() == pytest.approx(1, abs=0.1)
+
+
+def test_a_projection_at_right_angles_is_compared_with_such(planted, known):
+    q = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 2)))[0].astype(np.float32)
+    of = given(planted, erase("0.c", known.mean, q, -q.T))
+    made = random_erasures(of, known, 3, 0)
+    for (edit,) in made:
+        into, out = edit.values["into"], edit.values["out"]
+        np.testing.assert_allclose(into, -out.T)
+        np.testing.assert_allclose(out @ into, -np.eye(2), atol=1e-5)
+    x = known.pool - known.mean
+    share = ((x @ q) ** 2).sum() / (x**2).sum()
+    assert f"by {share:.2%} of" in removed(of, known, made)
 
 
 def test_what_cannot_be_ablated_is_said(planted, digits):
