@@ -18,11 +18,11 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string("edits", None, "A JSON file of edits, of every kind; they act before --edit.")
 
 
-def read() -> list[Edit | str]:
+def read() -> list[Edit]:
     """What both flags ask for. Raises InputError."""
     from mlstm.corpus.files import user_path
-    from mlstm.model.edits import read_edits
+    from mlstm.model.edits import parse_edit, read_edits
 
     path = flags.FLAGS.edits
-    found: list[Edit | str] = list(read_edits(user_path(path))) if path else []
-    return found + flags.FLAGS.edit
+    found = list(read_edits(user_path(path))) if path else []
+    return found + [parse_edit(text) for text in flags.FLAGS.edit]

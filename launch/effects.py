@@ -9,25 +9,24 @@ Without a neuron or an edit all neurons of --sites are screened by one gradient 
 the best --verify are ablated, and the best of these is looked at on test documents, as --neuron is.
 Of one neuron or several together it tells bits per byte on the concept's bytes and elsewhere, the
 distributions of next bytes and the concept's probe, under ablation by the mean and by resampled
-values, beside all other neurons of the site, or matched random sets; of one also how long it
-remembers a push, and what reads it. An edit is compared with the same done to other units. --curves
-ablates the first k neurons, and all but these, in the order of the sweep. --text attributes the
-neuron's value after a text, or without --neuron the probability of the text's last byte, to its
-bytes.
+values, beside all other neurons of the site that vary, or matched random sets; of one also how long
+it remembers a push, and what reads it. An edit is compared with the same done to other units.
+--curves ablates the first k neurons, and all but these, in the order of the sweep. --text
+attributes the neuron's value after a text, or without --neuron the probability of the text's last
+byte, to its bytes, and does nothing else.
 
 Prints the tables; writes effects-WHAT.json and figures/ (--nofigures leaves them out) to the output
-folder.
+folder; of a text attribution-WHAT.json, where --output is given.
 """
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from absl import flags
 
-from launch import edits, program, tasks
+from launch import edits, naming, program, tasks
 from launch.progress import ProgressLines
 from mlstm.errors import InputError
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlstm.loading import Model
+    from mlstm.model.edits import Edit
     from probing.tasks import LabelledData
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
@@ -47,24 +47,38 @@ _NEURON = flags.DEFINE_multi_string(
 )
 _SITES = flags.DEFINE_string("sites", None, "Sites to sweep, as 0.c,0.h (default: the primary).")
 _KIND = flags.DEFINE_multi_enum(
-    "kind", ["mean", "resample"], ["mean", "resample", "zero"], "How neurons are ablated."
+    "kind",
+    ["mean", "resample"],
+    ["mean", "resample", "zero"],
+    "How neurons are ablated; sweeps and curves take the first.",
 )
 _VERIFY = flags.DEFINE_integer("verify", 32, "Neurons of a sweep to ablate exactly.", 1)
 _CURVES = flags.DEFINE_bool("curves", False, "Drop-k and keep-k curves of the site, too.")
-_SETS = flags.DEFINE_integer("sets", 20, "Random sets for each k of the curves.", 20)
-_TEXT = flags.DEFINE_string("text", None, "A text whose bytes are attributed to.")
+_SETS = flags.DEFINE_integer("sets", 100, "Random sets, not matched, for each k of the curves.", 20)
+_TEXT = flags.DEFINE_string("text", None, "A text whose bytes are attributed to, alone.")
 _BYTES = flags.DEFINE_integer("bytes", 1 << 16, "Of documents to read, about.", 256)
 _COMPARED = flags.DEFINE_integer(
     "compared_bytes", 1 << 14, "Of these, for sweeps, curves and controls, which are many.", 256
 )
 _CONTROLS = flags.DEFINE_integer(
-    "controls", None, "Other neurons (default: 255 at most), or matched sets (default: 100).", 0
+    "controls",
+    None,
+    "Other neurons, drawn at random (default: all), or matched sets (default: 100); 0: none.",
+    0,
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of controls, random sets and resampled values.", 0)
 _FIGURES = flags.DEFINE_bool("figures", True, "Draw the results; --nofigures does not.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for results (default: MODEL/effects/TASK).")
 flags.adopt_module_key_flags(edits)
 
+NAMING = (
+    "text", "sites", "kind", "verify", "curves", "sets", "bytes", "compared_bytes", "controls",
+    "seed", "edits", "step", "model_seed", *tasks.FLAGS,
+)  # fmt: skip
+BESIDE_TEXT = (
+    "concept", "sites", "kind", "verify", "curves", "sets", "bytes", "compared_bytes", "controls",
+    "seed", "figures", "task", *tasks.FLAGS,
+)  # fmt: skip
 UNITS = {"pushing": "pushes"}  # else bytes
 
 
@@ -82,7 +96,7 @@ def main(_) -> None:
     for neuron in _NEURON.value:
         sites.check_neuron(model.config, neuron)
     names = sites.check_sites(model.config, _SITES.value)
-    if _TEXT.value is not None and not asked and len(_NEURON.value) < 2:
+    if _TEXT.value is not None:
         _attribution(model, _TEXT.value.encode("utf-8", "surrogateescape"))
         return
     data = tasks.read(workdir)
@@ -98,7 +112,7 @@ def main(_) -> None:
 
 
 def _effects(
-    model: Model, data: LabelledData, concept: str, asked: list, names: tuple[str, ...]
+    model: Model, data: LabelledData, concept: str, asked: list[Edit], names: tuple[str, ...]
 ) -> list[Any]:
     """All results in the order in which they are printed."""
     import probing
@@ -112,6 +126,7 @@ def _effects(
         return result
 
     fewer = min(_BYTES.value, _COMPARED.value)
+    kinds = tuple(dict.fromkeys(_KIND.value))
     with ProgressLines(UNITS) as progress:
         neurons, swept = _NEURON.value, []
         if neurons:
@@ -123,8 +138,10 @@ def _effects(
                     data,
                     concept,
                     site=name,
+                    kind=kinds[0],
                     verify=_VERIFY.value,
                     bytes=fewer,
+                    seed=_SEED.value,
                     progress=progress,
                 )
                 swept.append(show(of))
@@ -137,7 +154,7 @@ def _effects(
                 asked or neurons,
                 data,
                 concept,
-                kinds=tuple(dict.fromkeys(_KIND.value)),
+                kinds=kinds,
                 bytes=_BYTES.value,
                 compared_bytes=_COMPARED.value,
                 controls=_CONTROLS.value,
@@ -156,6 +173,7 @@ def _effects(
                     of.ranking(),
                     concept,
                     site=of.site,
+                    kind=of.kind,
                     sets=_SETS.value,
                     bytes=fewer,
                     seed=_SEED.value,
@@ -167,9 +185,18 @@ def _effects(
 
 def _attribution(model: Model, text: bytes) -> None:
     import probing
+    from mlstm.corpus.files import user_path
+    from mlstm.output import check_folder
 
-    of = _NEURON.value[0] if _NEURON.value else -1
-    print(probing.attribute(model, text, of))
+    output = user_path(_OUTPUT.value) if _OUTPUT.value else None
+    if output:
+        check_folder(output)
+    found = probing.attribute(model, text, _NEURON.value[0] if _NEURON.value else -1)
+    print(found)
+    if output:
+        path = output / f"{naming.named(['attribution', *_NEURON.value], NAMING)}.json"
+        found.save(path)
+        print(f"results  {path}")
 
 
 def _draw(found: list[Any], folder: Path) -> None:
@@ -180,32 +207,33 @@ def _draw(found: list[Any], folder: Path) -> None:
         print(f"figures  {folder}")
 
 
-def _check_flags(asked: list) -> None:
-    """InputError for two flags of which one has nothing to say beside the other."""
+def _check_flags(asked: list[Edit]) -> None:
+    """InputError for a flag that has nothing to say beside the others."""
     for one, other, why in (
         (_NEURON.value, asked, "--neuron ablates, --edit and --edits do what they say"),
         (_NEURON.value, _SITES.value, "a neuron has its site"),
         (asked, _SITES.value, "an edit has its site"),
         (asked, _CURVES.value, "curves are of ablations in the order of a sweep"),
         (asked, _KIND.present, "a kind is one of ablation"),
-        (asked, _TEXT.value, "a text is attributed to under no edit"),
-        (len(_NEURON.value) > 1, _TEXT.value, "the value of one neuron is attributed"),
+        (asked, _TEXT.value is not None, "a text is attributed to under no edit"),
+        (len(_NEURON.value) > 1, _TEXT.value is not None, "one neuron's value is attributed"),
     ):
         if one and other:
             raise InputError(f"two flags exclude each other: {why}")
-    if _SETS.present and not _CURVES.value:
-        raise InputError("--sets says nothing without --curves")
+    swept = not asked and (not _NEURON.value or _CURVES.value)
+    for silent, names, beside in (
+        (_TEXT.value is not None, BESIDE_TEXT, "--text"),
+        (not _CURVES.value, ("sets",), "no --curves"),
+        (not swept, ("verify",), "no sweep: --neuron without --curves, or an edit, has none"),
+    ):
+        for name in names:
+            if silent and flags.FLAGS[name].present:
+                raise InputError(f"--{name} says nothing with {beside}")
 
 
-def _name(concept: str, asked: list) -> str:
-    """Of the files: what else was asked for has another name."""
-    from mlstm.model.edits.notation import written
-
-    parts = ["effects", concept, *_NEURON.value]
-    parts += [each if isinstance(each, str) else written(each) for each in asked]
-    given = {"": _SITES.value, "step": _STEP.value, "model": _MODEL_SEED.value}
-    parts += [f"{what}{value}" for what, value in given.items() if value is not None]
-    return "-".join(quote(part, safe=" []") for part in parts)[:200]
+def _name(concept: str, asked: list[Edit]) -> str:
+    """Of the files: what is asked otherwise has another name."""
+    return naming.named(["effects", concept, *_NEURON.value, *map(str, asked)], NAMING)
 
 
 def run() -> None:

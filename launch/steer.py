@@ -18,11 +18,10 @@ FILE.npy steers along a vector of one site's states, as `coef_` of a probe is.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from absl import flags
 
-from launch import program, tasks
+from launch import naming, program, tasks
 from launch.progress import ProgressLine, ProgressLines
 from mlstm.errors import InputError
 
@@ -61,6 +60,10 @@ _SHOW = flags.DEFINE_integer("show", 1, "Texts of each dose to print, 2 at most.
 _SEED = flags.DEFINE_integer("seed", 0, "Of prompts, samples, a classifier and directions.", 0)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for results (default: MODEL/steer/TASK).")
 
+NAMING = (
+    "direction", "site", "how", "phase", "doses", "prompts", "prompt_bytes", "prompt", "samples",
+    "length", "temperature", "controls", "seed", "step", "model_seed", *tasks.FLAGS,
+)  # fmt: skip
 UNITS = {"preparing the judge": "judges", "judging": "edits", "scoring fluency": "texts"}
 
 
@@ -189,16 +192,11 @@ def _texts(found: Steering) -> str:
 
 
 def _name(found: Steering) -> str:
-    """Of the file: of another subject, or of other doses, it has another name."""
+    """Of the files: what is asked otherwise has another name."""
     parts = ["steer", found.concept]
     if _NEURON.value:
         parts.append(found.subject)
-    if _DIRECTION.value:
-        parts.append(_DIRECTION.value.rpartition("/")[2].removesuffix(".npy"))
-    for flag in ("how", "phase", "seed", "step", "model_seed"):
-        if flags.FLAGS[flag].present:
-            parts.append(f"{flag}{flags.FLAGS[flag].value}")
-    return "-".join(quote(part, safe=" []") for part in parts)
+    return naming.named(parts, NAMING)
 
 
 def run() -> None:

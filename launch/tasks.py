@@ -65,6 +65,8 @@ _OWN: dict[str, tuple[str, ...]] = {
     "patterns": ("pattern",),
     "token_labels": ("position", "list"),
 }
+FLAGS = ("data", *sorted({name for names in _OWN.values() for name in names}))
+"""All that are defined here but --task, after which folders of results are named."""
 _ARGUMENT = {"pattern": "patterns", "list": "lists"}  # flags that are repeated, one at a time
 
 

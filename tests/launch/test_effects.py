@@ -34,7 +34,7 @@ def test_a_neuron_is_ablated_beside_all_others_and_drawn(launch, trained_run, co
     for part in ("on the concept", "elsewhere", "percentile", "of 7 other neurons", "half-life"):
         assert part in printed
     (path,) = tmp_path.glob("*.json")
-    assert path.name == "effects-string-0.c[3].json"
+    assert path.name.startswith("effects-string-0.c[3]-kindmean-bytes1024-compared_bytes512-data")
     effect, pulse = json.loads(path.read_text())
     assert (effect["kind"], pulse["kind"]) == ("effect", "pulse")
     assert effect["edits"] == ["0.c[3]"]
@@ -72,11 +72,14 @@ def test_edits_of_a_file_are_made(launch, trained_run, code, tmp_path):
     assert effect["changes"][0]["kind"] == "as given"
 
 
-def test_a_text_is_attributed_to(launch, trained_run):
-    done = launch("effects", f"--model={trained_run}", "--text=ab(c", "--neuron=0.c[3]")
+def test_a_text_is_attributed_to(launch, trained_run, tmp_path):
+    flags = ("--text=ab(c", "--neuron=0.c[3]", f"--output={tmp_path}")
+    done = launch("effects", f"--model={trained_run}", *flags)
     assert done.returncode == 0, done.stderr.decode()
     assert "0.c[3] of 4 bytes" in done.stdout.decode()
     assert "completeness error" in done.stdout.decode()
+    (path,) = tmp_path.glob("attribution-0.c[[]3]-text*.json")
+    assert json.loads(path.read_text())["text"] == "ab(c"
 
 
 @pytest.mark.parametrize(
@@ -86,6 +89,10 @@ def test_a_text_is_attributed_to(launch, trained_run):
         (["--neuron=0.c[1]", "--neuron=0.h[1]"], "of one site"),
         (["--neuron=0.c[1]", "--edit=0.c[1]=0"], "exclude each other"),
         (["--edit=0.c[1]=nan"], "is not a number"),
+        (["--edit=0.c[1]"], "is not an edit"),
+        (["--neuron=0.c[1]", "--sets=30"], "--sets says nothing with no --curves"),
+        (["--neuron=0.c[1]", "--verify=3"], "--verify says nothing with no sweep"),
+        (["--neuron=0.c[1]", "--text=ab"], "--concept says nothing with --text"),
         (["--neuron=0.c[1]", "--concept=nothing"], "no concept 'nothing'"),
     ],
 )

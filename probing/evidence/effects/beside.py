@@ -12,12 +12,18 @@ import numpy as np
 
 from mlstm.errors import InputError
 from probing.evidence.effects import comparison
-from probing.evidence.effects.changes import Change, rises
+from probing.evidence.effects.changes import (
+    Change,
+    balanced_accuracies,
+    divergences,
+    rises,
+)
+from probing.evidence.effects.comparison import Comparison
 from probing.evidence.effects.marked import Marked
 from probing.evidence.effects.tally import Tally
 from probing.evidence.effects.units import Units
 
-CONTROLS = 255  # other neurons
+CONTROLS = 255  # other neurons, where not all are asked for
 SETS = 100  # random sets
 
 
@@ -33,7 +39,8 @@ ALONE = Beside([], {}, [])
 
 
 def controls_of(known: Units, chosen: np.ndarray, count: int | None, seed: int) -> Beside:
-    """Of one neuron all others that vary, or so many of them; of a set matched random ones."""
+    """Of one neuron all others that vary, or so many of them, drawn at random; of a set matched
+    random ones."""
     if count == 0:
         return ALONE
     varies = known.varies
@@ -49,9 +56,9 @@ def controls_of(known: Units, chosen: np.ndarray, count: int | None, seed: int) 
         return Beside(list(found.sets), found.balance, notes)
     varies[chosen] = False
     others = np.flatnonzero(varies)
-    most = CONTROLS if count is None else count
-    if len(others) > most:
-        others = np.sort(np.random.default_rng(seed).choice(others, most, replace=False))
+    if count is not None and len(others) > count:
+        notes.append(f"controls are {count:,} of {len(others):,} other neurons, drawn at random")
+        others = np.sort(np.random.default_rng(seed).choice(others, count, replace=False))
     return Beside([np.array([unit]) for unit in others], {}, notes)
 
 
@@ -62,20 +69,34 @@ def compared(
     known: Units,
     chosen: np.ndarray,
     beside: Beside,
+    unedited: Tally | None = None,
 ) -> Change:
-    """The change beside those of the controls; run: of the edit, then of all of these, on the same
-    bytes."""
+    """The change beside those of the controls: of the bits, and of the divergence and the probe
+    where they were run.
+
+    run: of the edit, then of all of these, on the same bytes; unedited: what the probe tells there
+    without an edit.
+    """
     more = rises(run, marked)  # (1 + N, 2)
     read = int(marked.counts().sum())
-    parts = []
-    for effects in (more[:, 1], more[:, 1] - more[:, 0]):
+
+    def among(effects: np.ndarray) -> Comparison | None:
+        if not np.isfinite(effects).all():
+            return None
         own, rest = float(effects[0]), effects[1:]
         if not len(chosen):
             what = "random subspaces of the same rank"
-            parts.append(comparison.against_sets(own, rest, {}, read, what))
-        elif len(chosen) > 1:
-            parts.append(comparison.against_sets(own, rest, beside.balance, read))
-        else:
-            places = np.concatenate([chosen, *beside.sets])
-            parts.append(comparison.against_others(own, rest, known.covariates[places], read))
-    return dataclasses.replace(found, comparison=parts[0], specificity=parts[1])
+            return comparison.against_sets(own, rest, {}, read, what)
+        if len(chosen) > 1:
+            return comparison.against_sets(own, rest, beside.balance, read)
+        places = np.concatenate([chosen, *beside.sets])
+        return comparison.against_others(own, rest, known.covariates[places], read)
+
+    before = balanced_accuracies(unedited, marked)[0] if unedited else np.nan
+    return dataclasses.replace(
+        found,
+        comparison=among(more[:, 1]),
+        specificity=among(more[:, 1] - more[:, 0]),
+        apart=among(divergences(run, marked)[:, 1]),
+        forgotten=among(before - balanced_accuracies(run, marked)),
+    )

@@ -30,6 +30,8 @@ class Change:
     bound of the change; None where there is no probe."""
     comparison: Comparison | None = None  # of the change on the concept's bytes
     specificity: Comparison | None = None  # of the difference
+    apart: Comparison | None = None  # of the divergence on the concept's bytes
+    forgotten: Comparison | None = None  # of the fall of the probe's balanced accuracy
 
     def lines(self) -> list[str]:
         found = [
@@ -45,7 +47,12 @@ class Change:
                 f"  probe            {a['before']:.3f} -> {a['after']:.3f} balanced accuracy, "
                 f"change [{a['lower']:+.3f}, {a['upper']:+.3f}]"
             )
-        for name, compared in (("rise", self.comparison), ("difference", self.specificity)):
+        for name, compared in (
+            ("rise", self.comparison),
+            ("difference", self.specificity),
+            ("KL", self.apart),
+            ("probe", self.forgotten),
+        ):
             if compared:
                 found.append(f"  {name:10} at     {compared}")
         return found
@@ -56,6 +63,14 @@ def rises(tally: Tally, marked: Marked) -> np.ndarray:
     return (tally.nats - tally.base).sum(1) / marked.counts().sum(0) / math.log(2)
 
 
+def divergences(tally: Tally, marked: Marked) -> np.ndarray:
+    """(N, 2) KL(unedited || edited) in bits per byte: elsewhere, on the concept. NaN where it was
+    not asked for."""
+    if tally.divergence is None:
+        return np.full((len(tally.nats), 2), np.nan)
+    return tally.divergence.sum(1) / marked.counts().sum(0) / math.log(2)
+
+
 def change(kind: str, marked: Marked, edited: Tally, unedited: Tally | None = None) -> Change:
     """Of the first edit; unedited: the first of it has what the probe tells without an edit."""
     counts = by_group(marked, marked.counts())
@@ -64,7 +79,7 @@ def change(kind: str, marked: Marked, edited: Tally, unedited: Tally | None = No
     apart = intervals.Jackknife.of(on.value - elsewhere.value, on.left_out - elsewhere.left_out)
     divergence = {}
     if edited.divergence is not None:
-        bits = edited.divergence[0].sum(0) / marked.counts().sum(0) / math.log(2)
+        bits = divergences(edited, marked)[0]
         divergence = {"elsewhere": float(bits[0]), "on": float(bits[1])}
     return Change(
         kind,

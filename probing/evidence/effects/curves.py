@@ -1,10 +1,12 @@
 """How far a concept's bytes depend on the first k neurons of an order: drop k, keep k.
 
 Dropped are the first k, or all but the first k, by ablation at every step; beside each are random
-sets of k, drawn anew for each k from all neurons of the site.
+sets of k, drawn anew for each k from all neurons of the site that vary. They are not matched to the
+first k in variance or output weight, as those of `effect` are: of large k none like them are left.
+p is of each k by itself, not corrected for their number.
 """
 
-# H units, N sets
+# H units, V of them that vary, N sets
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ from probing.evidence.ranking import Ranking
 from probing.tasks.labelled import LabelledData
 
 BYTES = 1 << 13
-SETS = 20
+SETS = 100
 LEAST = 20
 BAND = (0.05, 0.95)  # quantiles of the random sets
 
@@ -46,7 +48,7 @@ class Point:
     random_on: tuple[float, float, float]
     random_elsewhere: tuple[float, float, float]
     random_accuracy: tuple[float, float, float]
-    p: float  # of `on` among the random sets: (1 + as extreme) / (1 + n)
+    p: float  # of `on` among the random sets, of this k alone: (1 + as extreme) / (1 + n)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Curves:
     bytes: dict[str, int]
     before: dict[str, float]
     accuracy: float  # unedited
-    sets: int  # random ones, for each k
+    sets: int  # random ones, not matched, for each k
     drop: tuple[Point, ...]
     keep: tuple[Point, ...]
 
@@ -83,9 +85,10 @@ class Curves:
     def __str__(self) -> str:
         bits = self.before
         lines = [
-            f'{self.site} and "{self.concept}": {self.ablation} ablation in the order of '
-            f"{self.order}, {self.sets} random sets for each k; unedited {bits['on']:.4f} bits per "
-            f"byte on the concept, {bits['elsewhere']:.4f} elsewhere, probe {self.accuracy:.3f}",
+            f'{self.site} and "{self.concept}": {self.ablation} ablation in the order of {self.order}, '
+            f"{self.sets} random sets of neurons that vary, not matched, for each k, and p not "
+            f"corrected for the number of k; {bits['on']:.4f} bits per byte on the "
+            f"concept and {bits['elsewhere']:.4f} elsewhere, probe {self.accuracy:.3f}",
             f"  {'':8}{'k':>5}{'on':>9}  {'random':<18}{'elsewhere':>9}  {'random':<18}"
             f"{'probe':>6}  {'random':<15}{'p':>7}",
         ]
@@ -119,8 +122,8 @@ def curves(
 
     order: a `Ranking` of the site's neurons, or their units from the first on, all of them once;
         made on other documents than these, as `sweep` makes one.
-    ks: 1, 2, 4, ... up to half of the units, if None.
-    sets: random sets of each size, at least 20.
+    ks: 1, 2, 4, ... up to half of the units that vary, if None.
+    sets: random sets of each size, at least 20; p is at least 1 / (1 + sets).
     Other arguments and errors as of `effect`.
     """
     check_one(model)
@@ -130,16 +133,18 @@ def curves(
     order_of = np.asarray(order.order if isinstance(order, Ranking) else order, int)
     if not np.array_equal(np.sort(order_of), np.arange(H)):
         raise InputError(f"an order has each unit once, 0 to {H - 1}")
-    ks = [1 << n for n in range(H.bit_length()) if 1 << n <= H // 2] if ks is None else list(ks)
-    if not ks or min(ks) < 1 or max(ks) >= H:
-        raise InputError(f"k is {ks}; it is from 1 to {H - 1}")
     marked = mark(model, data, concept, split=split, bytes=bytes)
     known = units(model, data, site)
+    moving = np.flatnonzero(known.varies)
+    V = len(moving)
+    ks = [1 << n for n in range(V.bit_length()) if 1 << n <= V // 2] if ks is None else list(ks)
+    if not ks or min(ks) < 1 or max(ks) >= V:
+        raise InputError(f"k is {ks}; it is from 1 to {V - 1}: {V} units of {site} vary")
     probe = probe_of(model, marked, site, seed)
     draw, sets_of = np.random.default_rng(seed), [np.array([], int)]
     for k in ks:
-        sets_of += [order_of[:k], *_random(draw, H, k, sets)]
-        kept = [order_of[:k], *_random(draw, H, k, sets)]
+        sets_of += [order_of[:k], *_random(draw, moving, k, sets)]
+        kept = [order_of[:k], *_random(draw, moving, k, sets)]
         sets_of += [np.setdiff1d(np.arange(H), few) for few in kept]
     edits = ablations(model, known, sets_of, kind, seed)
     found = tally(model, marked, edits, "dropping and keeping", probe=probe, progress=progress)
@@ -163,8 +168,8 @@ def curves(
     )
 
 
-def _random(draw: np.random.Generator, H: int, k: int, sets: int) -> list[np.ndarray]:
-    return [draw.choice(H, k, replace=False) for _ in range(sets)]
+def _random(draw: np.random.Generator, of: np.ndarray, k: int, sets: int) -> list[np.ndarray]:
+    return [draw.choice(of, k, replace=False) for _ in range(sets)]
 
 
 def _point(k: int, more: np.ndarray, told: np.ndarray, dropped: bool) -> Point:

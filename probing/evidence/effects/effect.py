@@ -19,7 +19,7 @@ from mlstm.model.edits import Edit, Edits
 from mlstm.output import to_json, write_whole
 from probing.evidence.effects.beside import ALONE, SETS, compared, controls_of
 from probing.evidence.effects.changes import Change, change
-from probing.evidence.effects.given import given, like, random_erasures
+from probing.evidence.effects.given import given, like, random_erasures, removed
 from probing.evidence.effects.many import ablations, side_by_side
 from probing.evidence.effects.marked import Marked, mark
 from probing.evidence.effects.probed import probe_of
@@ -102,10 +102,10 @@ def effect(
       kinds: how neurons are ablated, each after the other: "mean", "resample", "zero".
       bytes: about how many of the split are read (`marked.excerpt`).
       compared_bytes: on how many of these the edit is compared with its controls, which are many.
-      controls: of one neuron, how many others at most (255; all where there are no more), compared
-        as `evidence.effects.comparison` says; of a set, how many matched random sets (100); of an
-        erasure, how many random subspaces (100). To them is done what `evidence.effects.given`
-        says. 0 leaves the comparison out.
+      controls: of one neuron, how many others at most, drawn at random (None: all that vary),
+        compared as `evidence.effects.comparison` says; of a set, how many matched random sets
+        (None: 100); of an erasure, how many random subspaces (None: 100). To them is done what
+        `evidence.effects.given` says. 0 leaves the comparison out.
       probe: whether the concept's probe, fitted on unedited train states of the site, is run too.
       seed: of the controls, the resampled values and the probe's sample.
       progress: called with what is being done, how much of it, and all of it.
@@ -122,8 +122,11 @@ def effect(
     told = probe_of(model, marked, site, seed) if probe else None
     nothing = ablations(model, known, [[]])
     unedited = tally(model, marked, nothing, "reading", probe=told, progress=progress)
-    beside = controls_of(known, chosen, controls, seed) if of is None or of.comparable else ALONE
-    changes = []
+    plain = tally(model, fewer, nothing, "reading", probe=told) if told else None
+    alone = of.why_not(known) if of else ""
+    likes = of is None or (len(of.units) > 0 and not alone)
+    beside = controls_of(known, chosen, controls, seed) if likes else ALONE
+    changes, notes = [], list(beside.notes)
     for kind in kinds if of is None else (GIVEN,):
         if of is None:
             edit = ablations(model, known, [chosen], kind, seed)
@@ -131,23 +134,31 @@ def effect(
         else:
             edit = side_by_side(model, site, [of.edits])
             drawn = SETS if controls is None else controls
-            lists = random_erasures(of, known, drawn, seed) if of.erased else []
-            if of.comparable:
-                lists = like(of, known, beside.sets)
+            lists = like(of, known, beside.sets)
+            if of.erased:
+                lists = random_erasures(of, known, drawn, seed)
+                notes += [removed(of, known, lists)] if lists else []
             others = side_by_side(model, site, [of.edits, *lists])
         own = tally(
             model, marked, edit, f"{kind}: edit", divergence=True, probe=told, progress=progress
         )
         found = change(kind, marked, own, unedited)
         if others.count > 1:
-            rest = tally(model, fewer, others, f"{kind}: controls", progress=progress)
-            found = compared(found, rest, fewer, known, chosen, beside)
+            rest = tally(
+                model,
+                fewer,
+                others,
+                f"{kind}: controls",
+                divergence=True,
+                probe=told,
+                progress=progress,
+            )
+            found = compared(found, rest, fewer, known, chosen, beside, plain)
         changes.append(found)
-    notes = list(beside.notes)
     if of is None:
         notes += off_distribution(known, chosen, kinds)
-    elif of.why_alone and controls != 0:
-        notes.append(of.why_alone)
+    elif alone and controls != 0:
+        notes.append(alone)
     return Effect(
         edits=tuple(neurons) if of is None else of.names,
         concept=marked.concept,

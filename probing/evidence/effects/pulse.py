@@ -137,16 +137,15 @@ def pulse(
     ids, mask, document = _places(model, data, split, steps, places, context, seed)
     names = sites.sites(model.config)
     state_site = f"{layer}.c" if f"{layer}.c" in names else f"{layer}.h"
-    emit = tuple(dict.fromkeys((site, state_site, *(f"{layer}.{g}" for g in "fo"))))
-    emit = tuple(name for name in emit if name in names)
+    gates = tuple(name for name in (f"{layer}.f", f"{layer}.o") if name in names)
     add = np.zeros((steps + 1, 1, model.config.hidden), np.float32)
     add[0, 0, unit] = deviation
     plain, moved, apart, next_state = _both(
-        model.config, model.parameters, ids, mask, add, context - 1, site, state_site, emit
+        model.config, model.parameters, ids, mask, add, unit, context - 1, site, state_site, gates
     )
-    response = np.asarray(moved, np.float64)[..., unit] / deviation  # (L, M)
+    response = np.asarray(moved, np.float64) / deviation  # (L, M)
     apart = np.asarray(apart, np.float64) / math.log(2)
-    f = np.asarray(plain[f"{layer}.f"])[..., unit] if f"{layer}.f" in plain else np.array([])
+    f = np.asarray(plain.get(f"{layer}.f", ()))
     half, lasting = half_lives(response)
     of_state = known if site == state_site else units(model, data, state_site)
     has_gate = found.site.name in ("c", "h") and len(f)
@@ -191,11 +190,12 @@ def _places(model, data, split, steps, places, context, seed):
     return ids, mask, which
 
 
-@functools.partial(jax.jit, static_argnames=("config", "before", "site", "state_site", "emit"))
-def _both(config, parameters, ids, mask, add, before, site, state_site, emit):
-    """Emitted states of the unpushed run (L, M, H); those of the neuron's site in the pushed one
-    less these (L, M, H); the divergence (L, M); the difference of `state_site` a step later (M, H).
-    """
+@functools.partial(jax.jit, static_argnames=("config", "before", "site", "state_site", "gates"))
+def _both(config, parameters, ids, mask, add, unit, before, site, state_site, gates):
+    """What the unit is, and its gates are, in the unpushed run, by site (L, M); what it is more in
+    the pushed one (L, M); the divergence (L, M); the difference of all units of `state_site` a step
+    later (M, H)."""
+    both = tuple(dict.fromkeys((site, state_site)))
 
     def run(ids, mask, state, edits=None, emit=()):
         return language_model.forward(
@@ -205,17 +205,18 @@ def _both(config, parameters, ids, mask, add, before, site, state_site, emit):
     state = language_model.initial_state(config, ids.shape[1])
     if before:
         state = run(ids[:before], mask[:before], state).state
-    plain = run(ids[before:], mask[before:], state, emit=emit)
+    plain = run(ids[before:], mask[before:], state, emit=tuple(dict.fromkeys((*both, *gates))))
     edits = {site: ({"at": {"add": add}},)}
-    pushed = run(ids[before:], mask[before:], state, edits, emit)
-    own, other = (
+    pushed = run(ids[before:], mask[before:], state, edits, both)
+    expected, other = (
         jax.nn.log_softmax(language_model.logits(parameters, out.hidden, config.products))
         for out in (plain, pushed)
     )
-    apart = jnp.maximum(jnp.sum(jnp.exp(own) * (own - other), axis=-1), 0)
-    moved = pushed.emitted[site] - plain.emitted[site]
-    later = (pushed.emitted[state_site] - plain.emitted[state_site])[1]
-    return plain.emitted, moved, apart, later
+    apart = jnp.maximum(jnp.sum(jnp.exp(expected) * (expected - other), axis=-1), 0)
+    own = {name: states[..., unit] for name, states in plain.emitted.items()}
+    moved = pushed.emitted[site][..., unit] - own[site]
+    later = pushed.emitted[state_site][1] - plain.emitted[state_site][1]
+    return own, moved, apart, later
 
 
 def _bytes(value: float) -> str:

@@ -47,7 +47,8 @@ def readout(
     model: Model, neuron: Neuron, plain: Mapping[str, np.ndarray], deviation: float
 ) -> Reading | None:
     """What the readout takes from the neuron's own h, to first order; None where it reads another
-    layer, or no h of the neuron's own. plain: states (L, M, H) of a run without edits.
+    layer, or no h of the neuron's own. plain: by site the neuron's values (L, M) in a run without
+    edits.
 
     Of c, h = o tanh(c) is linearised: d h / d c = o (1 - tanh² c), averaged over places.
     """
@@ -56,7 +57,7 @@ def readout(
         return None
     slope = 1.0
     if name == "c":
-        o, c = (np.asarray(plain[f"{layer}.{s}"], np.float64)[..., neuron.unit] for s in "oc")
+        o, c = (np.asarray(plain[f"{layer}.{s}"], np.float64) for s in "oc")
         slope = float((o * (1 - np.tanh(c) ** 2)).mean())
     row = np.asarray(model.parameters["readout"]["w"], np.float64)[neuron.unit]
     logits = (row - row.mean()) * slope * deviation

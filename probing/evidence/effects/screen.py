@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlstm.loading import Model
-from mlstm.model import encoding, language_model
+from mlstm.model import costs, encoding, language_model
 from probing.evidence.effects.marked import Marked
 from probing.evidence.effects.units import Units
 
@@ -41,25 +41,20 @@ def screen(
     streams = encoding.choose_streams(marked.lengths, WINDOW)
     state = language_model.initial_state(model.config, streams)
     mean, total, done = of.mean.astype(np.float32), np.zeros((2, model.config.hidden)), 0
-    ends = np.array(marked.lengths)
     for feed in encoding.feeds(marked.texts, streams, WINDOW):
         cells = marked.predicted(feed.text, feed.position)
-        place = np.where(feed.text < 0, 0, feed.text)
-        every = np.concatenate(marked.texts)
-        starts = np.cumsum(ends) - ends
-        behind = np.minimum(feed.position + 1, ends[place] - 1)
         given = {
             "ids": feed.ids,
             "mask": feed.mask,
             "resets": feed.resets,
-            "targets": every[starts[place] + behind].astype(np.int32),
+            "targets": costs.next_ids(marked.texts, feed)[0],
             "sides": np.stack([cells % 2 == 0, cells % 2 == 1]) & (cells >= 0),
         }
         state, part = _window(model.config, model.parameters, given, state, mean, of.site)
         total += np.asarray(part, np.float64)
         done += int(np.count_nonzero(feed.text >= 0))
         if progress:
-            progress(done, int(ends.sum()))
+            progress(done, sum(marked.lengths))
     return total.T / marked.counts().sum(0) / math.log(2)
 
 
@@ -70,7 +65,7 @@ def _window(config, parameters, feed, state, mean, site):
     acting = f"{layer}.h" if name == "c" else site
     emit = (site, f"{layer}.o") if name == "c" else (site,)
 
-    def costs(tap):
+    def cost(tap):
         out = language_model.forward(
             config,
             parameters,
@@ -87,7 +82,7 @@ def _window(config, parameters, feed, state, mean, site):
         return jnp.sum(nats * feed["sides"], axis=(1, 2)), (out.state, out.emitted)
 
     tap = jnp.zeros((*feed["ids"].shape, config.hidden))
-    _, pull, (after, emitted) = jax.vjp(costs, tap, has_aux=True)
+    _, pull, (after, emitted) = jax.vjp(cost, tap, has_aux=True)
     x = emitted[site]
     moved_by = mean - x
     if name == "c":

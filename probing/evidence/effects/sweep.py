@@ -18,7 +18,7 @@ from mlstm.model import sites
 from mlstm.output import to_json, write_whole
 from probing.evidence.effects.changes import rises
 from probing.evidence.effects.effect import described
-from probing.evidence.effects.many import ablations
+from probing.evidence.effects.many import KINDS, ablations
 from probing.evidence.effects.marked import mark
 from probing.evidence.effects.screen import screen
 from probing.evidence.effects.tally import Progress, tally
@@ -32,7 +32,7 @@ VERIFY = 32
 
 @dataclass(frozen=True)
 class Verified:
-    """One neuron: bits per byte that its mean ablation costs more."""
+    """One neuron: bits per byte that its ablation costs more."""
 
     neuron: str
     estimate: float  # on the concept's bytes
@@ -59,6 +59,7 @@ class Sweep:
     estimates: np.ndarray  # (H, 2) elsewhere, on the concept
     verified: tuple[Verified, ...]  # by their exact effect on the concept
     correlation: float  # Spearman's, of estimate and exact effect on the concept, of these
+    kind: str = "mean"  # of the ablation; "resample" is estimated as "mean" is
 
     def ranking(self) -> Ranking:
         """Neurons by effect: those that were verified by it, then the rest by its estimate."""
@@ -83,10 +84,10 @@ class Sweep:
 
     def __str__(self) -> str:
         lines = [
-            f'{self.site} and "{self.concept}": mean ablation of each of {len(self.estimates):,} '
-            f"neurons, bits per byte more than {self.before['on']:.4f} on the concept and "
-            f"{self.before['elsewhere']:.4f} elsewhere; {sum(self.bytes.values()):,} bytes of "
-            f"{self.documents} {self.split} documents",
+            f'{self.site} and "{self.concept}": {self.kind} ablation of each of '
+            f"{len(self.estimates):,} neurons, bits per byte more than {self.before['on']:.4f} on "
+            f"the concept and {self.before['elsewhere']:.4f} elsewhere; "
+            f"{sum(self.bytes.values()):,} bytes of {self.documents} {self.split} documents",
             f"  {'neuron':<14}{'on':>9}{'elsewhere':>11}{'estimate':>10}{'its place':>11}",
         ]
         lines += [
@@ -108,13 +109,16 @@ def sweep(
     concept: str | None = None,
     *,
     site: str | None = None,
+    kind: str = "mean",
     verify: int = VERIFY,
     split: str = "train",
     bytes: int = BYTES,
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> Sweep:
     """Screen all neurons of a site by one gradient pass, and ablate the best of them.
 
+    kind: "mean", "zero" or "resample"; what the last costs is estimated by what the mean does.
     verify: how many are ablated exactly, those of the largest estimates on the concept's bytes.
     split: a neuron that is chosen for its effect has to be judged on other documents than those it
         was chosen on, so this is not test.
@@ -122,6 +126,8 @@ def sweep(
     whatever the number of neurons, and of one pass forward for each that is verified.
     """
     check_one(model)
+    if kind not in KINDS:
+        raise InputError(f'an ablation is by "{kind}"; it is one of {", ".join(KINDS)}')
     if verify < 0:
         raise InputError(f"{verify} neurons to verify; it is 0 or more")
     site = str(sites.check_site(model.config, site or sites.primary(model.config)))
@@ -132,10 +138,11 @@ def sweep(
         if progress:
             progress("screening by gradient", done, every)
 
-    estimates = screen(model, marked, known, report)
+    aims = dataclasses.replace(known, mean=np.zeros_like(known.mean)) if kind == "zero" else known
+    estimates = screen(model, marked, aims, report)
     order = np.argsort(-estimates[:, 1], kind="stable")
     best = order[:verify]
-    edits = ablations(model, known, [[], *([unit] for unit in best)])
+    edits = ablations(model, known, [[], *([unit] for unit in best)], kind, seed)
     found = tally(model, marked, edits, "ablating the best", progress=progress)
     more = rises(found, marked)[1:]
     told: Any = spearmanr(estimates[best, 1], more[:, 1]) if len(best) > 2 else None
@@ -149,5 +156,6 @@ def sweep(
         estimates=estimates,
         verified=tuple(sorted(verified, key=lambda each: -each.on)),
         correlation=float(told.statistic) if told else float("nan"),
+        kind=kind,
         **described(model, marked, found),
     )

@@ -1,5 +1,6 @@
 """Effects, sweeps, pulses and curves, each against the model run by itself."""
 
+import dataclasses
 import json
 import math
 
@@ -11,7 +12,8 @@ import probing
 from mlstm.errors import InputError
 from mlstm.model import language_model
 from mlstm.model.edits import erase
-from probing.evidence.effects.given import given, like, random_erasures
+from probing.evidence.effects.beside import controls_of
+from probing.evidence.effects.given import given, like, random_erasures, removed
 from probing.evidence.effects.many import ablations
 from probing.evidence.effects.marked import mark
 from probing.evidence.effects.tally import tally
@@ -78,15 +80,46 @@ def test_an_effect_is_told_beside_all_other_neurons(planted, digits, tmp_path):
         assert each.comparison.p >= 1 / 16
         assert each.accuracy["before"] > 0.99
         assert each.accuracy["after"] < 0.9
+        # The neuron that the concept is in: its own figures and all others'.
+        assert each.apart.n == each.forgotten.n == 15
+        assert each.apart.effect > np.median(each.apart.effects) > 0
+        assert each.forgotten.effect > max(each.forgotten.effects)
+        assert each.forgotten.p == 1 / 16
     assert "no evidence alone" in found.notes[-1]
     found.save(tmp_path / "effect.json")
     saved = json.loads((tmp_path / "effect.json").read_text())
     assert saved["changes"][0]["on"]["value"] == found.changes[0].on.value
-    for part in ("mean", "zero", "digit", "percentile"):
+    for part in ("mean", "zero", "digit", "percentile", "KL         at", "probe      at"):
         assert part in str(found)
     needed = probing.necessity(planted, "0.c[5]", digits, "digit", **FEW)
     assert needed.rise.value == pytest.approx(found.changes[0].on.value, rel=1e-4)
     assert needed.p == found.changes[0].comparison.adjusted_p
+
+
+def test_divergence_and_probe_of_controls_are_their_own(planted, digits, known):
+    """Each control's figures are those that its own effect has on the same bytes."""
+    same = {"bytes": 700, "compared_bytes": 700, "kinds": ("mean",)}
+    found = probing.effect(planted, "0.c[5]", digits, "digit", **same).changes[0]
+    place = 5  # of unit 6: the others in order, 5 left out
+    alone = probing.effect(planted, "0.c[6]", digits, "digit", controls=0, **same).changes[0]
+    assert found.apart.effects[place] == pytest.approx(alone.divergence["on"], rel=0.01)
+    fall = alone.accuracy["before"] - alone.accuracy["after"]
+    assert found.forgotten.effects[place] == pytest.approx(fall, abs=1e-6)
+    assert found.apart.effect == pytest.approx(found.divergence["on"], rel=0.01)
+    bare = probing.effect(planted, "0.c[5]", digits, "digit", probe=False, **same).changes[0]
+    assert bare.forgotten is None
+    assert bare.apart.n == 15
+
+
+def test_all_others_that_vary_are_controls_and_fewer_where_asked(known):
+    wide = {name: np.tile(getattr(known, name), 20) for name in ("mean", "deviation", "weight")}
+    many = dataclasses.replace(known, **wide)
+    beside = controls_of(many, np.array([5]), None, 0)
+    assert [int(unit) for (unit,) in beside.sets] == [u for u in range(320) if u != 5]
+    assert beside.notes == []
+    fewer = controls_of(many, np.array([5]), 9, 0)
+    assert len(fewer.sets) == 9
+    assert fewer.notes == ["controls are 9 of 319 other neurons, drawn at random"]
 
 
 def test_resampled_values_are_the_same_for_the_same_seed(planted, digits, known):
@@ -118,6 +151,7 @@ def test_a_set_is_told_beside_matched_sets_and_an_edit_beside_the_same_of_others
         planted, erase("0.c", np.zeros(16), -v, v.T), digits, "digit", controls=20, **FEW
     )
     assert erased.changes[0].comparison.controls == "random subspaces of the same rank"
+    assert "of their variance" in erased.notes[-1]
 
 
 def test_the_same_edit_of_another_unit_is_as_far_from_its_mean(planted, known):
@@ -135,14 +169,36 @@ def test_the_same_edit_of_another_unit_is_as_far_from_its_mean(planted, known):
     assert (shifted.start, shifted.stop) == (10, 20)
 
 
+def test_an_edit_of_what_never_varies_has_no_controls(build, digits):
+    still = build(16, [b"0"], {3: {"f": [-20], "i": [-20]}})
+    found = probing.effect(still, "0.c[3]=1", digits, "digit", probe=False, **FEW)
+    assert found.changes[0].comparison is None
+    assert "0.c[3] never varies" in found.notes[-1]
+    factor = probing.effect(still, "0.c[3]*=0", digits, "digit", probe=False, **FEW)
+    assert factor.changes[0].comparison.n == 15
+
+
 def test_a_random_subspace_takes_out_a_variance_of_one_in_whitened_states(planted, known):
     v = np.eye(16, dtype=np.float32)[:, [5]]
-    of = given(planted, erase("0.c", known.mean, -v, v.T))
+    of = given(planted, erase("0.c", known.mean, -v / 2, 2 * v.T))  # as of whitened states
     x = known.pool - known.pool.mean(0)
     for ((edit,),) in zip(random_erasures(of, known, 3, 0), strict=True):
         into, out = edit.values["into"], edit.values["out"]
         np.testing.assert_allclose(out @ into, [[-1]], atol=1e-3)  # a projection
         assert (x @ into).std() == pytest.approx(1, abs=0.1)
+
+
+def test_a_projection_at_right_angles_is_compared_with_such(planted, known):
+    q = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 2)))[0].astype(np.float32)
+    of = given(planted, erase("0.c", known.mean, q, -q.T))
+    made = random_erasures(of, known, 3, 0)
+    for (edit,) in made:
+        into, out = edit.values["into"], edit.values["out"]
+        np.testing.assert_allclose(into, -out.T)
+        np.testing.assert_allclose(out @ into, -np.eye(2), atol=1e-5)
+    x = known.pool - known.mean
+    share = ((x @ q) ** 2).sum() / (x**2).sum()
+    assert f"by {share:.2%} of" in removed(of, known, made)
 
 
 def test_what_cannot_be_ablated_is_said(planted, digits):
@@ -151,7 +207,7 @@ def test_what_cannot_be_ablated_is_said(planted, digits):
         ("0.c[99]", "no unit 99"),
         ("0.x[1]", "no site"),
         ([], "no edit is given"),
-        ("0.c[1]=0@generation", "only read"),
+        (["0.c[1]=0", "0.c[3]=2@generation"], "texts that are read"),
     ):
         with pytest.raises(InputError, match=said):
             probing.effect(planted, edits, digits, "digit", **FEW)

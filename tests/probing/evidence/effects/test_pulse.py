@@ -7,6 +7,7 @@ import pytest
 
 import probing
 from mlstm.errors import InputError
+from probing.evidence.effects.pulse import _both
 from probing.evidence.effects.responses import half_lives
 
 KEPT = 0.9
@@ -48,6 +49,18 @@ def test_readers_are_told_by_what_the_readout_takes_less_what_all_bytes_get(slow
     names = [each.neuron for each in pushed.driven]
     assert "0.c[3]" not in names
     assert len(names) == 8
+
+
+def test_of_a_run_the_values_of_the_neuron_alone_are_kept(slow):
+    ids, mask = np.zeros((5, 3), np.int32), np.ones((5, 3), bool)
+    add = np.zeros((4, 1, 16), np.float32)
+    given = slow.config, slow.parameters, ids, mask, add, 3, 1, "0.c", "0.c", ("0.f", "0.o")
+    plain, moved, apart, later = _both(*given)
+    assert {name: x.shape for name, x in plain.items()} == dict.fromkeys(
+        ("0.c", "0.f", "0.o"), (4, 3)
+    )
+    assert moved.shape == apart.shape == (4, 3)
+    assert later.shape == (3, 16)
 
 
 def test_half_lives_are_between_steps_and_some_never_come():

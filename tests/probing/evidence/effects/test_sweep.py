@@ -1,5 +1,6 @@
 """Every neuron of a site: estimated by one gradient, exact for the best; curves in their order."""
 
+import importlib
 import json
 
 import jax
@@ -20,6 +21,7 @@ from probing.evidence.effects.tally import tally
 from probing.evidence.effects.units import units
 
 BYTES = 1200
+curving = importlib.import_module("probing.evidence.effects.curves")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,23 @@ def test_the_order_of_a_sweep_begins_with_what_was_verified(swept):
     ranking = swept.ranking()
     assert [f"0.c[{unit}]" for unit in ranking.order[:6]] == [v.neuron for v in swept.verified]
     np.testing.assert_array_equal(np.sort(ranking.order), np.arange(256))
+
+
+def test_a_sweep_by_zero_estimates_and_ablates_by_zero(planted, digits):
+    options = {"site": "0.c", "kind": "zero", "verify": 16, "bytes": 600}
+    found = probing.sweep(planted, digits, "digit", **options)
+    marked, known = (
+        mark(planted, digits, "digit", split="train", bytes=600),
+        units(planted, digits, "0.c"),
+    )
+    edits = ablations(planted, known, [[unit] for unit in range(16)], "zero")
+    exact = rises(tally(planted, marked, edits), marked)[:, 1]
+    for each in found.verified:
+        unit = int(each.neuron[4:-1])
+        assert each.on == pytest.approx(exact[unit], rel=1e-4, abs=1e-6)
+    known.mean[:] = 0
+    np.testing.assert_allclose(found.estimates, screen(planted, marked, known), atol=1e-6)
+    assert "zero ablation of each" in str(found)
 
 
 @pytest.mark.parametrize("site", ["0.c", "0.h", "0.u"])
@@ -100,7 +119,13 @@ def test_an_estimate_is_gradient_times_difference_and_half_its_square(planted, d
 
 def test_curves_drop_and_keep_the_first_of_an_order(planted, digits):
     found = probing.curves(
-        planted, digits, [5, *(u for u in range(16) if u != 5)], "digit", site="0.c", bytes=BYTES
+        planted,
+        digits,
+        [5, *(u for u in range(16) if u != 5)],
+        "digit",
+        site="0.c",
+        bytes=BYTES,
+        sets=20,
     )
     assert [q.k for q in found.drop] == [q.k for q in found.keep] == [1, 2, 4, 8]
     alone = probing.effect(
@@ -113,9 +138,30 @@ def test_curves_drop_and_keep_the_first_of_an_order(planted, digits):
         assert q.random_on[0] <= q.random_on[1] <= q.random_on[2]
         assert 1 / 21 <= q.p <= 1
     assert found.sets == 20
-    assert "keep" in str(found)
+    for said in ("keep", "not matched", "p not corrected for the number of k"):
+        assert said in str(found)
     for wrong, said in (({"sets": 19}, "at least 20"), ({"ks": [16]}, "from 1 to 15")):
         with pytest.raises(InputError, match=said):
             probing.curves(planted, digits, np.arange(16), "digit", site="0.c", **wrong)
     with pytest.raises(InputError, match="each unit once"):
         probing.curves(planted, digits, [1, 1], "digit", site="0.c")
+
+
+def test_what_never_varies_is_in_no_random_set(build, digits, monkeypatch):
+    """Of 8 units 5 are still: random sets of one are of the other 3."""
+    still = {"i": [-20], "f": [-20]}
+    model = build(8, [b"0"], dict.fromkeys((0, 2, 3, 5, 7), still))
+    asked = []
+
+    def spied(model, of, sets, *rest):
+        asked.extend(sets)
+        return ablations(model, of, sets, *rest)
+
+    monkeypatch.setattr(curving, "ablations", spied)
+    order = [1, 4, 6, 0, 2, 3, 5, 7]
+    found = probing.curves(model, digits, order, "digit", site="0.c", sets=20, bytes=300)
+    assert [q.k for q in found.drop] == [1]
+    assert {int(unit) for (unit,) in asked[1:22]} == {1, 4, 6}
+    assert all({0, 2, 3, 5, 7} <= set(dropped.tolist()) for dropped in asked[22:])
+    with pytest.raises(InputError, match=r"from 1 to 2: 3 units of 0\.c vary"):
+        probing.curves(model, digits, order, "digit", site="0.c", ks=[3], bytes=300)
