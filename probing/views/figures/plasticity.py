@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -119,7 +121,7 @@ def saliency_map(report: PlasticityReport) -> Figure:
     lines = len(sites) * -(-units // COLUMNS)
     figure = Figure(figsize=(WIDTH, 1.3 + 3 * (0.35 + 0.26 * lines)), layout="constrained")
     panels = figure.subplots(3, 1, sharex=True, sharey=True)
-    image = None
+    image: Any = None
     for axes, (title, of) in zip(panels, times.items(), strict=True):
         values, dead = _grid(of, sites, units)
         image = axes.imshow(values, cmap=HEAT, vmin=0, vmax=1, aspect="auto", interpolation="none")
