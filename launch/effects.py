@@ -5,14 +5,15 @@
     python -m launch.effects --model=runs/reviews --task=sentiment --data=sst/ --edit="0.c[9]=-1"
     python -m launch.effects --model=runs/quickstart --concept=string --edits=edits.json
 
-Without a neuron or an edit all neurons of --sites are screened by one gradient, the best --verify
-are ablated, and the best of these is looked at as --neuron is. Of one neuron or several together it
-tells bits per byte on the concept's bytes and elsewhere, the distributions of next bytes and the
-concept's probe, under ablation by the mean and by resampled values, beside all other neurons of the
-site, or matched random sets; of one also how long it remembers a push, and what reads it. An edit
-is compared with the same done to other units. --curves ablates the first k neurons, and all but
-these, in the order of the sweep. --text attributes the neuron's value after a text, or without
---neuron the probability of the text's last byte, to its bytes.
+Without a neuron or an edit all neurons of --sites are screened by one gradient on train documents,
+the best --verify are ablated, and the best of these is looked at on test documents, as --neuron is.
+Of one neuron or several together it tells bits per byte on the concept's bytes and elsewhere, the
+distributions of next bytes and the concept's probe, under ablation by the mean and by resampled
+values, beside all other neurons of the site, or matched random sets; of one also how long it
+remembers a push, and what reads it. An edit is compared with the same done to other units. --curves
+ablates the first k neurons, and all but these, in the order of the sweep. --text attributes the
+neuron's value after a text, or without --neuron the probability of the text's last byte, to its
+bytes.
 
 Prints the tables; writes effects-WHAT.json and figures/ (--nofigures leaves them out) to the output
 folder.
@@ -52,7 +53,7 @@ _VERIFY = flags.DEFINE_integer("verify", 32, "Neurons of a sweep to ablate exact
 _CURVES = flags.DEFINE_bool("curves", False, "Drop-k and keep-k curves of the site, too.")
 _SETS = flags.DEFINE_integer("sets", 20, "Random sets for each k of the curves.", 20)
 _TEXT = flags.DEFINE_string("text", None, "A text whose bytes are attributed to.")
-_BYTES = flags.DEFINE_integer("bytes", 1 << 16, "Of test documents to read, about.", 256)
+_BYTES = flags.DEFINE_integer("bytes", 1 << 16, "Of documents to read, about.", 256)
 _COMPARED = flags.DEFINE_integer(
     "compared_bytes", 1 << 14, "Of these, for sweeps, curves and controls, which are many.", 256
 )
@@ -82,7 +83,7 @@ def main(_) -> None:
         sites.check_neuron(model.config, neuron)
     names = sites.check_sites(model.config, _SITES.value)
     if _TEXT.value is not None and not asked and len(_NEURON.value) < 2:
-        _attribution(model)
+        _attribution(model, _TEXT.value.encode("utf-8", "surrogateescape"))
         return
     data = tasks.read(workdir)
     concept = named(data, _CONCEPT.value)
@@ -110,16 +111,22 @@ def _effects(
         found.append(result)
         return result
 
-    many = {"bytes": min(_BYTES.value, _COMPARED.value)}
+    fewer = min(_BYTES.value, _COMPARED.value)
     with ProgressLines(UNITS) as progress:
         neurons, swept = _NEURON.value, []
         if neurons:
             names = (str(sites.parse_neuron(neurons[0]).site),)
         if not asked and (not neurons or _CURVES.value):
-            options = {"verify": min(_VERIFY.value, model.config.hidden), **many}
             for name in names:
-                of = probing.sweep(model, data, concept, site=name, progress=progress, **options)
-                progress.close()
+                of = probing.sweep(
+                    model,
+                    data,
+                    concept,
+                    site=name,
+                    verify=_VERIFY.value,
+                    bytes=fewer,
+                    progress=progress,
+                )
                 swept.append(show(of))
         if not neurons and not asked:
             best = max((each.verified[0] for each in swept), key=lambda v: v.on)
@@ -142,16 +149,27 @@ def _effects(
             progress("pushing", 0, 1)
             show(probing.pulse(model, neurons[0], data, seed=_SEED.value))
         for of in swept if _CURVES.value else ():
-            options = {"sets": _SETS.value, "seed": _SEED.value, "progress": progress, **many}
-            show(probing.curves(model, data, of.ranking(), concept, site=of.site, **options))
+            show(
+                probing.curves(
+                    model,
+                    data,
+                    of.ranking(),
+                    concept,
+                    site=of.site,
+                    sets=_SETS.value,
+                    bytes=fewer,
+                    seed=_SEED.value,
+                    progress=progress,
+                )
+            )
     return found
 
 
-def _attribution(model: Model) -> None:
+def _attribution(model: Model, text: bytes) -> None:
     import probing
 
     of = _NEURON.value[0] if _NEURON.value else -1
-    print(probing.attribute(model, _TEXT.value.encode("utf-8", "surrogateescape"), of))
+    print(probing.attribute(model, text, of))
 
 
 def _draw(found: list[Any], folder: Path) -> None:

@@ -8,7 +8,7 @@ and of matched others at the same place of theirs, goes on from the same beginni
 documents with the same random numbers, and what is written is judged: by the task's own labelling
 function, or by a classifier of what people wrote. Prints the dose-response, its slope among those
 of the matched neurons, bits per byte under the unedited model, and some of the texts; writes
-steer-CONCEPT.json and the figure to the output folder.
+steer-CONCEPT.json and the figure (.svg and .png) to the output folder.
 
 Without --neuron it is the one that tells the concept best on train documents, and the slope is
 expected to have the sign of their correlation; of a named neuron both signs count. --direction=
@@ -27,8 +27,6 @@ from launch.progress import ProgressLine, ProgressLines
 from mlstm.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mlstm.loading import Model
     from probing.evidence.steering import Steering
     from probing.tasks import LabelledData
@@ -63,7 +61,7 @@ _SHOW = flags.DEFINE_integer("show", 1, "Texts of each dose to print, 2 at most.
 _SEED = flags.DEFINE_integer("seed", 0, "Of prompts, samples, a classifier and directions.", 0)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for results (default: MODEL/steer/TASK).")
 
-UNITS = {"writing": "bytes", "judging": "edits", "scoring fluency": "texts"}
+UNITS = {"preparing the judge": "judges", "judging": "edits", "scoring fluency": "texts"}
 
 
 def main(_) -> None:
@@ -72,7 +70,6 @@ def main(_) -> None:
     from mlstm.loading import load_one
     from mlstm.model.sampling import Choice
     from mlstm.output import check_folder
-    from probing import results
 
     _check_flags()
     quantiles = _quantiles()
@@ -106,16 +103,13 @@ def main(_) -> None:
         )
     print(found, end="\n\n")
     print(_texts(found), end="")
-    path = output / f"{_name(found)}.json"
-    found.save(path)
-    drawn = results.draw(output, found)
-    print(f"results  {path}")
-    for name in drawn:
-        print(f"figure   {_figures(output) / name}.svg")
+    from probing.views import figures  # matplotlib takes a while, and only this needs it
+    from probing.views.figures import steering
 
-
-def _figures(output: Path) -> Path:
-    return output / "figures"
+    name = _name(found)
+    found.save(output / f"{name}.json")
+    figures.save(steering.response(found), output, name)
+    print(f"results  {output / name}.json, .svg, .png")
 
 
 def _check_flags() -> None:
@@ -197,8 +191,10 @@ def _texts(found: Steering) -> str:
 def _name(found: Steering) -> str:
     """Of the file: of another subject, or of other doses, it has another name."""
     parts = ["steer", found.concept]
-    if _NEURON.value or _DIRECTION.value:
+    if _NEURON.value:
         parts.append(found.subject)
+    if _DIRECTION.value:
+        parts.append(_DIRECTION.value.rpartition("/")[2].removesuffix(".npy"))
     for flag in ("how", "phase", "seed", "step", "model_seed"):
         if flags.FLAGS[flag].present:
             parts.append(f"{flag}{flags.FLAGS[flag].value}")

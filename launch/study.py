@@ -63,8 +63,10 @@ flags.adopt_module_key_flags(parallel)
 UNITS = {
     "fitting the surface model": "fits",
     "fitting probes beside it": "parts",
+    "preparing the judge": "judges",
     "writing": "tokens",
     "judging": "edits",
+    "scoring fluency": "texts",
 }  # else bytes
 
 

@@ -83,8 +83,6 @@ def generate_many(
             ids_ENB, carry = _make(
                 config, block, filters, folded, carry, key, start, written, choice, here
             )
-            # The last block of one edit after the other, by which the device is not kept waiting
-            # for long: a block is many steps of many streams.
             ids = np.asarray(ids_ENB)[:, :written].swapaxes(1, 2)
             used = min(together, count - first)
             made[first : first + used, :, start : start + written] = ids[:used]

@@ -147,7 +147,7 @@ def _tested(data: LabelledData, surface: SurfaceModel) -> dict[str, float]:
     groups = np.repeat(data.hashes[tests], data.counts[tests])
     labels = [data.target(data.labels(int(i)), data.concepts[0]) for i in tests]
     if not len(groups):
-        return {"positions": 0}
+        return {}
     y = np.concatenate(labels)
     values = np.concatenate([surface.scores(data, int(i))[:, 0] for i in tests])
     if not data.classes:

@@ -41,8 +41,7 @@ def test_the_dose_response_is_printed_saved_and_drawn(launch, flags, tmp_path):
     assert (saved["prompts"], saved["length"], len(saved["slopes"])) == (3, 20, 4)
     assert saved["expected"] == 0
     for kind in ("svg", "png"):
-        (figure,) = (tmp_path / "figures").glob(f"*.{kind}")
-        assert figure.stat().st_size > 1000
+        assert (tmp_path / f"steer-digit-0.c[2]-howset.{kind}").stat().st_size > 1000
 
 
 def test_without_a_neuron_the_best_of_train_is_steered_and_its_sign_expected(
@@ -61,8 +60,7 @@ def test_a_direction_from_a_file_is_steered_from_given_prompts(launch, flags, tm
     given = [flag for flag in flags if not flag.startswith("--prompt")]
     done = launch("steer", *given, f"--direction={tmp_path}/v.npy", "--prompt=some", "--prompt=0 1")
     assert done.returncode == 0, done.stderr.decode()
-    (path,) = tmp_path.glob("steer-*.json")
-    saved = json.loads(path.read_text())
+    saved = json.loads((tmp_path / "steer-digit-v.json").read_text())
     assert (saved["how"], saved["prompts"], saved["prompt_source"]) == ("add", 2, "given")
 
 

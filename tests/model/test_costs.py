@@ -113,6 +113,8 @@ def test_edits_side_by_side_have_to_be_alike():
         edits.batch(CONFIG, [["0.c[1]=2"], ["0.c[1]=2@4:"]])
     with pytest.raises(InputError, match="needs an edit"):
         edits.batch(CONFIG, [["0.c[1]=2"], []])
+    with pytest.raises(InputError, match="begin at 0"):
+        edits.each_set(CONFIG, "0.c", [[-1, 3]], value=0.0)
     with pytest.raises(InputError, match="0 to 15"):
         edits.each_set(CONFIG, "0.c", [[16]], value=0.0)
 

@@ -339,6 +339,12 @@ ITEMS = [
     ({"kind": "set", "site": "0.c", "value": 1, "reads": "readout"}, "of h alone"),
     ({"kind": "set", "site": "0.c", "value": 1, "start": "3"}, "whole number"),
     ({"kind": "set", "site": "0.c", "value": 1, "start": 3, "stop": 3}, "begins at 3"),
+    ({"kind": "set", "site": "0.c", "value": 1, "start": None}, "whole number"),
+    ({"kind": "set", "site": "0.c", "value": 1, "ramp": None}, "whole number"),
+    ({"kind": "set", "site": "0.c", "value": 1, "ramp": -1}, "ramp is -1"),
+    ({"kind": "set", "site": "0.c", "value": 10**400}, "no number"),
+    ({"kind": "patch", "site": "0.c", "states": [[1] * 8], "start": 10**30}, "start is"),
+    ({"kind": "resample", "site": "0.c", "pool": [[1]], "seed": None}, "seed is None"),
     ({"kind": "clamp", "site": "0.c", "low": 1, "high": 0}, "low is above high"),
     ({"kind": "patch", "site": "0.c", "states": [[]]}, "empty"),
     ({"kind": "erase", "site": "0.c", "mean": [0], "into": [[1]], "out": [[1, 2], [3, 4]]}, "into"),
@@ -405,6 +411,15 @@ def test_values_of_another_width_are_refused():
     ):
         with pytest.raises(InputError, match="units, not"):
             make_edits(CONFIG, [edit])
+
+
+def test_a_patch_ends_behind_its_last_row_wherever_it_comes_from():
+    for edit in (
+        edits.patch("0.c", None, POOL, start=2),
+        from_plain({"site": "0.c", "kind": "patch", "states": POOL.tolist(), "start": 2}),
+    ):
+        assert (edit.start, edit.stop) == (2, 2 + len(POOL))
+    assert edits.patch("0.c", None, POOL, stop=3).stop == 3
 
 
 def test_a_plain_edit_needs_no_fields_that_have_their_defaults():

@@ -96,7 +96,7 @@ def test_planted_neurons_hold_what_they_are_said_to_hold(reader, data):
 
 
 def test_a_neuron_that_remembers_more_than_baselines_see_leads_them(reader, data):
-    claim = probing.verify(reader, "0.c", data, "inside quotes", draws=39)
+    claim = probing.verify(reader, "0.c", data, "inside quotes", draws=39, causal=False)
     assert claim.neuron == f"0.c[{QUOTE}]"
     assert claim.verdict == "correlational only"
     assert claim.test.value > max(claim.surface.value, claim.twin.value) + 0.1

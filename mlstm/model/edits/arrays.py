@@ -135,6 +135,8 @@ def each_set(
     chosen = np.zeros((len(sets), hidden), np.float32)
     for row, units in zip(chosen, sets, strict=True):
         if len(units):
+            if min(units) < 0:
+                raise InputError(f'no unit {min(units)} at site "{site}": they begin at 0')
             sites.check_neuron(config, f"{site}[{max(units)}]")
         row[np.asarray(units, int)] = 1
     whole = make_edits(config, edit)

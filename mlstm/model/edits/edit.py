@@ -18,6 +18,8 @@ Units = int | Sequence[int] | None
 
 LARGEST = 1e6
 """Of a value; states are of the order of 1, and float32 must hold what edits add up to."""
+LAST = 2**31 - 1
+"""Of positions, ramps and units."""
 
 KINDS: dict[str, tuple[str, ...]] = {
     "set": ("value",),
@@ -64,6 +66,9 @@ class Edit:
     def __post_init__(self) -> None:
         object.__setattr__(self, "site", str(sites.parse_site(self.site)))
         _check(self)
+        if self.kind == "patch":  # it ends behind the last row
+            end = self.start + len(self.values["states"])
+            object.__setattr__(self, "stop", end if self.stop is None else min(end, self.stop))
 
     @property
     def key(self) -> str:
@@ -131,8 +136,10 @@ def _check(edit: Edit) -> None:
         raise InputError(f"edit of {edit.site}: no unit {min(edit.units)}; they begin at 0")
     if edit.kind == "erase" and edit.units is not None:
         raise InputError(f"edit of {edit.site}: an erasure is of all units of a site")
-    if edit.start < 0 or edit.ramp < 0:
-        raise InputError(f"edit of {edit.site}: start and ramp are 0 or more")
+    for field in ("start", "stop", "ramp"):
+        value = getattr(edit, field)
+        if not (field == "stop" and value is None) and not 0 <= value <= LAST:
+            raise InputError(f"edit of {edit.site}: {field} is {value}; it is from 0 to {LAST}")
     if edit.stop is not None and edit.stop <= edit.start:
         raise InputError(
             f"edit of {edit.site}: it ends before position {edit.stop} and begins at {edit.start}"
@@ -171,7 +178,7 @@ def number(value: Any) -> Any:
             return float(value)
         with np.errstate(over="ignore"):
             return np.asarray(value, np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{value!r:.60} is no number, and no array of numbers") from None
 
 
@@ -228,10 +235,7 @@ def resample(site: str, units: Units, pool: Any, seed: int = 0, **options: Any) 
 def patch(site: str, units: Units, states: Any, **options: Any) -> Edit:
     """x' = what it was in another text: row p of `states` (R, U) at position start + p; it ends
     behind the last row."""
-    rows = len(np.atleast_2d(states))
-    start = options.pop("start", 0)
-    stop = min(start + rows, options.pop("stop", None) or start + rows)
-    return _maker("patch")(site, units, states=states, start=start, stop=stop, **options)
+    return _maker("patch")(site, units, states=states, **options)
 
 
 def erase(site: str, mean: Any, into: Any, out: Any, **options: Any) -> Edit:

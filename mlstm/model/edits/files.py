@@ -58,10 +58,9 @@ def from_plain(item: Any) -> Edit:
         if not isinstance(units, list) or not all(type(unit) is int for unit in units):
             raise InputError("units are a list of whole numbers, or null for all")
         options["units"] = tuple(units)
-    for name in _WHOLE:
-        value = item.get(name)
-        if type(value) is not int and not (value is None and name in (*_OPTIONS, "seed")):
-            raise InputError(f"{name} is {value!r}; it is a whole number")
+    for name in set(_WHOLE) & set(item):
+        if type(item[name]) is not int and not (name == "stop" and item[name] is None):
+            raise InputError(f"{name} is {item[name]!r}; it is a whole number")
     for name in ("when", "reads", "phase"):
         if not isinstance(item.get(name, ""), str):
             raise InputError(f"{name} is {item[name]!r}; it is a word")

@@ -80,7 +80,8 @@ def _accuracy(marked: Marked, edited: Tally, unedited: Tally) -> dict[str, float
     if unedited.right is None or edited.right is None:
         return None
     counts = by_group(marked, labelled_counts(marked))
-    before, after = (_balanced(by_group(marked, t.right[0]), counts) for t in (unedited, edited))
+    rights = unedited.right[0], edited.right[0]
+    before, after = (_balanced(by_group(marked, right), counts) for right in rights)
     gap = intervals.Jackknife.of(after.value - before.value, after.left_out - before.left_out)
     return {"before": before.value, "after": after.value, "lower": gap.lower, "upper": gap.upper}
 

@@ -117,7 +117,8 @@ def curves(
 ) -> Curves:
     """Drop-k and keep-k curves.
 
-    order: a `Ranking` of the site's neurons, or their units from the first on, all of them once.
+    order: a `Ranking` of the site's neurons, or their units from the first on, all of them once;
+        made on other documents than these, as `sweep` makes one.
     ks: 1, 2, 4, ... up to half of the units, if None.
     sets: random sets of each size, at least 20.
     Other arguments and errors as of `effect`.

@@ -9,7 +9,6 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +17,8 @@ from mlstm.loading import Model
 from mlstm.model import sites
 from mlstm.model.edits import Edit, Edits
 from mlstm.output import to_json, write_whole
-from probing.evidence.effects import comparison
-from probing.evidence.effects.changes import Change, change, rises
+from probing.evidence.effects.beside import ALONE, SETS, compared, controls_of
+from probing.evidence.effects.changes import Change, change
 from probing.evidence.effects.given import given, like, random_erasures
 from probing.evidence.effects.many import ablations, side_by_side
 from probing.evidence.effects.marked import Marked, mark
@@ -30,8 +29,6 @@ from probing.tasks.labelled import LabelledData
 
 FORMAT_VERSION = 1
 DEFAULT_KINDS = ("mean", "resample")
-CONTROLS = 255  # other neurons
-SETS = 100  # random sets
 BYTES = 1 << 16  # of the split, for the effect itself
 COMPARED_BYTES = 1 << 14  # of them, on which it is compared with controls
 GIVEN = "as given"
@@ -103,7 +100,7 @@ def effect(
         `mlstm.model.edits` has them: "0.c[17]=1.0", or a list, on at every step.
       concept: which of the data's; needed where there are several.
       kinds: how neurons are ablated, each after the other: "mean", "resample", "zero".
-      bytes: about how many of the split are read, from the start of every document.
+      bytes: about how many of the split are read (`marked.excerpt`).
       compared_bytes: on how many of these the edit is compared with its controls, which are many.
       controls: of one neuron, how many others at most (255; all where there are no more), compared
         as `evidence.effects.comparison` says; of a set, how many matched random sets (100); of an
@@ -177,66 +174,6 @@ def neurons_of(model: Model, names: Sequence[str]) -> tuple[str, np.ndarray]:
             f"is; these are of {', '.join(sorted({str(n.site) for n in found})) or 'none'}"
         )
     return str(found[0].site), np.unique([neuron.unit for neuron in found])
-
-
-class Beside(NamedTuple):
-    """The sets of units to compare with, of sets their balance, and what a reader has to know."""
-
-    sets: Sequence[np.ndarray]
-    balance: dict[str, tuple[float, float]]
-    notes: Sequence[str]
-
-
-ALONE = Beside([], {}, [])
-
-
-def controls_of(known: Units, chosen: np.ndarray, count: int | None, seed: int) -> Beside:
-    """Of one neuron all others that vary, or so many of them; of a set matched random ones."""
-    if count == 0:
-        return ALONE
-    varies = known.varies
-    notes = []
-    if still := int(np.count_nonzero(~varies)):
-        notes.append(f"{still} units of {known.site} never vary and are no controls")
-    if len(chosen) > 1:
-        wanted = SETS if count is None else count
-        try:
-            found = comparison.matched_sets(known.covariates, chosen, wanted, seed, varies)
-        except InputError as error:
-            return Beside([], {}, [*notes, f"no controls: {error}"])
-        return Beside(list(found.sets), found.balance, notes)
-    varies[chosen] = False
-    others = np.flatnonzero(varies)
-    most = CONTROLS if count is None else count
-    if len(others) > most:
-        others = np.sort(np.random.default_rng(seed).choice(others, most, replace=False))
-    return Beside([np.array([unit]) for unit in others], {}, notes)
-
-
-def compared(
-    found: Change,
-    run: Tally,
-    marked: Marked,
-    known: Units,
-    chosen: np.ndarray | None,
-    beside: Beside,
-) -> Change:
-    """The change beside those of the controls; run: of the edit, then of all of these, on the same
-    bytes."""
-    more = rises(run, marked)  # (1 + N, 2)
-    read = int(marked.counts().sum())
-    parts = []
-    for effects in (more[:, 1], more[:, 1] - more[:, 0]):
-        own, rest = float(effects[0]), effects[1:]
-        if chosen is None:
-            what = "random subspaces of the same rank"
-            parts.append(comparison.against_sets(own, rest, {}, read, what))
-        elif len(chosen) > 1:
-            parts.append(comparison.against_sets(own, rest, beside.balance, read))
-        else:
-            places = np.concatenate([chosen, *beside.sets])
-            parts.append(comparison.against_others(own, rest, known.covariates[places], read))
-    return dataclasses.replace(found, comparison=parts[0], specificity=parts[1])
 
 
 def off_distribution(known: Units, chosen: np.ndarray, kinds: Sequence[str]) -> list[str]:

@@ -35,7 +35,7 @@ class Given:
 
     edits: tuple[Edit, ...]
     site: str  # where the concept's probe reads: the edited one, else the primary
-    units: np.ndarray | None  # None: no units of one site, or all of it
+    units: np.ndarray  # empty where they are of several sites, or of all units
     erased: int  # rank of what is erased, where that is all that is done; else 0
 
     @property
@@ -45,14 +45,14 @@ class Given:
     @property
     def comparable(self) -> bool:
         """Whether the same can be done to other units."""
-        return self.units is not None and not self.why_alone
+        return len(self.units) > 0 and not self.why_alone
 
     @property
     def why_alone(self) -> str:
         """Why there is nothing to compare with; empty where there is."""
         if self.erased:
             return ""
-        if self.units is None:
+        if not len(self.units):
             return "edits of whole sites, or of several, have no controls"
         if any(edit.kind not in COMPARABLE for edit in self.edits):
             return "edits with states of their own (resample, patch) have no controls"
@@ -67,15 +67,16 @@ def given(model: Model, edits: str | Edit | Iterable[Edit | str] | Edits) -> Giv
     where = {edit.site for edit in made.edits}
     site = where.pop() if len(where) == 1 else None
     some = site is not None and all(edit.units is not None for edit in made.edits)
-    units = np.unique([u for e in made.edits for u in e.units or ()]) if some else None
+    units = [u for e in made.edits for u in e.units or ()] if some else []
     alone = len(made.edits) == 1 and made.edits[0].kind == "erase"
     rank = made.edits[0].values["into"].shape[1] if alone else 0
-    return Given(made.edits, site or sites.primary(model.config), units, rank)
+    return Given(
+        made.edits, site or sites.primary(model.config), np.unique(units).astype(int), rank
+    )
 
 
 def like(of: Given, known: Units, sets: Sequence[np.ndarray]) -> list[list[Edit]]:
     """The same edits of other units: of each set, whose units take the places of the given ones."""
-    assert of.units is not None
     found = []
     for others in sets:
         place = dict(zip(of.units.tolist(), others.tolist(), strict=True))

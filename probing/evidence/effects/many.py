@@ -46,7 +46,8 @@ def ablations(
     rows = [np.asarray(list(units), int) for units in sets]
 
     def some(part: slice) -> Batch:
-        return each_set(model.config, of.site, rows[part], **source)
+        chosen = [units.tolist() for units in rows[part]]
+        return each_set(model.config, of.site, chosen, **source)
 
     return Many(of.site, len(rows), some)
 

@@ -19,6 +19,8 @@ from probing.tasks.keeping import keeping
 from probing.tasks.labelled import LabelledData
 
 BYTES = 1 << 16
+ENOUGH = 32  # documents
+FEWEST = 8  # where documents have labels: at least so many are read whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +74,13 @@ class Marked:
 
 def named(data: LabelledData, concept: str | None) -> str:
     """The concept that is named, or the only one. InputError."""
-    if concept is None and len(data.concepts) > 1:
-        raise InputError(
-            f"task {data.task}: {len(data.concepts)} concepts; name one: {', '.join(data.concepts)}"
-        )
-    concept = data.concepts[0] if concept is None else concept
+    if concept is None:
+        if len(data.concepts) != 1:
+            raise InputError(
+                f"task {data.task}: {len(data.concepts)} concepts; name one: "
+                f"{', '.join(data.concepts)}"
+            )
+        (concept,) = data.concepts
     data.only(concept)
     return concept
 
@@ -89,18 +93,14 @@ def mark(
     split: str = "test",
     bytes: int = BYTES,
 ) -> Marked:
-    """About so many bytes of a split: of every document the same number from its start, or all.
-
-    A numeric concept is on where it is above its median over train documents.
+    """About so many bytes of a split, as `excerpt` chooses them. A numeric concept is on
+    where it is above its median over train documents.
 
     Raises InputError for an unknown concept, or where no byte, or every byte, is on it.
     """
     concept = named(data, concept)
     only = keeping(data.only(concept))
-    documents = np.array([i for i in only.indices(split) if len(only.documents[i].data) > 1], int)
-    if not len(documents):
-        raise InputError(f"{data.origin}: no {split} document has two bytes")
-    length = prefix([len(only.documents[i].data) for i in documents], bytes)
+    documents, length = excerpt(only, split, bytes)
     level, rule = _level(only, concept)
     texts, on, labelled = [], [], []
     for i in documents.tolist():
@@ -114,16 +114,36 @@ def mark(
         every = np.full(len(marks), -1, np.int8)
         every[labels.positions] = of
         labelled.append(every[: len(texts[-1])])
-    texts, on, labelled = tuple(texts), tuple(on), tuple(labelled)
-    found = Marked(concept, only, split, documents, texts, on, labelled, level, rule)
+    parts = tuple(texts), tuple(on), tuple(labelled)
+    found = Marked(concept, only, split, documents, *parts, level, rule)
     elsewhere, there = found.counts().sum(0)
     if not there or not elsewhere:
         which = "no" if not there else "every"
         raise InputError(
-            f"{data.origin}: {which} byte of the first {length:,} of each {split} document is on "
-            f'"{concept}"; more are read with a larger number of bytes'
+            f"{data.origin}: {which} byte of the first {length:,} of {len(documents):,} {split} "
+            f'documents is on "{concept}"; more are read with a larger number of bytes'
         )
     return found
+
+
+def excerpt(data: LabelledData, split: str, bytes: int) -> tuple[np.ndarray, int]:
+    """Documents of a split, ascending, and how much of each is read from its start, at most: about
+    so many bytes in all.
+
+    Whole documents are drawn, by the hashes of their groups, where at least 32 fit, or where it is
+    documents that have labels; else so many, or all that there are, are cut to one length.
+    InputError where none has two bytes.
+    """
+    found = np.array([i for i in data.indices(split) if len(data.documents[i].data) > 1], int)
+    if not len(found):
+        raise InputError(f"{data.origin}: no {split} document has two bytes")
+    found = found[np.argsort(data.hashes[found], kind="stable")]
+    sizes = np.array([len(data.documents[i].data) for i in found])
+    whole = int(np.searchsorted(np.cumsum(sizes), bytes, "right"))
+    if data.unit == "document" or whole >= ENOUGH:
+        few = max(whole, FEWEST)
+        return np.sort(found[:few]), int(sizes[:few].max())
+    return np.sort(found[:ENOUGH]), prefix(sizes[:ENOUGH].tolist(), bytes)
 
 
 def told(target: np.ndarray, level: float | None) -> np.ndarray:

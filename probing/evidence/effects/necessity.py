@@ -10,15 +10,9 @@ from mlstm.errors import check_one
 from mlstm.loading import Model
 from mlstm.output import to_json, write_whole
 from probing.evidence.claims import ALPHA, Interval
+from probing.evidence.effects.beside import CONTROLS, compared, controls_of
 from probing.evidence.effects.changes import change
-from probing.evidence.effects.effect import (
-    BYTES,
-    COMPARED_BYTES,
-    CONTROLS,
-    compared,
-    controls_of,
-    neurons_of,
-)
+from probing.evidence.effects.effect import BYTES, COMPARED_BYTES, neurons_of
 from probing.evidence.effects.many import ablations
 from probing.evidence.effects.marked import mark
 from probing.evidence.effects.tally import Progress, tally

@@ -16,6 +16,7 @@ from probing.evidence.probes import LogisticProbe
 from probing.states import rows as sampled_rows
 
 ROWS = 10_000  # of train, at most
+BYTES = 1 << 19  # of the documents that are read for them
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,13 @@ def _tells(states, weights, offset):
 
 def probe_of(model: Model, marked: Marked, site: str, seed: int = 0) -> Probed | None:
     """Logistic regression, both sides weighed equally; None where train has one side only."""
-    places = sampled_rows.choose(marked.data, ROWS, seed)["train"]
+    places, left = {}, BYTES
+    every = sampled_rows.choose(marked.data, ROWS, seed)["train"]
+    for i in sorted(every, key=lambda i: marked.data.hashes[i]):
+        left -= len(marked.data.documents[i].data)
+        if left < 0 and places:
+            break
+        places[i] = every[i]
     y = told(sampled_rows.targets(marked.data, places), marked.level)
     if len(np.unique(y)) < 2:
         return None

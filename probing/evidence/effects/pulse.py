@@ -25,12 +25,11 @@ from mlstm.model import language_model, sites
 from mlstm.output import to_json, write_whole
 from probing.evidence.claims import Interval
 from probing.evidence.effects.readers import Driven, Reading, driven, readout
+from probing.evidence.effects.responses import half_lives, medians
 from probing.evidence.effects.units import units
 from probing.tasks.labelled import LabelledData
 
 STEPS, PLACES, CONTEXT = 200, 256, 256
-DRAWS = 400
-LEVEL = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +147,7 @@ def pulse(
     response = np.asarray(moved, np.float64)[..., unit] / deviation  # (L, M)
     apart = np.asarray(apart, np.float64) / math.log(2)
     f = np.asarray(plain[f"{layer}.f"])[..., unit] if f"{layer}.f" in plain else np.array([])
-    half, lasting = _half_lives(response)
+    half, lasting = half_lives(response)
     of_state = known if site == state_site else units(model, data, state_site)
     has_gate = found.site.name in ("c", "h") and len(f)
     return Pulse(
@@ -159,9 +158,9 @@ def pulse(
         documents=len(np.unique(document)),
         places=len(document),
         context=context,
-        response=_medians(response, document, seed),
-        divergence=_medians(apart, document, seed),
-        half_life=Interval(*(float(x) for x in _medians(half[None], document, seed)[0])),
+        response=medians(response, document, seed),
+        divergence=medians(apart, document, seed),
+        half_life=Interval(*(float(x) for x in medians(half[None], document, seed)[0])),
         lasting=lasting,
         forget_gate=float(np.median(f)) if has_gate else math.nan,
         readout=readout(model, found, plain, deviation),
@@ -217,37 +216,6 @@ def _both(config, parameters, ids, mask, add, before, site, state_site, emit):
     moved = pushed.emitted[site] - plain.emitted[site]
     later = (pushed.emitted[state_site] - plain.emitted[state_site])[1]
     return plain.emitted, moved, apart, later
-
-
-def _half_lives(response: np.ndarray) -> tuple[np.ndarray, float]:
-    """(M,) steps after which |response| is at most half, by a line between two steps; infinite
-    where it never is; and the share of these."""
-    size = np.abs(response)
-    below = size <= 0.5
-    first = np.where(below.any(0), below.argmax(0), len(size))
-    t = np.clip(first, 1, len(size) - 1)
-    columns = np.arange(size.shape[1])
-    high, low = size[t - 1, columns], size[t, columns]
-    at = t - 1 + (high - 0.5) / np.where(high > low, high - low, 1)
-    half = np.where(first == 0, 0.0, np.where(first == len(size), np.inf, at))
-    return half, float(np.mean(np.isinf(half)))
-
-
-def _medians(values: np.ndarray, document: np.ndarray, seed: int) -> np.ndarray:
-    """(L, 3) median over places (L, M), and its interval by a bootstrap of whole documents."""
-    draw, names = np.random.default_rng(seed), np.unique(document)
-    rows = [np.flatnonzero(document == name) for name in names]
-    found = []
-    for _ in range(DRAWS if len(names) > 1 else 0):
-        drawn = np.concatenate([rows[k] for k in draw.integers(len(rows), size=len(rows))])
-        found.append(np.median(values[:, drawn], axis=1))
-    middle = np.median(values, axis=1)
-    if not found:
-        return np.stack([middle, np.full_like(middle, np.nan), np.full_like(middle, np.nan)], 1)
-    share = (1 - LEVEL) / 2
-    # Of draws as they are: between an infinite half-life and another there is no number.
-    low, high = np.quantile(found, [share, 1 - share], axis=0, method="nearest")
-    return np.stack([middle, low, high], 1)
 
 
 def _bytes(value: float) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -84,7 +85,8 @@ class Sweep:
         lines = [
             f'{self.site} and "{self.concept}": mean ablation of each of {len(self.estimates):,} '
             f"neurons, bits per byte more than {self.before['on']:.4f} on the concept and "
-            f"{self.before['elsewhere']:.4f} elsewhere; {sum(self.bytes.values()):,} bytes",
+            f"{self.before['elsewhere']:.4f} elsewhere; {sum(self.bytes.values()):,} bytes of "
+            f"{self.documents} {self.split} documents",
             f"  {'neuron':<14}{'on':>9}{'elsewhere':>11}{'estimate':>10}{'its place':>11}",
         ]
         lines += [
@@ -107,13 +109,15 @@ def sweep(
     *,
     site: str | None = None,
     verify: int = VERIFY,
-    split: str = "test",
+    split: str = "train",
     bytes: int = BYTES,
     progress: Progress | None = None,
 ) -> Sweep:
     """Screen all neurons of a site by one gradient pass, and ablate the best of them.
 
     verify: how many are ablated exactly, those of the largest estimates on the concept's bytes.
+    split: a neuron that is chosen for its effect has to be judged on other documents than those it
+        was chosen on, so this is not test.
     Other arguments and errors as of `effect`. Time is that of one pass forward and three back,
     whatever the number of neurons, and of one pass forward for each that is verified.
     """
@@ -134,7 +138,7 @@ def sweep(
     edits = ablations(model, known, [[], *([unit] for unit in best)])
     found = tally(model, marked, edits, "ablating the best", progress=progress)
     more = rises(found, marked)[1:]
-    rank = spearmanr(estimates[best, 1], more[:, 1]).statistic if len(best) > 2 else np.nan
+    told: Any = spearmanr(estimates[best, 1], more[:, 1]) if len(best) > 2 else None
     verified = [
         Verified(f"{site}[{unit}]", float(estimates[unit, 1]), float(b), float(a), nth + 1)
         for nth, (unit, (a, b)) in enumerate(zip(best.tolist(), more, strict=True))
@@ -144,6 +148,6 @@ def sweep(
         concept=marked.concept,
         estimates=estimates,
         verified=tuple(sorted(verified, key=lambda each: -each.on)),
-        correlation=float(rank),
+        correlation=float(told.statistic) if told else float("nan"),
         **described(model, marked, found),
     )

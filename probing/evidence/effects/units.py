@@ -12,7 +12,7 @@ from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model import encoding, language_model, sites
 from mlstm.model.cells import CELLS
-from probing.evidence.effects.marked import prefix
+from probing.evidence.effects.marked import excerpt
 from probing.tasks.labelled import LabelledData
 
 BYTES = 1 << 16  # of train documents
@@ -50,14 +50,16 @@ class Units:
 def units(
     model: Model, data: LabelledData, site: str, *, bytes: int = BYTES, rows: int = ROWS
 ) -> Units:
-    """Read the starts of train documents, about so many bytes in all. InputError for a site that
-    the model lacks or states that are not finite."""
+    """Read train documents, about so many bytes in all, as `marked.excerpt` chooses them.
+
+    InputError for a site that the model lacks, or states that are not finite.
+    """
     sites.check_site(model.config, site)
-    texts = [data.documents[i].data for i in data.indices("train")]
-    length = prefix([len(text) for text in texts], bytes)
-    ids = [model.vocabulary.encode(text[:length]) for text in texts]
+    documents, length = excerpt(data, "train", bytes)
+    ids = [model.vocabulary.encode(data.documents[i].data[:length]) for i in documents]
     stride = max(1, sum(map(len, ids)) // rows)
-    n, total, squares, pool = 0, 0.0, 0.0, []
+    n, pool = 0, []
+    total, squares = np.zeros((2, model.config.hidden))
     streams = encoding.choose_streams([len(text) for text in ids], WINDOW)
     for window in encoding.stream_states(
         model.config, model.parameters, ids, (site,), streams=streams, window=WINDOW

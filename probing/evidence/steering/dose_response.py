@@ -20,6 +20,7 @@ from mlstm.loading import Model
 from mlstm.model import language_model, sites
 from mlstm.model.many_samples import generate_many
 from mlstm.model.sampling import Choice
+from probing.evidence.effects.comparison import relative
 from probing.evidence.effects.units import units
 from probing.evidence.judging import Judge, judge_of
 from probing.evidence.steering import levers as of
@@ -105,7 +106,9 @@ def steer(
     moved, values = of.levers(subject, known, controls, seed)
     value_D, z_D = of.doses(values, quantiles)
     how = how or ("set" if moved.neurons else "add")
-    judge = judge or judge_of(data, seed=seed)
+    if judge is None:
+        report("preparing the judge")(0, 1)
+        judge = judge_of(data, seed=seed)
     choice = choice or Choice()
     ids = [model.vocabulary.encode(prompt) for prompt in chosen]
     edits = moved.edits(z_D, how)
@@ -143,7 +146,10 @@ def steer(
 
     slope_NP = slopes(score_NDPS, z_D)
     slope_N = mean_known(slope_NP, -1)
-    percentile, p = standing(float(slope_N[0]), slope_N[1:], expected)
+    adjusted_N = np.where(
+        np.isfinite(slope_N), relative(np.nan_to_num(slope_N), moved.covariates), np.nan
+    )
+    percentile, p = standing(float(adjusted_N[0]), adjusted_N[1:], expected)
     response_ND = mean_known(score_NDPS, (2, 3))
     return Steering(
         subject=subject.name,
@@ -184,7 +190,7 @@ def steer(
         seed=seed,
         step=model.step,
         examples=_examples(quantiles, chosen, texts, samples),
-        notes=data.notes,
+        notes=(*data.notes, *_unjudged(score_EPS)),
     )
 
 
@@ -236,6 +242,11 @@ def _judged(
         texts.append([text for of_prompt in written for text in of_prompt])
         progress(e + 1, E)
     return scores, texts
+
+
+def _unjudged(scores: np.ndarray) -> list[str]:
+    silent = int((~np.isfinite(scores)).sum())
+    return [f"{silent:,} of {scores.size:,} texts had nothing to judge"] if silent else []
 
 
 def _examples(

@@ -64,7 +64,9 @@ class Steering:
     expected: int  # 1 or -1: the sign that was asked for; 0: either
     controls: tuple[str, ...]  # names, nearest first
     slopes: tuple[float, ...]  # of the controls
-    percentile: float  # share of the controls with a smaller slope (in size, or as expected), %
+    percentile: float
+    """Share of the controls with a smaller slope (in size, or as expected), in percent; slopes are
+    adjusted for variance and output weight, as `effects.comparison` says."""
     p: float  # (1 + as extreme) / (1 + controls)
     balance: dict[str, tuple[float, float]]
     prompts: int
@@ -98,13 +100,12 @@ class Steering:
 
     def __str__(self) -> str:
         verb = "set to" if self.how == "set" else "moved by"
-        tested = ", ".join(f"{k} {_figure(v)}" for k, v in self.judge["tested"].items())
         lines = [
             f'{self.subject} {verb} doses, and "{self.concept}" in what is written',
             f"  model      {self.model}",
             f"  data       {self.task} in {self.data}",
-            f"  judge      {self.judge['kind']}: {self.judge['measure']}"
-            + (f"; on test documents {tested}" if tested else ""),
+            f"  judge      {self.judge['kind']}: {self.judge['measure']}",
+            *_tested(self.judge["tested"]),
             f"  texts      {self.prompts} prompts ({self.prompt_source}), {self.samples} samples "
             f"of {self.length} bytes, temperature {self.temperature:g}",
             f"  edited     while {_PHASES[self.phase]}",
@@ -131,6 +132,18 @@ class Steering:
             lines.append("  controls   none")
         lines += [f"  note       {note}" for note in self.notes]
         return "\n".join(lines)
+
+
+def _tested(figures: dict[str, float]) -> list[str]:
+    """How well a classifier tells what people wrote, on a line of its own."""
+    if not figures:
+        return []
+    rest = {k: v for k, v in figures.items() if k not in ("lower", "upper")}
+    bounds = f" [{_figure(figures['lower'])}, {_figure(figures['upper'])}]"
+    said = ", ".join(
+        f"{k} {_figure(v)}{bounds if k in ('AUC', 'r') else ''}" for k, v in rest.items()
+    )
+    return [f"             on test documents: {said}"]
 
 
 def _level(level: Level, controls: str) -> str:

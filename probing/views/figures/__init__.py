@@ -46,12 +46,12 @@ KINDS = {
     ConceptNeuronsReport: concept_neurons.figures,
     DiagnosticReport: diagnostic.figures,
     FullProbeReport: full_probe.figures,
-    PlasticityReport: plasticity.figures,
     Steering: steering.figures,
     Effect: effects.of_effect,
     Curves: effects.of_curves,
     Pulse: effects.of_pulse,
     Sweep: effects.of_sweep,
+    PlasticityReport: plasticity.figures,
 }
 
 

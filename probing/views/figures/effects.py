@@ -54,11 +54,8 @@ def controls(effect: Effect) -> Figure:
             (left, found.comparison, "on the concept"),
             (right, found.specificity, "on the concept, less elsewhere"),
         ):
-            _among(axes, among)
-            adjusted = among.adjusted_p is not None
-            p = among.adjusted_p if adjusted else among.p
-            said = f"{'adjusted ' if adjusted else ''}p = {p:.4f} among {among.n:,}"
-            axes.set_title(f"{how}: {what}\n{said}", fontsize=8.5)
+            if among:
+                axes.set_title(f"{how}: {what}\n{_among(axes, among)}", fontsize=8.5)
         left.set_ylabel(_plural(found.comparison), fontsize=8.5)
     for axes in panels[-1]:
         axes.set_xlabel("bits per byte more than unedited")
@@ -67,7 +64,8 @@ def controls(effect: Effect) -> Figure:
     return figure
 
 
-def _among(axes: Axes, among: Comparison) -> None:
+def _among(axes: Axes, among: Comparison) -> str:
+    """Draws it, and says its p."""
     values = np.array(among.effects)
     borders = np.histogram_bin_edges(np.append(values, among.effect), BINS)
     counts = np.histogram(values, borders)[0]
@@ -77,6 +75,9 @@ def _among(axes: Axes, among: Comparison) -> None:
     axes.axvline(0, color=SOFT, linewidth=0.8, linestyle=":")
     axes.set_ylim(0, max(1, counts.max()) * 1.1)
     axes.locator_params(axis="x", nbins=5)
+    if among.adjusted_p is None:
+        return f"p = {among.p:.4f} among {among.n:,}"
+    return f"adjusted p = {among.adjusted_p:.4f} among {among.n:,}"
 
 
 def _plural(among: Comparison | None) -> str:
@@ -87,8 +88,8 @@ def _plural(among: Comparison | None) -> str:
 def curves(found: Curves) -> Figure:
     """Bits per byte on the concept and elsewhere, and the probe, with the first k neurons ablated
     (left) or all but these (right); the band is of random sets."""
-    more, Of = "bits per byte more,\n", Callable[[Point], Any]
-    parts: list[tuple[str, Of, Of, float]] = [
+    more = "bits per byte more,\n"
+    parts: list[tuple[str, Callable[[Point], Any], Callable[[Point], Any], float]] = [
         (more + "on the concept", lambda q: q.on, lambda q: q.random_on, 0.0),
         (more + "elsewhere", lambda q: q.elsewhere, lambda q: q.random_elsewhere, 0.0),
     ]

@@ -50,7 +50,8 @@ def brackets() -> LabelledData:
 
 @pytest.fixture(scope="module")
 def claim(pair, brackets):
-    return probing.verify(pair, "0.c", brackets, direction=7 * ones(A, B), draws=DRAWS)
+    options = {"direction": 7 * ones(A, B), "draws": DRAWS, "causal": False}
+    return probing.verify(pair, "0.c", brackets, **options)
 
 
 def test_a_concept_that_two_weak_neurons_carry_together_is_that_of_their_sum(claim, pair, brackets):

@@ -8,7 +8,7 @@ from sklearn.metrics import balanced_accuracy_score
 import probing
 from mlstm.errors import InputError
 from mlstm.model import language_model
-from mlstm.model.edits import make_edits
+from mlstm.model.edits import make_edits, read_edits, save_edits
 from probing.evidence.erasure import Covariances, fit_leace, leace
 from probing.evidence.inlp import fit_inlp, inlp
 from probing.evidence.probes.logistic import LogisticProbe
@@ -223,6 +223,15 @@ def test_as_an_edit_it_erases_while_the_model_runs(planted, digits):
     np.testing.assert_allclose(after[0], eraser(before[0]), atol=1e-5)
     told_by = (after - eraser.mean) @ eraser.into
     np.testing.assert_allclose(told_by, 0, atol=1e-4)
+
+
+def test_its_edit_is_kept_in_a_file(planted, digits, tmp_path):
+    edit = fit_leace(planted, digits, "0.c", "digit").edit(phase="generation")
+    save_edits(tmp_path / "edits.json", [edit])
+    (read,) = read_edits(tmp_path / "edits.json")
+    assert (read.site, read.kind, read.phase) == ("0.c", "erase", "generation")
+    for name in ("mean", "into", "out"):
+        np.testing.assert_array_equal(read.values[name], edit.values[name])
 
 
 def test_an_eraser_says_what_it_is_and_is_saved(planted, digits, tmp_path):

@@ -208,6 +208,17 @@ def test_a_result_is_shown_and_saved(used, tmp_path):
     assert doses_shown == [None, 0.05, 0.25, 0.5, 0.75, 0.95]
 
 
+def test_how_well_a_classifier_tells_test_documents_stands_beside_it(model, data):
+    learned = dataclasses.replace(data, judge=None)
+    few = SETTINGS | {"controls": 0, "samples": 1}
+    found = steer(model, f"0.h[{USED}]", learned, "q", **few)
+    assert found.judge["kind"] == "classifier"
+    assert found.judge["tested"]["balanced accuracy"] == 1
+    assert "on test documents: balanced accuracy 1.000, majority" in str(found)
+    assert "AUC 1.000 [1.000, 1.000]" in str(found)
+    assert found.slope.lower > 0
+
+
 def test_slopes_are_lines_through_the_scores_of_each_prompt():
     z = np.array([-1.0, 0.5, 2.0])
     scores = np.zeros((2, 3, 4, 2)) + 3 * z[:, None, None] + np.arange(4)[:, None]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlstm.errors import InputError
-from probing.evidence.effects.marked import mark, prefix
+from probing.evidence.effects.marked import excerpt, mark, prefix
 from probing.tasks import LabelledData, LabelledDocument, Labels, stored
 
 
@@ -56,3 +56,25 @@ def test_a_concept_on_no_byte_is_refused(planted, digits):
         mark(planted, digits, "never")
     with pytest.raises(InputError, match="name one"):
         mark(planted, digits)
+
+
+def test_of_many_short_documents_some_are_read_whole():
+    def data(count: int, size: int, unit) -> LabelledData:
+        labels = Labels(*(np.zeros(0, np.int32),) * 3, np.zeros((0, 1), bool), np.zeros((0, 0)))
+        documents = tuple(
+            LabelledDocument(f"{unit} {k}", bytes(size), stored(labels)) for k in range(count)
+        )
+        return LabelledData("t", "here", unit, ("a",), (), documents, fractions=(0.2, 0.2, 0.6))
+
+    many = data(200, 50, "byte")
+    documents, length = excerpt(many, "test", 2000)
+    assert (len(documents), length) == (40, 50)
+    fewer, _ = excerpt(many, "test", 1600)
+    assert len(fewer) == 32
+    assert set(fewer) < set(documents)
+    documents, length = excerpt(many, "test", 400)
+    assert (len(documents), length) == (32, 12)
+    long = data(30, 1000, "document")
+    assert [len(excerpt(long, "test", size)[0]) for size in (12_000, 100)] == [12, 8]
+    documents, length = excerpt(data(30, 1000, "token"), "test", 9000)
+    assert (len(documents), length) == (18, 500)
