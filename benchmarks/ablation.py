@@ -181,7 +181,7 @@ def main():
             "median": now.median,
             "best": now.best,
             "ratio": now.ratio(first),
-            "each": now.median / numbers.get(name, given.neurons) * 1e3,
+            "each": now.median / (numbers[name] if name in numbers else given.neurons) * 1e3,
         }
         for name, now in times.items()
     ]

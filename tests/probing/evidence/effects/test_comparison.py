@@ -10,6 +10,7 @@ from probing.evidence.effects import comparison
 def test_an_effect_is_measured_by_the_line_through_all_the_others():
     draw = np.random.default_rng(0)
     effects, covariates = draw.normal(size=12), draw.normal(size=(12, 2))
+    covariates[0] = 0  # within the others
     logs, expected = np.log(np.abs(effects)), []
     for j in range(12):
         others = np.arange(12) != j
@@ -34,6 +35,17 @@ def test_no_slope_is_made_of_what_hardly_differs():
     effects = np.append(3.0, np.exp(draw.normal(size=50) + 300 * covariates[1:, 0]))
     found = comparison.relative(effects, covariates)
     np.testing.assert_allclose(found[0], 3 / np.exp(np.log(effects[1:]).mean()), rtol=0.2)
+
+
+def test_a_neuron_beyond_all_others_is_measured_by_the_end_of_the_line():
+    draw = np.random.default_rng(1)
+    covariates = draw.normal(size=(60, 2))
+    effects = np.exp(2 * covariates[:, 0] + 0.1 * draw.normal(size=60))
+    covariates[0] = [9.0, 0.0]
+    there = covariates.copy()
+    there[0, 0] = covariates[1:, 0].max()
+    found = comparison.relative(effects, covariates)
+    np.testing.assert_allclose(found, comparison.relative(effects, there))
 
 
 def test_effects_of_nothing_are_nothing():
