@@ -53,7 +53,7 @@ class Problem:
                 self.config, self.parameters, self.texts, batch, streams=self.streams, window=WINDOW
             )
         ]
-        return list(np.sum(jax.device_get(sums), 0, dtype=np.float64))
+        return np.stack(jax.device_get(sums)).sum(0, dtype=np.float64).tolist()
 
     def one_at_a_time(self) -> list[float]:
         return [

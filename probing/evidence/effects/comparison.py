@@ -80,12 +80,13 @@ RIDGE = 0.1  # in logs: a figure that scatters by less among neurons adjusts lit
 def relative(effects: np.ndarray, covariates: np.ndarray) -> np.ndarray:
     """(H,) each effect over the size that the line through all the others gives it.
 
-    effects (H,), covariates (H, C), logs; the first is that of the neuron that is compared. Where
-    it lies beyond all others it is measured by the line's end, and not by what would lie beyond.
-    Leaving one out is a division: e / (1 - leverage).
+    effects (H,), covariates (H, C), logs; the first is that of the neuron that is compared. The
+    line is followed no farther than a standard deviation beyond the others. Leaving one out is a
+    division: e / (1 - leverage).
     """
     own, rest = covariates[0], covariates[1:]
-    covariates = np.concatenate([[np.clip(own, rest.min(0), rest.max(0))], rest])
+    least, most = rest.min(0) - rest.std(0), rest.max(0) + rest.std(0)
+    covariates = np.concatenate([[np.clip(own, least, most)], rest])
     sizes, count = np.abs(effects), len(effects)
     usual = np.median(sizes)
     logs = np.log(np.maximum(sizes, (FLOOR * usual) if usual > 0 else max(sizes.max(), 1e-300)))

@@ -106,7 +106,8 @@ def levers(
 def _directions(
     subject: Direction, pool: np.ndarray, controls: int, seed: int
 ) -> tuple[list[str], np.ndarray]:
-    """The direction, and random ones to choose its controls from, at unit length.
+    """The direction, and random ones to choose its controls from, at unit length and at right angles
+    to it: none is in part the direction itself.
 
     They are drawn in as many shares through powers of the states' covariance, from its inverse root
     to itself: alike in all directions, a random one varies as the mean of all does, and nothing
@@ -118,6 +119,7 @@ def _directions(
     drawn = np.random.default_rng(seed).normal(size=(CANDIDATES * controls, len(own)))
     powers = np.resize(POWERS, len(drawn))[:, None]
     drawn = (drawn * sizes**powers) @ axes.T
+    drawn -= np.outer(drawn @ own, own)
     drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
     names = [f"random direction {k}" for k in range(len(drawn))]
     return [subject.name, *names], np.concatenate([own[None], drawn])
