@@ -19,6 +19,7 @@ them out) to the output folder.
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -83,7 +84,7 @@ def main(_) -> int | None:
                 data,
                 output,
                 concept=_CONCEPT.value,
-                prune=_PRUNE.value,
+                prune=_PRUNE.value or "",
                 ranking=_RANKING.value,
                 units=_NEURONS.value,
                 sites=_SITES.value or None,
@@ -116,7 +117,7 @@ def _compiled_once() -> Iterator[None]:
     another place for that."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir:
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         yield
         return
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -10,7 +10,8 @@ judge says how much of the concept the texts have. It held where the slope of th
 sign of the correlation on train documents, its interval is apart from 0, and it is steeper than
 that of controls at the same doses.
 
-p is (1 + controls that are as extreme) / (1 + controls), of necessity the larger of the two.
+p is (1 + controls that are as extreme) / (1 + controls), effects adjusted for variance and output
+weight (`effects.comparison`); of necessity it is the larger of the two.
 """
 
 # H units of the site
@@ -19,21 +20,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from mlstm.errors import InputError
 from mlstm.loading import Model
-from mlstm.model.edits import Batch, batch, erase
-from probing.evidence.claims import ALPHA, CausalCheck
+from mlstm.model.edits import Batch, batch, erase, make_edits, resample
+from probing.evidence.claims import ALPHA, CausalCheck, Interval
 from probing.evidence.effects.changes import change, rises
-from probing.evidence.effects.comparison import p_of, percentile_of
-from probing.evidence.effects.effect import COMPARED_BYTES
+from probing.evidence.effects.comparison import against_others
+from probing.evidence.effects.effect import BYTES, COMPARED_BYTES
 from probing.evidence.effects.many import Many
-from probing.evidence.effects.marked import Marked, mark
+from probing.evidence.effects.marked import mark
 from probing.evidence.effects.necessity import necessity
-from probing.evidence.effects.tally import Tally, tally
-from probing.evidence.effects.units import units
+from probing.evidence.effects.tally import tally
+from probing.evidence.effects.units import Units, units
 from probing.evidence.steering import steer
 from probing.evidence.steering.levers import levers
 from probing.evidence.subjects import Direction, Subject
@@ -41,6 +45,7 @@ from probing.tasks.labelled import LabelledData
 
 ABLATIONS = ("mean", "resample")
 DIRECTIONS = 100  # random ones, that a direction is compared with
+DRAWN = 256  # rows of states that a direction's component is drawn from
 LENGTH = 128  # tokens of each text
 Progress = Callable[[str, int, int], None]
 
@@ -53,65 +58,112 @@ def necessary(
     alpha: float = ALPHA,
     seed: int = 0,
     progress: Progress | None = None,
+    bytes: int = BYTES,
+    compared_bytes: int = COMPARED_BYTES,
+    controls: int | None = None,
 ) -> CausalCheck:
-    """Of data with one concept. Errors as `effects.necessity`."""
-    if isinstance(subject, Direction):
-        return _of_direction(model, subject, data, alpha, seed, progress)
-    found = [
-        necessity(model, subject.name, data, kind=kind, seed=seed, progress=progress)
-        for kind in ABLATIONS
-    ]
-    own = {f"{each.kind} ablation": each.rise for each in found}
-    worst = max(found, key=lambda each: each.p)
+    """Of data with one concept; bytes and controls as of `effect`. Where it cannot be tested (no
+    byte of the concept is read, the site has too few units) the check says why, and did not hold.
+    """
+    try:
+        if isinstance(subject, Direction):
+            of: Any = _of_direction(model, subject, data, bytes, compared_bytes, controls)
+        else:
+            of = _of_neuron(model, subject.name, data, bytes, compared_bytes, controls)
+        found = {kind: of(kind, seed, progress) for kind in ABLATIONS}
+    except InputError as error:
+        return CausalCheck(False, float("nan"), 0, of=str(error))
+    worst = max(found.values(), key=lambda each: each.p)
+    effects = {f"{kind} ablation": each.on for kind, each in found.items()}
+    effects |= {f"{kind}, elsewhere": each.elsewhere for kind, each in found.items()}
     return CausalCheck(
-        held=all(each.held(alpha) for each in found),
+        held=all(each.on.lower > 0 and each.p < alpha for each in found.values()),
         p=worst.p,
         controls=worst.controls,
         percentile=worst.percentile,
         of="bits per byte on the concept",
-        effects=own | {f"{each.kind}, elsewhere": each.elsewhere for each in found},
+        effects=effects,
     )
+
+
+class _Rise(NamedTuple):
+    """What one kind of ablation costs, and where that stands among controls."""
+
+    on: Interval
+    elsewhere: Interval
+    p: float
+    percentile: float
+    controls: int
+
+
+_Ablate = Callable[[str, int, Progress | None], _Rise]
+
+
+def _of_neuron(
+    model: Model, neuron: str, data: LabelledData, bytes: int, compared: int, controls: int | None
+) -> _Ablate:
+    def ablate(kind: str, seed: int, progress: Progress | None) -> _Rise:
+        more: dict[str, Any] = {"bytes": bytes, "compared_bytes": compared, "seed": seed}
+        more |= {} if controls is None else {"controls": controls}
+        of = necessity(model, neuron, data, kind=kind, progress=progress, **more)
+        return _Rise(of.rise, of.elsewhere, of.p, of.percentile, of.controls)
+
+    return ablate
 
 
 def _of_direction(
     model: Model,
     subject: Direction,
     data: LabelledData,
-    alpha: float,
-    seed: int,
-    progress: Progress | None,
-) -> CausalCheck:
-    """The component along it is put to its mean, beside that of random directions like it."""
+    bytes: int,
+    compared: int,
+    controls: int | None,
+) -> _Ablate:
+    """The component along it is put to its mean, and to drawn values, beside that of random
+    directions like it."""
     known = units(model, data, subject.site)
-    moved, _ = levers(subject, known, DIRECTIONS, seed)
+    marked, fewer = mark(model, data, bytes=bytes), mark(model, data, bytes=min(bytes, compared))
 
-    def erased(rows: slice) -> Batch:
-        return batch(
-            model.config,
-            [
-                [erase(subject.site, known.mean, v[:, None], -v[None, :])]
-                for v in moved.vectors[rows].astype(np.float32)
-            ],
-        )
+    def ablate(kind: str, seed: int, progress: Progress | None) -> _Rise:
+        moved, _ = levers(subject, known, controls or DIRECTIONS, seed)
+        vectors = moved.vectors.astype(np.float32)
 
-    def run(marked: Marked, count: int, what: str) -> Tally:
-        edits = Many(subject.site, count, erased)
-        return tally(model, marked, edits, what, progress=progress)
+        def along(rows: slice) -> Batch:
+            return _along(model, known, vectors[rows], kind, seed)
 
-    marked = mark(model, data)
-    found = change("mean", marked, run(marked, 1, "mean ablation"))
-    fewer = mark(model, data, bytes=COMPARED_BYTES)
-    beside = run(fewer, len(moved.names), "mean ablation of controls")
-    more = rises(beside, fewer)[:, 1]
-    p = p_of(float(more[0]), more[1:])
-    return CausalCheck(
-        held=found.on.lower > 0 and p < alpha,
-        p=p,
-        controls=len(more) - 1,
-        percentile=percentile_of(float(more[0]), more[1:]),
-        of="bits per byte on the concept",
-        effects={"mean ablation": found.on, "mean, elsewhere": found.elsewhere},
-    )
+        one, every = (Many(subject.site, count, along) for count in (1, len(vectors)))
+        own = tally(model, marked, one, f"{kind} ablation", progress=progress)
+        what = f"{kind} ablation of controls"
+        more = rises(tally(model, fewer, every, what, progress=progress), fewer)[:, 1]
+        read = int(fewer.counts().sum())
+        among = against_others(float(more[0]), more[1:], moved.covariates, read)
+        assert among.adjusted_p is not None
+        assert among.adjusted_percentile is not None
+        rise = change(kind, marked, own)
+        return _Rise(rise.on, rise.elsewhere, among.adjusted_p, among.adjusted_percentile, among.n)
+
+    return ablate
+
+
+def _along(model: Model, known: Units, vectors: np.ndarray, kind: str, seed: int) -> Batch:
+    """Edits that replace the component along each of vectors (N, H), of unit length: by that of the
+    mean, or by those of states that are drawn at each step."""
+    site = known.site
+    if kind == "mean":
+        lists = [[erase(site, known.mean, v[:, None], -v[None, :])] for v in vectors]
+        return batch(model.config, lists)
+    rows = np.linspace(0, len(known.pool) - 1, min(DRAWN, len(known.pool))).astype(int)
+    pool = known.pool[rows]
+    drawn = make_edits(model.config, [resample(site, None, pool, seed)])
+    assert drawn is not None
+    along = (pool @ vectors.T).T  # (N, R)
+    stage = {
+        "into": vectors[:, :, None],
+        "out": -vectors[:, None, :],
+        "pool": along[:, :, None] * vectors[:, None, :],
+    }
+    arrays = {site: (jax.tree.map(jnp.asarray, stage),)}
+    return Batch(len(vectors), arrays, jax.tree.map(lambda _: 0, arrays), drawn.steps, None)
 
 
 def sufficient(
@@ -125,21 +177,17 @@ def sufficient(
     progress: Progress | None = None,
     **options: Any,
 ) -> CausalCheck:
-    """Of data with one concept; expected: 1 where the subject is higher in it, or -1. Options and
-    errors as of `steer`."""
+    """Of data with one concept; expected: 1 where the subject is higher in it, or -1. Options as of
+    `steer`. Where it cannot be tested (it has no doses, no judge can be made) the check says why,
+    and did not hold."""
     direction = subject.vector if isinstance(subject, Direction) else None
     name = subject.site if isinstance(subject, Direction) else subject.name
-    found = steer(
-        model,
-        name,
-        data,
-        direction=direction,
-        how="set",
-        expected=expected,
-        seed=seed,
-        progress=progress,
-        **{"length": LENGTH, **options},
-    )
+    more: dict[str, Any] = {"how": "set", "seed": seed, "progress": progress, "length": LENGTH}
+    more |= {"direction": direction, "expected": expected, **options}
+    try:
+        found = steer(model, name, data, **more)
+    except InputError as error:
+        return CausalCheck(False, float("nan"), 0, of=str(error))
     ends = {
         f"dose {dose.quantile:g}": dose.level.score for dose in (found.doses[0], found.doses[-1])
     }

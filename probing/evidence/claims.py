@@ -47,10 +47,12 @@ class CausalCheck:
     p: float  # (1 + controls that are as extreme) / (1 + controls)
     controls: int
     percentile: float = math.nan  # among them
-    of: str = ""  # what the effects are of
+    of: str = ""  # what the effects are of; of one that could not be tested, why
     effects: dict[str, Interval] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
+        if math.isnan(self.p):
+            return f"not tested: {self.of}"
         said = "held" if self.held else "failed"
         effects = ", ".join(f"{name} {_signed(effect)}" for name, effect in self.effects.items())
         return (

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -173,14 +174,13 @@ class Ruler:
         none."""
         passages, words = {}, {}
         for site, of in contexts.items():
-            high, living = auc[site][TRAIN, :, self.concept] >= 0.5, np.isfinite(auc[site])
-            living = living.any((0, 2)).tolist()
-            band = np.where(high, of.document.shape[1] - 1, 0)
-            unit = np.arange(self.hidden)
-            documents, positions = of.document[unit, band], of.position[unit, band]
+            high = auc[site][TRAIN, :, self.concept] >= 0.5
+            living: Any = np.isfinite(auc[site]).any(axis=(0, 2))
+            end = np.arange(self.hidden), np.where(high, of.document.shape[1] - 1, 0)
+            rows = zip(of.document[end].tolist(), of.position[end].tolist(), strict=True)
             places = [
-                [(i, p) for i, p in zip(a, b, strict=True) if i >= 0 and here]
-                for a, b, here in zip(documents.tolist(), positions.tolist(), living, strict=True)
+                [(i, p) for i, p in zip(*row, strict=True) if i >= 0 and living[n]]
+                for n, row in enumerate(rows)
             ]
             text = self.data.documents
             passages[site] = [[passage(text[i].data, p) for i, p in one] for one in places]

@@ -134,7 +134,9 @@ class PlasticityReport:
 
     def _notes(self) -> list[str]:
         return [
-            "±: half of the 95% interval over seeds; all arms of a seed read the same windows",
+            "±: half of the 95% interval over seeds (none apart where all prune the same, at step "
+            "0); all arms of a seed read",
+            "the same windows",
             "best AUC: the best single neuron, chosen on train, scored on test; probe AUC: ridge "
             "regression on all",
             "roles: neurons of the pruned set (untouched: of the concept's) that a living one "

@@ -46,6 +46,6 @@ def roles(
     living = np.flatnonzero(alive)
     rows, columns = linear_sum_assignment(-np.abs(now[np.ix_(old, living)]))
     return [
-        Role(names[a], names[b], float(now[a, b]), float(before[a, b]))
-        for a, b in zip(old[rows].tolist(), living[columns].tolist(), strict=True)
+        Role(names[int(a)], names[int(b)], float(now[a, b]), float(before[a, b]))
+        for a, b in zip(old[rows], living[columns], strict=True)
     ]

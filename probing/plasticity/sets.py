@@ -82,8 +82,8 @@ def ranked(kept: Kept, name: str, concept: int, count: int) -> np.ndarray:
 def units_at(sites: Sequence[str], places: np.ndarray, hidden: int) -> Units:
     """Places as units by site."""
     found: dict[str, list[int]] = {}
-    for place in sorted(places.tolist()):
-        found.setdefault(sites[place // hidden], []).append(place % hidden)
+    for place in np.sort(places):
+        found.setdefault(sites[int(place) // hidden], []).append(int(place) % hidden)
     return {site: tuple(units) for site, units in found.items()}
 
 

@@ -26,6 +26,7 @@ def effects(launch, run, code, output, *more):
     )
 
 
+@pytest.mark.slow
 def test_a_neuron_is_ablated_beside_all_others_and_drawn(launch, trained_run, code, tmp_path):
     done = effects(launch, trained_run, code, tmp_path, "--neuron=0.c[3]", "--kind=mean")
     assert done.returncode == 0, done.stderr.decode()
@@ -55,7 +56,7 @@ def test_without_a_neuron_the_site_is_swept_and_the_best_is_looked_at(
     best = max(sweep["verified"], key=lambda v: v["on"])["neuron"]
     assert effect["edits"] == [best]
     assert pulse["neuron"] == best
-    assert curves["curves"]["site"] == "0.h"
+    assert curves["site"] == "0.h"
     assert not (tmp_path / "figures").exists()
 
 

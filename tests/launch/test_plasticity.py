@@ -74,12 +74,12 @@ def test_what_cannot_be_is_one_line_and_code_2(trained_run, code, tmp_path):
 @pytest.mark.slow
 def test_a_study_prints_a_table_and_writes_all_its_files(launch, code, tmp_path):
     tree = to_dict(Config())
-    tree["model"] |= {"hidden": 8, "embedding": 4, "cell": "lstm", "layers": 2}
+    tree["model"] |= {"hidden": 16, "embedding": 4, "cell": "lstm", "layers": 2}
     tree["data"] |= {"source": str(code), "batch": 4, "window": 16, "splits": "0.5,0.2,0.3"}
     tree["train"] |= {"steps": 8}
     loop.run(from_config_dict(tree), tmp_path / "run")
     flags = (
-        f"--model={tmp_path / 'run'}", "--concept=keyword", "--prune=0.25", "--sites=0.c,1.c",
+        f"--model={tmp_path / 'run'}", "--concept=keyword", "--prune=0.1", "--sites=0.c,1.c",
         "--steps=2", "--every=1", "--seeds=1", "--rows=200", "--bytes=3000", "--twins=matched",
         "--learning_rate=0.01",
     )  # fmt: skip

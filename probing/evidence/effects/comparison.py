@@ -1,12 +1,13 @@
 """Is this effect larger than that of other neurons like it? Of one neuron, and of a set.
 
 One neuron is compared with all others at its site. Neurons that vary more, or are read by larger
-weights, have larger effects whatever they follow, so effects are adjusted for both: their normal
-scores (ranks, as quantiles of a Gaussian) are regressed on log variance and log norm of the output
-weight, by least squares, and what is compared is the residual from the line through all the other
-neurons, the neuron's and each control's alike. So no neuron is measured by a line that it pulled
-itself, and one that is like the others takes any place among the residuals with equal chance. What
-is adjusted is the size that is to be expected, not how far effects scatter about it.
+weights, have larger effects whatever they follow, and effects that scatter more. So an effect is
+divided by the size that it would have if the neuron were like the others: the log of the size of
+effects is regressed on log variance and log norm of the output weight, by least squares with a
+small penalty on the slopes, and each neuron is measured by the line through all the others, the
+controls' too. So no neuron is measured by a line that it pulled itself, and where controls hardly
+differ in a figure no slope is made of it. Where the size of effects goes with a power of variance
+and weight, one that is like the others takes any place with equal chance.
 
 A set is compared with random sets of its size, each of neurons that are near the set's, one by
 one, in the same two figures.
@@ -19,7 +20,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, rankdata
 
 from mlstm.errors import InputError
 
@@ -39,7 +39,7 @@ class Comparison:
     effect: float  # of what is compared, on these
     percentile: float  # share of the controls with a smaller effect, in percent
     p: float
-    adjusted_percentile: float | None  # the same of one neuron's residual; of a set None
+    adjusted_percentile: float | None  # the same of one neuron's relative effect; of a set None
     adjusted_p: float | None
     balance: dict[str, tuple[float, float]]
     """Of sets: standardised mean difference of each covariate, before and after matching."""
@@ -71,22 +71,25 @@ def percentile_of(own: float, others: np.ndarray) -> float:
     return float(100 * below / len(others)) if len(others) else float("nan")
 
 
-def residuals(effects: np.ndarray, covariates: np.ndarray) -> np.ndarray:
-    """(H,) of each neuron's normal score from the line through all the others.
+FLOOR = 1e-3  # of the median size of effects: smaller ones count as that large
 
-    effects (H,), covariates (H, C). Leaving one out is a division: e / (1 - leverage).
+
+RIDGE = 0.1  # in logs: a figure that scatters by less among neurons adjusts little
+
+
+def relative(effects: np.ndarray, covariates: np.ndarray) -> np.ndarray:
+    """(H,) each effect over the size that the line through all the others gives it.
+
+    effects (H,), covariates (H, C), logs. Leaving one out is a division: e / (1 - leverage).
     """
-    count = len(effects)
-    scores = norm.ppf((rankdata(effects) - 0.5) / count)
-    columns = [np.ones(count)]
-    for x in covariates.T:
-        spread = x.std()
-        if spread > 1e-9 * max(1.0, np.abs(x).max()):
-            columns.append((x - x.mean()) / spread)
-    q, r = np.linalg.qr(np.stack(columns, 1))
-    q = q[:, np.abs(np.diagonal(r)) > 1e-9 * np.abs(r).max()]
-    leverage = (q * q).sum(1)
-    return (scores - q @ (q.T @ scores)) / np.maximum(1 - leverage, 1e-9)
+    sizes, count = np.abs(effects), len(effects)
+    usual = np.median(sizes)
+    logs = np.log(np.maximum(sizes, (FLOOR * usual) if usual > 0 else max(sizes.max(), 1e-300)))
+    design = np.column_stack([np.ones(count), covariates - covariates.mean(0)])
+    penalty = np.diag(np.append(0, np.full(covariates.shape[1], count * RIDGE**2)))
+    hat = design @ np.linalg.solve(design.T @ design + penalty, design.T)
+    apart = (logs - hat @ logs) / np.maximum(1 - np.diagonal(hat), 1e-9)
+    return np.sign(effects) * np.exp(np.clip(apart, -100, 100))
 
 
 def against_others(
@@ -97,7 +100,7 @@ def against_others(
         raise InputError(
             f"{len(others)} other neurons at the site: too few to compare an effect with"
         )
-    rest = residuals(np.append(own, others), covariates)
+    rest = relative(np.append(own, others), covariates)
     return Comparison(
         "other neurons of the site",
         len(others),

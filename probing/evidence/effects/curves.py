@@ -58,7 +58,7 @@ class Curves:
     site: str
     order: str  # its name
     first: tuple[str, ...]  # the first neurons of it
-    kind: str
+    ablation: str
     concept: str
     rule: str
     task: str
@@ -75,20 +75,20 @@ class Curves:
     keep: tuple[Point, ...]
 
     def to_json(self) -> str:
-        return to_json(
-            {"format_version": 1, "kind": "curves"} | {"curves": dataclasses.asdict(self)}, indent=2
-        )
+        version = {"format_version": 1, "kind": "curves"}
+        return to_json(version | dataclasses.asdict(self), indent=2)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the JSON, whole or not at all."""
         write_whole(path, self.to_json() + "\n")
 
     def __str__(self) -> str:
+        bits = self.before
         lines = [
-            f'{self.site} and "{self.concept}": {self.kind} ablation in the order of {self.order}, '
+            f'{self.site} and "{self.concept}": {self.ablation} ablation in the order of {self.order}, '
             f"{self.sets} random sets of neurons that vary, not matched, for each k, and p not "
-            f"corrected for the number of k; {self.before['on']:.4f} bits per byte on the "
-            f"concept and {self.before['elsewhere']:.4f} elsewhere, probe {self.accuracy:.3f}",
+            f"corrected for the number of k; {bits['on']:.4f} bits per byte on the "
+            f"concept and {bits['elsewhere']:.4f} elsewhere, probe {self.accuracy:.3f}",
             f"  {'':8}{'k':>5}{'on':>9}  {'random':<18}{'elsewhere':>9}  {'random':<18}"
             f"{'probe':>6}  {'random':<15}{'p':>7}",
         ]
@@ -158,7 +158,7 @@ def curves(
         site=site,
         order=order.name if isinstance(order, Ranking) else "a given order",
         first=tuple(f"{site}[{unit}]" for unit in order_of[:10]),
-        kind=kind,
+        ablation=kind,
         concept=marked.concept,
         accuracy=float(told[0]),
         sets=sets,

@@ -46,7 +46,9 @@ class Necessity:
         return self.rise.lower > 0 and self.p < alpha
 
     def plain(self) -> dict:
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        fields["ablation"] = fields.pop("kind")
+        return {"format_version": 1, "kind": "necessity"} | fields
 
     def to_json(self) -> str:
         return to_json(self.plain(), indent=2)

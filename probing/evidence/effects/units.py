@@ -15,7 +15,7 @@ from mlstm.model.cells import CELLS
 from probing.evidence.effects.marked import excerpt
 from probing.tasks.labelled import LabelledData
 
-BYTES = 1 << 16  # of train documents
+BYTES = 1 << 18  # of train documents: what is only at their beginnings would shift the values
 ROWS = 8192  # kept of them
 WINDOW = 64
 FLOOR = 1e-4  # of the median: smaller deviations and weights are nothing

@@ -20,6 +20,7 @@ from mlstm.loading import Model
 from mlstm.model import language_model, sites
 from mlstm.model.many_samples import generate_many
 from mlstm.model.sampling import Choice
+from probing.evidence.effects.comparison import relative
 from probing.evidence.effects.units import units
 from probing.evidence.judging import Judge, judge_of
 from probing.evidence.steering import levers as of
@@ -145,7 +146,10 @@ def steer(
 
     slope_NP = slopes(score_NDPS, z_D)
     slope_N = mean_known(slope_NP, -1)
-    percentile, p = standing(float(slope_N[0]), slope_N[1:], expected)
+    adjusted_N = np.where(
+        np.isfinite(slope_N), relative(np.nan_to_num(slope_N), moved.covariates), np.nan
+    )
+    percentile, p = standing(float(adjusted_N[0]), adjusted_N[1:], expected)
     response_ND = mean_known(score_NDPS, (2, 3))
     return Steering(
         subject=subject.name,

@@ -22,6 +22,7 @@ from probing.evidence.effects.units import FLOOR, Units
 from probing.evidence.subjects import Direction, OneNeuron
 
 CANDIDATES = 20  # random directions that are drawn for each that is kept
+POWERS = (-0.5, 0.0, 0.5, 1.0)  # of the covariance that random directions are drawn through
 BALANCED = ("log variance", "log output weight")
 
 How = Literal["set", "add"]
@@ -36,6 +37,7 @@ class Levers:
     vectors: np.ndarray  # (N, H) unit length; one 1 where it is a neuron
     mean: np.ndarray  # (N,) of the value over train text
     deviation: np.ndarray  # (N,)
+    covariates: np.ndarray  # (N, 2) log variance, log output weight
     balance: dict[str, tuple[float, float]]
     """The subject's covariates less the mean of others, in deviations: of all, of the controls."""
     neurons: bool
@@ -67,7 +69,7 @@ def levers(
     InputError where it does not vary, or no other does.
     """
     if isinstance(subject, Direction):
-        names, vectors = _directions(subject, len(known.mean), controls, seed)
+        names, vectors = _directions(subject, known.pool, controls, seed)
         which = np.arange(len(names))
         values = known.pool.astype(np.float64) @ vectors.T
         # As if what reads the units were at right angles.
@@ -94,6 +96,7 @@ def levers(
         vectors[which[kept]],
         mean[kept],
         deviation[kept],
+        covariates[np.append(0, near)],
         balance,
         isinstance(subject, OneNeuron),
     )
@@ -101,12 +104,21 @@ def levers(
 
 
 def _directions(
-    subject: Direction, units: int, controls: int, seed: int
+    subject: Direction, pool: np.ndarray, controls: int, seed: int
 ) -> tuple[list[str], np.ndarray]:
-    """The direction, and random ones to choose its controls from, at unit length."""
-    drawn = np.random.default_rng(seed).normal(size=(CANDIDATES * controls, units))
-    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    """The direction, and random ones to choose its controls from, at unit length.
+
+    They are drawn in as many shares through powers of the states' covariance, from its inverse root
+    to itself: alike in all directions, a random one varies as the mean of all does, and nothing
+    like one that varies much, or little.
+    """
     own = subject.vector.astype(np.float64) / subject.norm
+    sizes, axes = np.linalg.eigh(np.cov(pool.astype(np.float64).T))
+    sizes = np.maximum(sizes, 1e-6 * sizes.max())
+    drawn = np.random.default_rng(seed).normal(size=(CANDIDATES * controls, len(own)))
+    powers = np.resize(POWERS, len(drawn))[:, None]
+    drawn = (drawn * sizes**powers) @ axes.T
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
     names = [f"random direction {k}" for k in range(len(drawn))]
     return [subject.name, *names], np.concatenate([own[None], drawn])
 

@@ -65,7 +65,9 @@ class Steering:
     expected: int  # 1 or -1: the sign that was asked for; 0: either
     controls: tuple[str, ...]  # names, nearest first
     slopes: tuple[float, ...]  # of the controls
-    percentile: float  # share of the controls with a smaller slope (in size, or as expected), %
+    percentile: float
+    """Share of the controls with a smaller slope (in size, or as expected), in percent; slopes are
+    adjusted for variance and output weight, as `effects.comparison` says."""
     p: float  # (1 + as extreme) / (1 + controls)
     balance: dict[str, tuple[float, float]]
     prompts: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -29,6 +31,7 @@ PANELS = (
     ("concepts_followed", "concepts that a neuron follows"),
 )
 COLUMNS = 128  # units of a row of the map
+APART = 0.012  # of the steps: between the marks of two arms
 HEAT = LinearSegmentedColormap.from_list("saliency", ["white", "#f3d9bd", ORANGE, INK])
 
 
@@ -63,19 +66,14 @@ def curves(report: PlasticityReport) -> Figure:
 
 
 def _curve(axes: Axes, report: PlasticityReport, arm: str, figure: str) -> None:
+    """Means as a line, intervals as bars; arms are a little apart, so that all bars are seen."""
     points = [report.point(arm, step, figure) for step in report.steps]
-    axes.plot(
-        report.steps,
-        [point.mean for point in points],
-        markersize=4,
-        label=NAMES[arm],
-        **LINES[arm],
-    )
-    low, high = [point.low for point in points], [point.high for point in points]
-    if np.isfinite(low).any():
-        axes.fill_between(
-            report.steps, low, high, color=LINES[arm]["color"], alpha=0.15, linewidth=0
-        )
+    aside = (report.names.index(arm) - (len(report.names) - 1) / 2) * APART * report.steps[-1]
+    there = np.array(report.steps) + aside
+    axes.plot(there, [p.mean for p in points], markersize=4, label=NAMES[arm], **LINES[arm])
+    low, high = np.array([p.low for p in points]), np.array([p.high for p in points])
+    seen = high > low
+    axes.vlines(there[seen], low[seen], high[seen], color=LINES[arm]["color"], linewidth=1)
 
 
 @rc_context(STYLE)
@@ -119,7 +117,7 @@ def saliency_map(report: PlasticityReport) -> Figure:
     lines = len(sites) * -(-units // COLUMNS)
     figure = Figure(figsize=(WIDTH, 1.3 + 3 * (0.35 + 0.26 * lines)), layout="constrained")
     panels = figure.subplots(3, 1, sharex=True, sharey=True)
-    image = None
+    image: Any = None
     for axes, (title, of) in zip(panels, times.items(), strict=True):
         values, dead = _grid(of, sites, units)
         image = axes.imshow(values, cmap=HEAT, vmin=0, vmax=1, aspect="auto", interpolation="none")

@@ -8,8 +8,12 @@ import pytest
 import probing
 from probing.evidence import causes
 from probing.evidence.claims import Interval, decide
+from probing.evidence.effects.units import units
+from probing.evidence.steering.levers import levers
 from probing.evidence.subjects import Direction, OneNeuron
+from probing.tasks import stored
 
+FEW = {"bytes": 1500, "compared_bytes": 1500, "controls": 120}
 LEAD = Interval(0.2, 0.1, 0.3)
 
 
@@ -26,7 +30,7 @@ def checks(cause, judged):
     fewer = {"prompts": 8, "samples": 1, "length": 96, "controls": 40}
     return {
         name: (
-            causes.necessary(cause.model, OneNeuron("0.c", unit), judged),
+            causes.necessary(cause.model, OneNeuron("0.c", unit), judged, **FEW),
             causes.sufficient(cause.model, OneNeuron("0.c", unit), 1, judged, **fewer),
         )
         for name, unit in (("used", cause.used), ("copy", cause.copy))
@@ -93,10 +97,39 @@ def test_a_verdict_that_does_not_hang_on_it_leaves_it_out(cause, judged):
 def test_a_direction_is_taken_out_along_itself(cause, judged):
     vector = np.zeros(cause.model.config.hidden, np.float32)
     vector[cause.used] = 2
-    neuron = causes.necessary(cause.model, OneNeuron("0.c", cause.used), judged)
-    found = causes.necessary(cause.model, Direction("0.c", vector), judged)
+    neuron = causes.necessary(cause.model, OneNeuron("0.c", cause.used), judged, **FEW)
+    found = causes.necessary(cause.model, Direction("0.c", vector), judged, **FEW)
     own, other = (check.effects["mean ablation"] for check in (neuron, found))
     np.testing.assert_allclose(dataclasses.astuple(own), dataclasses.astuple(other), atol=1e-4)
     assert found.held
-    assert found.controls == causes.DIRECTIONS
-    assert found.p == 1 / (1 + causes.DIRECTIONS)
+    assert {"mean ablation", "resample ablation"} < set(found.effects)
+    assert found.effects["resample ablation"].lower > 0.1
+    assert found.controls == 120
+    assert found.p == 1 / 121
+
+
+def test_what_cannot_be_tested_says_why_and_does_not_hold(cause, judged):
+    def never(document):
+        labels = document.read()
+        return dataclasses.replace(
+            document, read=stored(labels._replace(classes=np.zeros_like(labels.classes)))
+        )
+
+    none = dataclasses.replace(judged, documents=tuple(map(never, judged.documents)))
+    subject = OneNeuron("0.c", cause.used)
+    needed = causes.necessary(cause.model, subject, none)
+    enough = causes.sufficient(cause.model, subject, 1, none, prompts=4, length=8)
+    for check, why in ((needed, "no byte"), (enough, "one value")):
+        assert not check.held
+        assert why in str(check)
+        assert str(check).startswith("not tested")
+    assert decide(0.01, LEAD, needed, enough) == "correlational only"
+
+
+def test_random_directions_are_found_whose_variance_is_like_the_directions(cause):
+    known = units(cause.model, cause.data, "0.c")
+    sizes, axes = np.linalg.eigh(np.cov(known.pool.T))
+    for vector in (axes[:, -1] + 0.5 * axes[:, -3], axes[:, np.argmax(sizes > 1e-4)], axes[:, -30]):
+        found, _ = levers(Direction("0.c", vector.astype(np.float32)), known, 100, 0)
+        before, after = found.balance["log variance"]
+        assert abs(after) < min(1.0, abs(before) + 0.1)

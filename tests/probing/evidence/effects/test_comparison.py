@@ -2,29 +2,45 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm, rankdata
 
 from mlstm.errors import InputError
 from probing.evidence.effects import comparison
 
 
-def test_a_residual_is_from_the_line_through_all_the_others():
+def test_an_effect_is_measured_by_the_line_through_all_the_others():
     draw = np.random.default_rng(0)
     effects, covariates = draw.normal(size=12), draw.normal(size=(12, 2))
-    scores = norm.ppf((rankdata(effects) - 0.5) / 12)
-    expected = []
+    logs, expected = np.log(np.abs(effects)), []
     for j in range(12):
         others = np.arange(12) != j
         columns = np.column_stack([np.ones(12), covariates])
-        line = np.linalg.lstsq(columns[others], scores[others], rcond=None)[0]
-        expected.append(scores[j] - columns[j] @ line)
-    np.testing.assert_allclose(comparison.residuals(effects, covariates), expected, atol=1e-9)
+        penalty = np.sqrt(12) * comparison.RIDGE * np.eye(3)[1:]  # of the slopes alone
+        design = np.concatenate([columns[others], penalty])
+        line = np.linalg.lstsq(design, np.append(logs[others], [0, 0]), rcond=None)[0]
+        expected.append(effects[j] / np.exp(columns[j] @ line))
+    np.testing.assert_allclose(comparison.relative(effects, covariates), expected, rtol=1e-9)
 
 
 def test_covariates_that_do_not_vary_adjust_nothing():
     effects = np.random.default_rng(0).normal(size=20)
-    found = comparison.residuals(effects, np.ones((20, 2)))
+    found = comparison.relative(effects, np.ones((20, 2)))
     np.testing.assert_array_equal(np.argsort(found), np.argsort(effects))
+
+
+def test_no_slope_is_made_of_what_hardly_differs():
+    """A neuron that lies apart from controls which are all alike is compared as it is."""
+    draw = np.random.default_rng(0)
+    covariates = np.concatenate([[[0.1, 0.0]], 1e-3 * draw.normal(size=(50, 2))])
+    effects = np.append(3.0, np.exp(draw.normal(size=50) + 300 * covariates[1:, 0]))
+    found = comparison.relative(effects, covariates)
+    np.testing.assert_allclose(found[0], 3 / np.exp(np.log(effects[1:]).mean()), rtol=0.2)
+
+
+def test_effects_of_nothing_are_nothing():
+    np.testing.assert_array_equal(comparison.relative(np.zeros(9), np.eye(9)[:, :2]), 0)
+    found = comparison.relative(np.append(0, np.ones(20)), np.zeros((21, 2)))
+    assert found[0] == 0
+    np.testing.assert_allclose(found[1:] > 0, True)
 
 
 def test_a_large_effect_that_variance_explains_is_not_extreme_after_adjustment():
@@ -40,12 +56,15 @@ def test_a_large_effect_that_variance_explains_is_not_extreme_after_adjustment()
     assert found.adjusted_p > 0.05
 
 
-def test_without_an_effect_adjusted_p_is_uniform():
-    """Of a neuron that is like the others: p below .1 in about a tenth of the draws."""
+@pytest.mark.parametrize("at", [-1.0, 0.0, 2.0])
+@pytest.mark.parametrize("drift", [0.0, 0.5])
+def test_of_a_neuron_that_is_like_the_others_adjusted_p_is_uniform(at, drift):
+    """Wherever its variance lies: effects scatter with variance and weight, about 0 or above it."""
     draw, found = np.random.default_rng(2), []
-    for _ in range(400):
-        covariates = draw.normal(size=(60, 2))
-        effects = covariates @ [1.0, 0.5] + draw.normal(size=60)
+    for _ in range(500):
+        covariates = draw.normal(size=(100, 2)) * [1.0, 0.5]
+        covariates[0, 0] = at
+        effects = np.exp(covariates @ [0.75, 1.0]) * (draw.normal(size=100) + drift)
         one = comparison.against_others(effects[0], effects[1:], covariates, 1)
         found.append(one.adjusted_p)
     assert 0.06 < np.mean(np.array(found) <= 0.1) < 0.145
