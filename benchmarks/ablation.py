@@ -53,7 +53,7 @@ class Problem:
                 self.config, self.parameters, self.texts, batch, streams=self.streams, window=WINDOW
             )
         ]
-        return np.sum(jax.device_get(sums), 0, dtype=np.float64).tolist()
+        return np.asarray(jax.device_get(sums), np.float64).sum(0).tolist()
 
     def one_at_a_time(self) -> list[float]:
         return [

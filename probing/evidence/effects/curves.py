@@ -85,9 +85,9 @@ class Curves:
     def __str__(self) -> str:
         bits = self.before
         lines = [
-            f'{self.site} and "{self.concept}": {self.ablation} ablation in the order of {self.order}, '
-            f"{self.sets} random sets of neurons that vary, not matched, for each k, and p not "
-            f"corrected for the number of k; {bits['on']:.4f} bits per byte on the "
+            f'{self.site} and "{self.concept}": {self.ablation} ablation in the order of '
+            f"{self.order}, {self.sets} random sets of neurons that vary, not matched, for each k, "
+            f"and p not corrected for the number of k; {bits['on']:.4f} bits per byte on the "
             f"concept and {bits['elsewhere']:.4f} elsewhere, probe {self.accuracy:.3f}",
             f"  {'':8}{'k':>5}{'on':>9}  {'random':<18}{'elsewhere':>9}  {'random':<18}"
             f"{'probe':>6}  {'random':<15}{'p':>7}",
