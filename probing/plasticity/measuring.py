@@ -199,7 +199,8 @@ class Ruler:
         roles: as these were in the base model, and as they are now."""
         old = [self.names.index(role.old) for role in given if role.newly]
         new = [self.names.index(role.new) for role in given if role.newly]
-        first, now = self.similarity.first, self.similarity.of(self._flat(passages))
+        first: Any = self.similarity.first
+        now: Any = self.similarity.of(self._flat(passages))
         pairs = {"taker_similarity_before": first, "taker_similarity": now}
         return {
             name: neurons.mean(Similarity.cosines(first[old], of[new])) if old else NAN
