@@ -53,7 +53,7 @@ class Problem:
                 self.config, self.parameters, self.texts, batch, streams=self.streams, window=WINDOW
             )
         ]
-        return np.stack(jax.device_get(sums)).sum(0, dtype=np.float64).tolist()
+        return np.asarray(jax.device_get(sums), np.float64).sum(0).tolist()
 
     def one_at_a_time(self) -> list[float]:
         return [
@@ -173,7 +173,8 @@ def main():
     of_count = {n: f"ours, one vmapped call of {n}" for n in counts}
     runs |= {name: functools.partial(problem.vmapped, every[:n]) for n, name in of_count.items()}
     times = timing.interleaved(runs, given.rounds)
-    numbers: dict[str, int] = {name: n for n, name in of_count.items()}
+    of_name = {name: n for n, name in of_count.items()}
+    numbers = {name: int(of_name.get(name, given.neurons)) for name in times}
     first = next(iter(times.values()))
     rows = [
         {
@@ -181,7 +182,7 @@ def main():
             "median": now.median,
             "best": now.best,
             "ratio": now.ratio(first),
-            "each": now.median / (numbers[name] if name in numbers else given.neurons) * 1e3,
+            "each": now.median / numbers[name] * 1e3,
         }
         for name, now in times.items()
     ]

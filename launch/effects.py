@@ -173,7 +173,7 @@ def _effects(
                     of.ranking(),
                     concept,
                     site=of.site,
-                    kind=of.kind,
+                    kind=of.ablation,
                     sets=_SETS.value,
                     bytes=fewer,
                     seed=_SEED.value,

@@ -16,6 +16,7 @@ import numpy as np
 
 from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
+from mlstm.mixing import mixed
 from mlstm.model import language_model
 from probing.tasks.labelled import LabelledData, LabelledDocument, Labels
 
@@ -224,6 +225,4 @@ def _trigram_hashes(data: bytes, seed: int) -> np.ndarray:
     )
     x = (ids[:-2] * np.uint64(257) + ids[1:-1]) * np.uint64(257) + ids[2:]
     x ^= np.uint64(_word_hash(b"three bytes", seed))
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
-    return x ^ (x >> np.uint64(31))
+    return mixed(x)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mlstm.mixing import mixed
 from probing.states.activations import LabelledWindow
 from probing.tasks.labelled import SPLITS, LabelledData, stored
 
@@ -87,6 +88,4 @@ def _draw(document: np.ndarray, position: np.ndarray) -> np.ndarray:
     """A number in [0, 1) of each place, always the same (SplitMix64)."""
     x = document.astype(np.uint64) << np.uint64(32) | position.astype(np.uint64)
     x += np.uint64(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
-    return (x ^ (x >> np.uint64(31))) / 2.0**64
+    return mixed(x) / 2.0**64

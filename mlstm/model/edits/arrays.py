@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlstm.errors import InputError
+from mlstm.mixing import mixed
 from mlstm.model import sites
 from mlstm.model.editing import Arrays
 from mlstm.model.edits.edit import Edit
@@ -263,6 +264,4 @@ def _hashed(seed: int, text: np.ndarray, position: np.ndarray) -> np.ndarray:
     x ^= np.asarray(position).astype(np.uint64)
     with np.errstate(over="ignore"):
         x += np.uint64(seed % 2**64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x632BE59BD9B4E019)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
-    return x ^ (x >> np.uint64(31))
+    return mixed(x)

@@ -14,6 +14,7 @@ from probing.evidence.claims import Interval
 from probing.evidence.effects.comparison import Comparison
 from probing.evidence.effects.marked import Marked
 from probing.evidence.effects.tally import Tally
+from probing.evidence.written import signed
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ class Change:
     def lines(self) -> list[str]:
         found = [
             f"{self.kind}",
-            f"  on the concept   {_signed(self.on)} bits per byte, KL {self.divergence['on']:.4f}",
-            f"  elsewhere        {_signed(self.elsewhere)} bits per byte, KL "
+            f"  on the concept   {signed(self.on)} bits per byte, KL {self.divergence['on']:.4f}",
+            f"  elsewhere        {signed(self.elsewhere)} bits per byte, KL "
             f"{self.divergence['elsewhere']:.4f}",
-            f"  difference       {_signed(self.difference)}",
+            f"  difference       {signed(self.difference)}",
         ]
         if self.accuracy:
             a = self.accuracy
@@ -127,7 +128,3 @@ def by_group(marked: Marked, values: np.ndarray) -> np.ndarray:
 
 def interval(found: intervals.Jackknife) -> Interval:
     return Interval(found.value, found.lower, found.upper)
-
-
-def _signed(found: Interval) -> str:
-    return f"{found.value:+.4f} [{found.lower:+.4f}, {found.upper:+.4f}]"

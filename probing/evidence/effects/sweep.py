@@ -59,7 +59,7 @@ class Sweep:
     estimates: np.ndarray  # (H, 2) elsewhere, on the concept
     verified: tuple[Verified, ...]  # by their exact effect on the concept
     correlation: float  # Spearman's, of estimate and exact effect on the concept, of these
-    kind: str = "mean"  # of the ablation; "resample" is estimated as "mean" is
+    ablation: str = "mean"  # "resample" is estimated as "mean" is
 
     def ranking(self) -> Ranking:
         """Neurons by effect: those that were verified by it, then the rest by its estimate."""
@@ -84,7 +84,7 @@ class Sweep:
 
     def __str__(self) -> str:
         lines = [
-            f'{self.site} and "{self.concept}": {self.kind} ablation of each of '
+            f'{self.site} and "{self.concept}": {self.ablation} ablation of each of '
             f"{len(self.estimates):,} neurons, bits per byte more than {self.before['on']:.4f} on "
             f"the concept and {self.before['elsewhere']:.4f} elsewhere; "
             f"{sum(self.bytes.values()):,} bytes of {self.documents} {self.split} documents",
@@ -156,6 +156,6 @@ def sweep(
         estimates=estimates,
         verified=tuple(sorted(verified, key=lambda each: -each.on)),
         correlation=float(told.statistic) if told else float("nan"),
-        kind=kind,
+        ablation=kind,
         **described(model, marked, found),
     )

@@ -106,7 +106,7 @@ def levers(
 def _directions(
     subject: Direction, pool: np.ndarray, controls: int, seed: int
 ) -> tuple[list[str], np.ndarray]:
-    """The direction, and random ones to choose its controls from, at unit length and at right angles
+    """The direction, and random ones to choose its controls from, at unit length, at right angles
     to it: none is in part the direction itself.
 
     They are drawn in as many shares through powers of the states' covariance, from its inverse root

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mlstm.output import to_json, write_whole
 from probing.evidence.claims import ALPHA, CausalCheck, Interval
+from probing.evidence.written import figure, signed
 
 FORMAT_VERSION = 1
 
@@ -120,7 +121,7 @@ class Steering:
                 f"  {name:>10}{dose.value:>9.3f}{dose.z:>+7.2f}  "
                 f"{_level(dose.level, _band(dose.controls))}"
             )
-        lines += ["", f"  slope      {_signed(self.slope)} for each standard deviation of dose"]
+        lines += ["", f"  slope      {signed(self.slope)} for each standard deviation of dose"]
         if self.slopes:
             sided = "two-sided" if not self.expected else f"{'+' if self.expected > 0 else '-'}"
             lines += [
@@ -139,15 +140,15 @@ def _tested(figures: dict[str, float]) -> list[str]:
     if not figures:
         return []
     rest = {k: v for k, v in figures.items() if k not in ("lower", "upper")}
-    bounds = f" [{_figure(figures['lower'])}, {_figure(figures['upper'])}]"
+    bounds = f" [{figure(figures['lower'])}, {figure(figures['upper'])}]"
     said = ", ".join(
-        f"{k} {_figure(v)}{bounds if k in ('AUC', 'r') else ''}" for k, v in rest.items()
+        f"{k} {figure(v)}{bounds if k in ('AUC', 'r') else ''}" for k, v in rest.items()
     )
     return [f"             on test documents: {said}"]
 
 
 def _level(level: Level, controls: str) -> str:
-    return f"{level.score!s:<24}{controls:<19}{level.bits!s:<24}{_figure(level.distinct)}"
+    return f"{level.score!s:<24}{controls:<19}{level.bits!s:<24}{figure(level.distinct)}"
 
 
 def _band(scores: tuple[float, ...]) -> str:
@@ -162,15 +163,3 @@ def _band(scores: tuple[float, ...]) -> str:
 def _balance(balance: dict[str, tuple[float, float]]) -> str:
     parts = ", ".join(f"{name} {a:+.2f} -> {b:+.2f}" for name, (a, b) in balance.items())
     return f"matched (difference in deviations, before -> after): {parts}"
-
-
-def _signed(part: Interval) -> str:
-    if math.isnan(part.value):
-        return "-"
-    return f"{part.value:+.4f} [{part.lower:+.4f}, {part.upper:+.4f}]"
-
-
-def _figure(value: float) -> str:
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "-" if math.isnan(value) else f"{value:.3f}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from probing.evidence.claims import NOTHING, Interval
+from probing.evidence.effects.comparison import p_of, percentile_of
 from probing.evidence.intervals import jackknife_mean
 
 
@@ -60,6 +61,4 @@ def standing(own: float, others: np.ndarray, expected: int) -> tuple[float, floa
     """
     size = (lambda x: x * expected) if expected else np.abs
     ours, theirs = (np.where(np.isfinite(x), size(x), -np.inf) for x in (own, others))
-    below = np.count_nonzero(theirs < ours) + np.count_nonzero(theirs == ours) / 2
-    percentile = 100 * below / len(others) if len(others) else float("nan")
-    return float(percentile), float((1 + np.count_nonzero(theirs >= ours)) / (1 + len(others)))
+    return percentile_of(float(ours), theirs), p_of(float(ours), theirs)

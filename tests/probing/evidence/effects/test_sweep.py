@@ -61,6 +61,8 @@ def test_a_sweep_by_zero_estimates_and_ablates_by_zero(planted, digits):
     known.mean[:] = 0
     np.testing.assert_allclose(found.estimates, screen(planted, marked, known), atol=1e-6)
     assert "zero ablation of each" in str(found)
+    saved = json.loads(found.to_json())
+    assert (saved["kind"], saved["ablation"]) == ("sweep", "zero")
 
 
 @pytest.mark.parametrize("site", ["0.c", "0.h", "0.u"])
