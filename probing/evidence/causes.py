@@ -30,6 +30,7 @@ from mlstm.errors import InputError
 from mlstm.loading import Model
 from mlstm.model.edits import Batch, batch, erase, make_edits, resample
 from probing.evidence.claims import ALPHA, CausalCheck, Interval
+from probing.evidence.effects.beside import CONTROLS
 from probing.evidence.effects.changes import change, rises
 from probing.evidence.effects.comparison import against_others
 from probing.evidence.effects.effect import BYTES, COMPARED_BYTES
@@ -45,6 +46,7 @@ from probing.tasks.labelled import LabelledData
 
 ABLATIONS = ("mean", "resample")
 DIRECTIONS = 100  # random ones, that a direction is compared with
+MOST = 1024  # units of a site that are all taken out, one by one; of more CONTROLS are drawn
 DRAWN = 256  # rows of states that a direction's component is drawn from
 LENGTH = 128  # tokens of each text
 Progress = Callable[[str, int, int], None]
@@ -104,7 +106,8 @@ def _of_neuron(
 ) -> _Ablate:
     def ablate(kind: str, seed: int, progress: Progress | None) -> _Rise:
         more: dict[str, Any] = {"bytes": bytes, "compared_bytes": compared, "seed": seed}
-        more |= {} if controls is None else {"controls": controls}
+        drawn = CONTROLS if controls is None and model.config.hidden > MOST else controls
+        more |= {"controls": drawn}
         of = necessity(model, neuron, data, kind=kind, progress=progress, **more)
         return _Rise(of.rise, of.elsewhere, of.p, of.percentile, of.controls)
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlstm.output import to_json, write_whole
+from probing.evidence.written import figure, signed
 
 FORMAT_VERSION = 3
 ALPHA = 0.05
@@ -33,7 +34,7 @@ class Interval:
     upper: float
 
     def __str__(self) -> str:
-        return f"{_figure(self.value)} [{_figure(self.lower)}, {_figure(self.upper)}]"
+        return f"{figure(self.value)} [{figure(self.lower)}, {figure(self.upper)}]"
 
 
 NOTHING = Interval(math.nan, math.nan, math.nan)
@@ -54,9 +55,9 @@ class CausalCheck:
         if math.isnan(self.p):
             return f"not tested: {self.of}"
         said = "held" if self.held else "failed"
-        effects = ", ".join(f"{name} {_signed(effect)}" for name, effect in self.effects.items())
+        effects = ", ".join(f"{name} {signed(effect)}" for name, effect in self.effects.items())
         return (
-            f"{said}, p = {self.p:.4f}, percentile {_figure(self.percentile)} of "
+            f"{said}, p = {self.p:.4f}, percentile {figure(self.percentile)} of "
             f"{self.controls:,} controls; {self.of}: {effects}"
         )
 
@@ -162,8 +163,8 @@ class Claim:
             "positions (train / dev / test)",
             f"  {of:11}{self.neuron}, {'higher' if self.direction > 0 else 'lower'} in the "
             f"concept; {how}, {self.tried:,} tried",
-            f"  {self.metric + ' on test':11} {self.test}, d {_figure(self.cohen_d)}; "
-            f"{_figure(self.select)} on train",
+            f"  {self.metric + ' on test':11} {self.test}, d {figure(self.cohen_d)}; "
+            f"{figure(self.select)} on train",
             f"  null       p = {self.p:.4f} over {self.draws} draws ({self.null}), {against}",
             f"  surface    {self.surface}",
             f"  twin       {self.twin} ({self.twin_neuron or 'none'})",
@@ -200,14 +201,4 @@ class Claim:
 
 
 def _listed(figures: dict[str, float]) -> str:
-    return ", ".join(f"{name} {_figure(value)}" for name, value in figures.items())
-
-
-def _signed(effect: Interval) -> str:
-    return f"{effect.value:+.4f} [{effect.lower:+.4f}, {effect.upper:+.4f}]"
-
-
-def _figure(value: float) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return "-" if math.isnan(value) else f"{value:.3f}"
+    return ", ".join(f"{name} {figure(value)}" for name, value in figures.items())

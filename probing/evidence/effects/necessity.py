@@ -10,7 +10,7 @@ from mlstm.errors import check_one
 from mlstm.loading import Model
 from mlstm.output import to_json, write_whole
 from probing.evidence.claims import ALPHA, Interval
-from probing.evidence.effects.beside import CONTROLS, compared, controls_of
+from probing.evidence.effects.beside import compared, controls_of
 from probing.evidence.effects.changes import change
 from probing.evidence.effects.effect import BYTES, COMPARED_BYTES, neurons_of
 from probing.evidence.effects.many import ablations
@@ -77,20 +77,21 @@ def necessity(
     split: str = "test",
     bytes: int = BYTES,
     compared_bytes: int = COMPARED_BYTES,
-    controls: int = CONTROLS,
+    controls: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Necessity:
     """The rise of bits per byte on a concept's bytes where one neuron is ablated at every step.
 
-    Arguments and errors as of `effect`, of one neuron and one kind of ablation, without its probe.
+    Arguments and errors as of `effect`, of one neuron and one kind of ablation, without its probe;
+    it is always compared.
     """
     check_one(model)
     site, chosen = neurons_of(model, [neuron])
     marked = mark(model, data, concept, split=split, bytes=bytes)
     fewer = mark(model, data, concept, split=split, bytes=min(bytes, compared_bytes))
     known = units(model, data, site)
-    beside = controls_of(known, chosen, max(1, controls), seed)
+    beside = controls_of(known, chosen, None if controls is None else max(1, controls), seed)
     edit = ablations(model, known, [chosen], kind, seed)
     own = tally(model, marked, edit, f"{kind} ablation", progress=progress)
     others = ablations(model, known, [chosen, *beside.sets], kind, seed)
