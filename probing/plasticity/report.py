@@ -85,6 +85,12 @@ class PlasticityReport:
         values = [arm.curve[step].figures.get(figure, np.nan) for arm in self.seeds_of(name)]
         return over_seeds(values)
 
+    def apart(self, name: str, step: int, figure: str) -> Point:
+        """The concept's arm less a twin at a step, paired by seed: both read the same windows."""
+        pairs = zip(self.seeds_of("concept"), self.seeds_of(name), strict=True)
+        both = [[arm.curve[step].figures.get(figure, np.nan) for arm in pair] for pair in pairs]
+        return over_seeds([own - twin for own, twin in both])
+
     def __str__(self) -> str:
         asked, seeds = self.question, self.question["seeds"]
         count = sum(map(len, self.seeds_of("concept")[0].pruned.values()))
@@ -102,7 +108,7 @@ class PlasticityReport:
         ]
         for name in self.names:
             lines += [self._line(name, name, step) for step in self.steps]
-        lines += ["", *self._balances(), "", *self._notes()]
+        lines += ["", *self._twins(), "", *self._balances(), "", *self._notes()]
         return "\n".join(lines)
 
     def _line(self, label: str, name: str | None, step: int) -> str:
@@ -118,6 +124,19 @@ class PlasticityReport:
             cells.append(f"{text:>{width}}")
         when = "" if name is None else f"{step:,}"
         return f"{label:<10}{when:>6}" + "".join(cells)
+
+    def _twins(self) -> list[str]:
+        """How far the concept's arm lies from each twin at the end."""
+        step = self.steps[-1]
+        lines = []
+        for name in (each for each in self.names if each != "concept"):
+            cells = []
+            for figure, title, form, _ in COLUMNS[:INTERVALS]:
+                point = self.apart(name, step, figure)
+                reach = f" ±{_number(point.high - point.mean, form)}"
+                cells.append(f"{title} {_number(point.mean, '+' + form)}{reach}")
+            lines.append(f"concept less {name}, step {step:,}: {', '.join(cells)}")
+        return lines
 
     def _balances(self) -> list[str]:
         lines = ["what was pruned        deviation   output weight   apart from the concept's set"]
@@ -135,8 +154,9 @@ class PlasticityReport:
     def _notes(self) -> list[str]:
         return [
             "±: half of the 95% interval over seeds (none apart where all prune the same, at step "
-            "0); all arms of a seed read",
-            "the same windows",
+            "0), each a start in the text",
+            "and a draw of the twins, of one base model; all arms of a seed read the same windows; "
+            "differences are paired",
             "best AUC: the best single neuron, chosen on train, scored on test; probe AUC: ridge "
             "regression on all",
             "roles: neurons of the pruned set (untouched: of the concept's) that a living one "
@@ -163,6 +183,17 @@ class PlasticityReport:
                         "model", "task", "data", "data_digest", "question", "held_out",
                         "learning_rate", "bytes", "classes",
                     )
+                },
+                "concept_less_twin": {
+                    name: {
+                        str(step): {
+                            figure: vars(self.apart(name, step, figure))
+                            for figure, *_ in COLUMNS[:INTERVALS]
+                        }
+                        for step in self.steps
+                    }
+                    for name in self.names
+                    if name != "concept"
                 },
                 "base": plain(self.base, neurons=True),
                 "arms": [

@@ -139,3 +139,16 @@ def test_intervals_over_seeds_are_students():
     assert found.mean == 3
     assert found.high - found.mean == pytest.approx(4.302653 * np.std([1, 2, 6], ddof=1) / 3**0.5)
     assert np.isnan(over_seeds([1.0]).low)
+
+
+def test_the_concept_is_compared_with_its_twins_seed_by_seed(report):
+    own, twin = (report.seeds_of(name) for name in ("concept", "untouched"))
+    apart = [
+        a.curve[4].figures["best_auc"] - b.curve[4].figures["best_auc"]
+        for a, b in zip(own, twin, strict=True)
+    ]
+    found = report.apart("untouched", 4, "best_auc")
+    assert found == over_seeds(apart)
+    assert f"best AUC {found.mean:+.3f} ±{found.high - found.mean:.3f}" in str(report)
+    saved = json.loads(report.to_json())["concept_less_twin"]["untouched"]["4"]["best_auc"]
+    assert saved["mean"] == pytest.approx(found.mean)
