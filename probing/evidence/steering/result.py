@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mlstm.output import to_json, write_whole
 from probing.evidence.claims import ALPHA, CausalCheck, Interval
+from probing.evidence.effects.comparison import UNBALANCED
 from probing.evidence.written import figure, signed
 
 FORMAT_VERSION = 1
@@ -126,7 +127,7 @@ class Steering:
             sided = "two-sided" if not self.expected else f"{'+' if self.expected > 0 else '-'}"
             lines += [
                 f"  controls   percentile {self.percentile:.1f} of {len(self.slopes)} at the same "
-                f"z, p = {self.p:.4f} ({sided})",
+                f"z, p = {self.p:.4f} ({sided}), adjusted for variance and output weight",
                 f"             {_balance(self.balance)}",
             ]
         else:
@@ -162,4 +163,6 @@ def _band(scores: tuple[float, ...]) -> str:
 
 def _balance(balance: dict[str, tuple[float, float]]) -> str:
     parts = ", ".join(f"{name} {a:+.2f} -> {b:+.2f}" for name, (a, b) in balance.items())
-    return f"matched (difference in deviations, before -> after): {parts}"
+    far = max((abs(after) for _, after in balance.values()), default=0) > UNBALANCED
+    warning = "; too few are like it" if far else ""
+    return f"matched (difference in deviations, before -> after): {parts}{warning}"
