@@ -23,6 +23,9 @@ import numpy as np
 
 from mlstm.errors import InputError
 
+FLOOR = 1e-3  # of the median size of effects: smaller ones count as that large
+FEWEST = 4  # effects beyond one for each covariate: fewer make no line
+RIDGE = 0.1  # in logs: a figure that scatters by less among neurons adjusts little
 NEAR = 5  # neurons that a match is drawn from, at least
 SPARE = 5  # times the sets that are wanted can be drawn
 ATTEMPTS = 50  # times the sets that are wanted
@@ -71,19 +74,15 @@ def percentile_of(own: float, others: np.ndarray) -> float:
     return float(100 * below / len(others)) if len(others) else float("nan")
 
 
-FLOOR = 1e-3  # of the median size of effects: smaller ones count as that large
-
-
-RIDGE = 0.1  # in logs: a figure that scatters by less among neurons adjusts little
-
-
 def relative(effects: np.ndarray, covariates: np.ndarray) -> np.ndarray:
     """(H,) each effect over the size that the line through all the others gives it.
 
     effects (H,), covariates (H, C), logs; the first is that of the neuron that is compared. The
     line is followed no farther than a standard deviation beyond the others. Leaving one out is a
-    division: e / (1 - leverage).
+    division: e / (1 - leverage). Too few effects for a line are returned as they are.
     """
+    if len(effects) < covariates.shape[1] + FEWEST:
+        return effects
     own, rest = covariates[0], covariates[1:]
     least, most = rest.min(0) - rest.std(0), rest.max(0) + rest.std(0)
     covariates = np.concatenate([[np.clip(own, least, most)], rest])
@@ -101,7 +100,7 @@ def against_others(
     own: float, others: np.ndarray, covariates: np.ndarray, bytes: int
 ) -> Comparison:
     """One neuron among others (N,); covariates (1 + N, C), its own first."""
-    if len(others) < len(covariates.T) + 3:
+    if 1 + len(others) < len(covariates.T) + FEWEST:
         raise InputError(
             f"{len(others)} other neurons at the site: too few to compare an effect with"
         )

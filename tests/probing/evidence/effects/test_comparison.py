@@ -48,6 +48,15 @@ def test_a_line_is_not_followed_far_beyond_the_others():
     np.testing.assert_allclose(found, comparison.relative(effects, there))
 
 
+def test_too_few_effects_make_no_line():
+    effects = np.array([2.0, 1.0, -3.0])
+    for count in (1, 3):
+        found = comparison.relative(effects[:count], np.zeros((count, 2)))
+        np.testing.assert_array_equal(found, effects[:count])
+    with pytest.raises(InputError, match="too few"):
+        comparison.against_others(2.0, np.ones(4), np.zeros((5, 2)), 1)
+
+
 def test_effects_of_nothing_are_nothing():
     np.testing.assert_array_equal(comparison.relative(np.zeros(9), np.eye(9)[:, :2]), 0)
     found = comparison.relative(np.append(0, np.ones(20)), np.zeros((21, 2)))
