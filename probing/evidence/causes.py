@@ -41,7 +41,7 @@ from probing.evidence.effects.tally import tally
 from probing.evidence.effects.units import Units, units
 from probing.evidence.steering import steer
 from probing.evidence.steering.levers import levers
-from probing.evidence.subjects import Direction, Subject
+from probing.evidence.subjects import Direction, OneNeuron, Subject
 from probing.tasks.labelled import LabelledData
 
 ABLATIONS = ("mean", "resample")
@@ -104,11 +104,13 @@ _Ablate = Callable[[str, int, Progress | None], _Rise]
 def _of_neuron(
     model: Model, neuron: str, data: LabelledData, bytes: int, compared: int, controls: int | None
 ) -> _Ablate:
+    known = units(model, data, OneNeuron.parse(neuron).site)
+
     def ablate(kind: str, seed: int, progress: Progress | None) -> _Rise:
         more: dict[str, Any] = {"bytes": bytes, "compared_bytes": compared, "seed": seed}
         drawn = CONTROLS if controls is None and model.config.hidden > MOST else controls
         more |= {"controls": drawn}
-        of = necessity(model, neuron, data, kind=kind, progress=progress, **more)
+        of = necessity(model, neuron, data, kind=kind, known=known, progress=progress, **more)
         return _Rise(of.rise, of.elsewhere, of.p, of.percentile, of.controls)
 
     return ablate

@@ -16,7 +16,7 @@ from probing.evidence.effects.effect import BYTES, COMPARED_BYTES, neurons_of
 from probing.evidence.effects.many import ablations
 from probing.evidence.effects.marked import mark
 from probing.evidence.effects.tally import Progress, tally
-from probing.evidence.effects.units import units
+from probing.evidence.effects.units import Units, units
 from probing.tasks.labelled import LabelledData
 
 
@@ -78,19 +78,20 @@ def necessity(
     bytes: int = BYTES,
     compared_bytes: int = COMPARED_BYTES,
     controls: int | None = None,
+    known: Units | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Necessity:
     """The rise of bits per byte on a concept's bytes where one neuron is ablated at every step.
 
     Arguments and errors as of `effect`, of one neuron and one kind of ablation, without its probe;
-    it is always compared.
+    it is always compared. known: what `units` says of the site, where it is at hand.
     """
     check_one(model)
     site, chosen = neurons_of(model, [neuron])
     marked = mark(model, data, concept, split=split, bytes=bytes)
     fewer = mark(model, data, concept, split=split, bytes=min(bytes, compared_bytes))
-    known = units(model, data, site)
+    known = known or units(model, data, site)
     beside = controls_of(known, chosen, None if controls is None else max(1, controls), seed)
     edit = ablations(model, known, [chosen], kind, seed)
     own = tally(model, marked, edit, f"{kind} ablation", progress=progress)
