@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from dataclasses import dataclass
 
 import jax
@@ -23,7 +22,7 @@ import numpy as np
 from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
 from mlstm.model import language_model, sites
-from mlstm.output import to_json, write_whole
+from probing.evidence.written import Saved
 
 POINTS = 64
 AT_ONCE = 1 << 16  # points x bytes
@@ -32,7 +31,7 @@ BASELINES = ("mean", "zero")
 
 
 @dataclass(frozen=True, eq=False)
-class Attribution:
+class Attribution(Saved):
     """What each byte contributes to one number."""
 
     text: bytes  # what is attributed to
@@ -59,13 +58,6 @@ class Attribution:
             "integrated": self.integrated.tolist(),
             "error": self.error,
         }
-
-    def to_json(self) -> str:
-        return to_json(self.plain(), indent=2)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the JSON, whole or not at all."""
-        write_whole(path, self.to_json() + "\n")
 
     def __str__(self) -> str:
         lines = [

@@ -11,7 +11,6 @@ p is of each k by itself, not corrected for their number.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,6 @@ import numpy as np
 
 from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
-from mlstm.output import to_json, write_whole
 from probing.evidence.effects.changes import balanced_accuracies, rises
 from probing.evidence.effects.effect import described
 from probing.evidence.effects.many import ablations
@@ -28,6 +26,7 @@ from probing.evidence.effects.probed import probe_of
 from probing.evidence.effects.tally import Progress, tally
 from probing.evidence.effects.units import units
 from probing.evidence.ranking import Ranking
+from probing.evidence.written import Saved
 from probing.tasks.labelled import LabelledData
 
 BYTES = 1 << 13
@@ -52,7 +51,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Curves:
+class Curves(Saved):
     """Drop-k and keep-k curves of one order of the neurons of a site."""
 
     site: str
@@ -74,13 +73,8 @@ class Curves:
     drop: tuple[Point, ...]
     keep: tuple[Point, ...]
 
-    def to_json(self) -> str:
-        version = {"format_version": 1, "kind": "curves"}
-        return to_json(version | dataclasses.asdict(self), indent=2)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the JSON, whole or not at all."""
-        write_whole(path, self.to_json() + "\n")
+    def plain(self) -> dict:
+        return {"format_version": 1, "kind": "curves"} | dataclasses.asdict(self)
 
     def __str__(self) -> str:
         bits = self.before

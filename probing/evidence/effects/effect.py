@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,6 @@ from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
 from mlstm.model import sites
 from mlstm.model.edits import Edit, Edits
-from mlstm.output import to_json, write_whole
 from probing.evidence.effects.beside import ALONE, SETS, compared, controls_of
 from probing.evidence.effects.changes import Change, change
 from probing.evidence.effects.given import given, like, random_erasures, removed
@@ -25,6 +23,7 @@ from probing.evidence.effects.marked import Marked, mark
 from probing.evidence.effects.probed import probe_of
 from probing.evidence.effects.tally import Progress, Tally, tally
 from probing.evidence.effects.units import Units, units
+from probing.evidence.written import Saved
 from probing.tasks.labelled import LabelledData
 
 FORMAT_VERSION = 1
@@ -35,7 +34,7 @@ GIVEN = "as given"
 
 
 @dataclass(frozen=True)
-class Effect:
+class Effect(Saved):
     """What the ablation of neurons, or another edit, changes."""
 
     edits: tuple[str, ...]  # neurons that are ablated, or edits
@@ -55,13 +54,6 @@ class Effect:
     def plain(self) -> dict:
         version = {"format_version": FORMAT_VERSION, "kind": "effect"}
         return version | dataclasses.asdict(self)
-
-    def to_json(self) -> str:
-        return to_json(self.plain(), indent=2)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the JSON, whole or not at all."""
-        write_whole(path, self.to_json() + "\n")
 
     def __str__(self) -> str:
         counted = self.bytes["on"] + self.bytes["elsewhere"]

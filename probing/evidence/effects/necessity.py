@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
 
 from mlstm.errors import check_one
 from mlstm.loading import Model
-from mlstm.output import to_json, write_whole
 from probing.evidence.claims import ALPHA, Interval
 from probing.evidence.effects.beside import compared, controls_of
 from probing.evidence.effects.changes import change
@@ -17,11 +15,12 @@ from probing.evidence.effects.many import ablations
 from probing.evidence.effects.marked import mark
 from probing.evidence.effects.tally import Progress, tally
 from probing.evidence.effects.units import Units, units
+from probing.evidence.written import Saved
 from probing.tasks.labelled import LabelledData
 
 
 @dataclass(frozen=True)
-class Necessity:
+class Necessity(Saved):
     """What the ablation of one neuron costs on the bytes of a concept, beside other neurons."""
 
     neuron: str
@@ -49,13 +48,6 @@ class Necessity:
         fields = dataclasses.asdict(self)
         fields["ablation"] = fields.pop("kind")
         return {"format_version": 1, "kind": "necessity"} | fields
-
-    def to_json(self) -> str:
-        return to_json(self.plain(), indent=2)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the JSON, whole or not at all."""
-        write_whole(path, self.to_json() + "\n")
 
     def __str__(self) -> str:
         return (

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import os
 from dataclasses import dataclass
 
 import jax
@@ -22,18 +21,18 @@ import numpy as np
 from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
 from mlstm.model import language_model, sites
-from mlstm.output import to_json, write_whole
 from probing.evidence.claims import Interval
 from probing.evidence.effects.readers import Driven, Reading, driven, readout
 from probing.evidence.effects.responses import half_lives, medians
 from probing.evidence.effects.units import units
+from probing.evidence.written import Saved
 from probing.tasks.labelled import LabelledData
 
 STEPS, PLACES, CONTEXT = 200, 256, 256
 
 
 @dataclass(frozen=True, eq=False)
-class Pulse:
+class Pulse(Saved):
     """The response of a neuron, and of what is predicted, to one push of one deviation.
 
     Medians over places with 95% intervals, by a bootstrap that draws documents.
@@ -71,13 +70,6 @@ class Pulse:
         fields["driven"] = [dataclasses.asdict(each) for each in self.driven]
         of_gate = {"time_constant": self.time_constant, "gate_half_life": self.gate_half_life}
         return {"format_version": 1, "kind": "pulse"} | fields | of_gate
-
-    def to_json(self) -> str:
-        return to_json(self.plain(), indent=2)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the JSON, whole or not at all."""
-        write_whole(path, self.to_json() + "\n")
 
     def __str__(self) -> str:
         def at(values: np.ndarray) -> str:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,6 @@ from scipy.stats import spearmanr
 from mlstm.errors import InputError, check_one
 from mlstm.loading import Model
 from mlstm.model import sites
-from mlstm.output import to_json, write_whole
 from probing.evidence.effects.changes import rises
 from probing.evidence.effects.effect import described
 from probing.evidence.effects.many import KINDS, ablations
@@ -24,6 +22,7 @@ from probing.evidence.effects.screen import screen
 from probing.evidence.effects.tally import Progress, tally
 from probing.evidence.effects.units import units
 from probing.evidence.ranking import Ranking
+from probing.evidence.written import Saved
 from probing.tasks.labelled import LabelledData
 
 BYTES = 1 << 14
@@ -42,7 +41,7 @@ class Verified:
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class Sweep(Saved):
     """All neurons of a site by what their ablation costs on a concept's bytes."""
 
     site: str
@@ -74,13 +73,6 @@ class Sweep:
         fields["estimates"] = self.estimates.tolist()
         fields["verified"] = [dataclasses.asdict(each) for each in self.verified]
         return {"format_version": 1, "kind": "sweep"} | fields
-
-    def to_json(self) -> str:
-        return to_json(self.plain(), indent=2)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the JSON, whole or not at all."""
-        write_whole(path, self.to_json() + "\n")
 
     def __str__(self) -> str:
         lines = [

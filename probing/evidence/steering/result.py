@@ -6,13 +6,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from dataclasses import dataclass
 
-from mlstm.output import to_json, write_whole
 from probing.evidence.claims import ALPHA, CausalCheck, Interval
 from probing.evidence.effects.comparison import UNBALANCED
-from probing.evidence.written import figure, signed
+from probing.evidence.written import Saved, figure, signed
 
 FORMAT_VERSION = 1
 
@@ -46,7 +44,7 @@ class Dose:
 
 
 @dataclass(frozen=True)
-class Steering:
+class Steering(Saved):
     """What a neuron, or a direction, makes a model write, by dose."""
 
     subject: str  # "0.c[17]"; of a direction "0.c[direction]"
@@ -92,13 +90,6 @@ class Steering:
     def plain(self) -> dict:
         version = {"format_version": FORMAT_VERSION, "kind": "steering"}
         return version | dataclasses.asdict(self)
-
-    def to_json(self) -> str:
-        return to_json(self.plain(), indent=2)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the JSON, whole or not at all."""
-        write_whole(path, self.to_json() + "\n")
 
     def __str__(self) -> str:
         verb = "set to" if self.how == "set" else "moved by"
