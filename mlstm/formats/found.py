@@ -1,0 +1,58 @@
+"""What a published file holds, in our shapes, and the check that it is whole."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from mlstm.corpus.vocabulary import Bytes
+from mlstm.errors import InputError
+from mlstm.model import language_model
+from mlstm.model.language_model import ModelConfig
+
+NEVER = -1e9
+"""The readout's bias of a symbol that a model reads and never puts out."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Found:
+    """A model as it was read; its parameters are numpy arrays, float32."""
+
+    config: ModelConfig
+    parameters: dict[str, Any]
+    vocabulary: Bytes
+    cleaning: str = "none"
+    """What its texts were put through: a recipe of `corpus.cleaning`."""
+    notes: tuple[str, ...] = ()
+    """What was assumed, or not read; a sentence each."""
+
+
+def checked(found: Found, where: str) -> Found:
+    """`found`; InputError, which begins with `where`, if its arrays are not those that its config
+    asks for, or not all finite."""
+    wanted = _by_name(language_model.parameter_shapes(found.config))
+    arrays = _by_name(found.parameters)
+    for name in sorted(wanted.keys() | arrays.keys()):
+        if name not in arrays or name not in wanted:
+            raise InputError(f"{where}: {'no array' if name in wanted else 'has an array'} {name}")
+        shape = arrays[name].shape
+        if shape != wanted[name].shape:
+            raise InputError(
+                f"{where}: {name} has the shape {shape}, it has to be {wanted[name].shape}"
+            )
+        if not np.isfinite(arrays[name]).all():
+            raise InputError(f"{where}: {name} has numbers that are not finite")
+    if found.vocabulary.size != found.config.vocabulary:
+        raise InputError(
+            f"{where}: {found.config.vocabulary} symbols, the vocabulary has "
+            f"{found.vocabulary.size}"
+        )
+    return found
+
+
+def _by_name(tree: Any) -> dict[str, Any]:
+    return {
+        ".".join(str(key.key) for key in path): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
