@@ -1,4 +1,4 @@
-"""Tests of the formats import what they share, `mutations`, from this folder."""
+"""Tests of the formats import what they share (`mutations`, `ours`) from this folder."""
 
 import sys
 from pathlib import Path
