@@ -4,6 +4,7 @@ that are there before memory is taken, and nothing is unpickled."""
 from __future__ import annotations
 
 import ast
+import contextlib
 import math
 import re
 import zipfile
@@ -127,6 +128,21 @@ def read_named(path: str | Path) -> dict[str, np.ndarray]:
     if len(files) > MOST_MEMBERS:
         raise InputError(f"{path}: {len(files):,} .npy files, at most {MOST_MEMBERS:,} are read")
     return {file.stem: read_npy(file) for file in files}
+
+
+def names(path: Path) -> frozenset[str]:
+    """The names of the arrays of a .npz file or of a folder, without reading any; none where it is
+    neither."""
+    with contextlib.suppress(OSError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile):
+        if path.is_dir():
+            return frozenset(file.stem for file in path.glob("*.npy"))
+        if begins_with(path, ZIP_MAGIC):
+            with zipfile.ZipFile(path) as archive:
+                members = archive.namelist()
+            return frozenset(
+                name.removesuffix(".npy") for name in members if name.endswith(".npy")
+            )
+    return frozenset()
 
 
 def as_float32(array: np.ndarray, where: str) -> np.ndarray:
