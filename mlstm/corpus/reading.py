@@ -14,7 +14,7 @@ from mlstm.corpus import identity
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.files import user_path
 from mlstm.corpus.manifest import shard_files
-from mlstm.corpus.vocabulary import Bytes, from_json
+from mlstm.corpus.vocabulary import Vocabulary, from_json
 from mlstm.errors import InputError
 
 
@@ -35,7 +35,7 @@ class Corpus:
         return cls(folder, manifest)
 
     @property
-    def vocabulary(self) -> Bytes:
+    def vocabulary(self) -> Vocabulary:
         return from_json(self.manifest["vocabulary"])
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlstm.corpus.manifest import shard_files
-from mlstm.corpus.vocabulary import Bytes
+from mlstm.corpus.vocabulary import Vocabulary
 
 
 @dataclass
@@ -33,7 +33,7 @@ class SplitWriter:
     where it has no start.
     """
 
-    def __init__(self, folder: Path, split: str, limit: int, vocabulary: Bytes):
+    def __init__(self, folder: Path, split: str, limit: int, vocabulary: Vocabulary):
         self.folder, self.split, self.vocabulary = folder, split, vocabulary
         self.limit = max(1, limit // vocabulary.dtype().itemsize)
         self.shards: list[dict[str, Any]] = []
