@@ -190,7 +190,7 @@ def from_json(description: Any) -> Vocabulary:
 
 
 def offset_bytes(first: int = 1, pad: int = 0) -> Table:
-    """Bytes whose ids begin at `first`; before them, and `pad` behind them, are ids without text."""
+    """Bytes whose ids begin at `first`; before them, and `pad` behind, are ids without text."""
     symbols = (None,) * first + tuple(bytes([byte]) for byte in range(256)) + (None,) * pad
     return Table(symbols, name=f"bytes + {first}")
 
