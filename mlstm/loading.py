@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 from mlstm.corpus import vocabulary as vocabularies
 from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus
-from mlstm.corpus.vocabulary import Bytes
+from mlstm.corpus.vocabulary import Vocabulary
 from mlstm.errors import InputError
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
@@ -34,7 +34,7 @@ class Model:
 
     config: ModelConfig
     parameters: dict[str, Any]
-    vocabulary: Bytes
+    vocabulary: Vocabulary
     cleaning: str = "none"
     origin: str = "memory"
     """Where it was read from: a run's path and step, and of a population the seed."""

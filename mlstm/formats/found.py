@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mlstm.corpus.vocabulary import Bytes
+from mlstm.corpus.vocabulary import Vocabulary
 from mlstm.errors import InputError
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
@@ -21,7 +21,7 @@ class Found:
 
     config: ModelConfig
     parameters: dict[str, Any]
-    vocabulary: Bytes
+    vocabulary: Vocabulary
     cleaning: str = "none"
     """What its texts were put through: a recipe of `corpus.cleaning`."""
     notes: tuple[str, ...] = ()
