@@ -9,6 +9,7 @@ import io
 import mmap
 import pickletools
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +18,15 @@ import numpy as np
 from mlstm.errors import InputError
 from mlstm.formats.pickle_machine import Machine, Object, Pending, key, one_line, shown
 
-__all__ = ["Object", "numpy_globals", "python_globals", "restricted", "shown", "stand_in"]
+__all__ = [
+    "Object",
+    "numpy_globals",
+    "one_line",
+    "python_globals",
+    "restricted",
+    "shown",
+    "stand_in",
+]
 
 STEPS = 200_000
 """Opcodes that are read of one pickle. A model's, its arrays apart, has some thousands."""
@@ -43,12 +52,14 @@ def restricted(
     stream: Any = io.BytesIO(data) if isinstance(data, bytes) else data
     machine = Machine(allowed, where, persistent, len(data))
     try:
-        for step, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-            if step == STEPS:
-                raise InputError(f"{where}: its pickle has over {STEPS:,} steps, no model's has")
-            if opcode.name == "STOP":
-                return machine.result()
-            machine.do(opcode.name, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in a text
+            for step, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+                if step == STEPS:
+                    raise InputError(f"{where}: its pickle has over {STEPS:,} steps: no model's")
+                if opcode.name == "STOP":
+                    return machine.result()
+                machine.do(opcode.name, argument)
     except InputError:
         raise
     except (ValueError, LookupError, TypeError, ArithmeticError, MemoryError) as error:
