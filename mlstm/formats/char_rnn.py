@@ -24,7 +24,6 @@ bias, the second -0.0, so that reading it gives every bit back.
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 
 from mlstm.corpus.vocabulary import Bytes, Vocabulary, printable, untold
 from mlstm.errors import InputError
@@ -40,8 +39,8 @@ _MODES = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "rnn"}
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a file of torch.save: of those this format is the plainest."""
-    return torch_files.recognises(path)
+    """Whether it is a file of torch.save with layers of PyTorch's own."""
+    return torch_files.mentions(path, b"weight_ih_l0")
 
 
 def read(path: Path) -> Found:
@@ -72,7 +71,9 @@ def read(path: Path) -> Found:
     }
     readout = "none"
     if "decoder.weight" in arrays:
-        readout, parameters["readout"] = readout_of(arrays, parameters.get("embedding"), vocabulary)
+        readout, parameters["readout"] = torch_layers.readout(
+            arrays, "decoder", parameters.get("embedding"), vocabulary, hidden
+        )
     else:
         notes += ("There is no decoder: states can be read, and no logits.",)
     arrays.finish()
@@ -86,18 +87,6 @@ def read(path: Path) -> Found:
         readout=readout,
     )
     return checked(Found(config, parameters, _symbols(vocabulary), notes=notes), where)
-
-
-def readout_of(
-    arrays: Arrays, embedding: np.ndarray | None, vocabulary: int
-) -> tuple[str, dict[str, np.ndarray]]:
-    """What config.readout is, and the arrays, of "decoder.weight" and "decoder.bias"."""
-    hidden = arrays.shape("decoder.weight", 2)[1]
-    weight = arrays.take("decoder.weight", vocabulary, hidden)
-    bias = {"b": arrays.bias("decoder.bias", vocabulary)}
-    if embedding is not None and np.array_equal(weight, embedding):
-        return "tied", bias
-    return "linear", {"w": np.ascontiguousarray(weight.T)} | bias
 
 
 def write(found: Found, path: Path) -> None:
@@ -172,8 +161,7 @@ def _notes(saved: Any, cell: str, where: str) -> tuple[str, ...]:
     mode = mode if isinstance(mode, str) else "of no kind"
     if _MODES.get(mode) != cell:
         raise InputError(
-            f"{where}: its layers are {shown(mode)}; nn.LSTM, nn.GRU and nn.RNN with "
-            "tanh are read"
+            f"{where}: its layers are {shown(mode)}; nn.LSTM, nn.GRU and nn.RNN with tanh are read"
         )
     return ()
 

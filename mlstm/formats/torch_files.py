@@ -33,6 +33,7 @@ DIRECTORY = 4 << 20
 NAMES = 10_000
 """Tensors, and modules, that are looked at in one file."""
 DEPTH = 30
+NEAR = 1 << 20
 
 
 def recognises(path: Path) -> bool:
@@ -44,6 +45,15 @@ def recognises(path: Path) -> bool:
         if head[:4] == b"PK\x03\x04":
             return b"data.pkl" in head[:512]
         return head[:15] == _HEAD or _is_tar(head)
+
+
+def mentions(path: Path, *words: bytes) -> bool:
+    """Whether a file of torch.save has these names near its beginning, where its pickle lies."""
+    if not recognises(path):
+        return False
+    with path.open("rb") as file:
+        head = file.read(NEAR)
+    return all(word in head for word in words)
 
 
 def read(path: Path, classes: Iterable[tuple[str, str]] = ()) -> Any:

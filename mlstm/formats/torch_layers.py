@@ -92,12 +92,34 @@ def layer(
 ) -> dict[str, np.ndarray]:
     """A layer of ours from torch's four arrays."""
     order = order_of(cell)
-    found = {"wx": ours(w_ih, order), "wh": ours(w_hh, order)}
+    return {
+        "wx": ours(w_ih, order),
+        "wh": ours(w_hh, order),
+        **biases(b_ih, b_hh, order, of_gru=cell == "gru"),
+    }
+
+
+def biases(
+    b_ih: np.ndarray, b_hh: np.ndarray, order: tuple[int, ...], of_gru: bool = False
+) -> dict[str, np.ndarray]:
+    """Our bias from torch's two, of a GRU with bn."""
     first, second = (b.reshape(len(order), -1)[list(order)] for b in (b_ih, b_hh))
-    if cell == "gru":
-        return found | {"b": np.concatenate([first[:2] + second[:2], first[2:]]), "bn": second[2]}
+    if of_gru:
+        total = np.concatenate([first[:2] + second[:2], first[2:]])
+        return {"b": total, "bn": np.ascontiguousarray(second[2])}
     total = first + second
-    return found | {"b": total if cell == "lstm" else total[0]}
+    return {"b": total if len(order) > 1 else total[0]}
+
+
+def readout(
+    arrays: Arrays, name: str, embedding: np.ndarray | None, vocabulary: int, hidden: int
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Of a Linear(H, V) called `name`: what config.readout is, and the arrays."""
+    weight = arrays.take(f"{name}.weight", vocabulary, hidden)
+    bias = {"b": arrays.bias(f"{name}.bias", vocabulary)}
+    if embedding is not None and np.array_equal(weight, embedding):
+        return "tied", bias
+    return "linear", {"w": np.ascontiguousarray(weight.T)} | bias
 
 
 def torch_layer(cell: str, found: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:

@@ -7,7 +7,6 @@ read of a file counts.
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
