@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlstm.loading import Model
 from mlstm.model.sites import Neuron
+from mlstm.trained import Model
 from probing.evidence.effects.units import Units
 
 SHOWN = 8
