@@ -4,9 +4,10 @@ python -m launch.evaluate --model=runs/quickstart                       # the ru
 python -m launch.evaluate --model=runs/quickstart --data=book.txt       # a file, all of it
 python -m launch.evaluate --model=runs/quickstart --data=data/reviews --split=validation
 
-A text that is not prepared gets the model's vocabulary and cleaning, and a model that others
-published has no text of its own: name one with --data. Of a population every model is scored, or the one that --model_seed chooses. --mesh=8x1 splits the
-text over eight devices; of several processes the first one prints.
+A text that is not prepared gets the model's vocabulary and cleaning. A model that others published
+has no text of its own: name one with --data. Of a population every model is scored, or the one that
+--model_seed chooses. --mesh=8x1 splits the text over eight devices; of several processes the first
+one prints.
 """
 
 from absl import flags

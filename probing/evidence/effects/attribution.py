@@ -112,7 +112,7 @@ def attribute(
     if not 0 < len(data) <= LONGEST:
         raise InputError(f"a text of {len(data):,} bytes; it has from 1 to {LONGEST:,}")
     ids = model.vocabulary.encode(data).astype(np.int32)
-    embedded = jnp.asarray(model.parameters["embedding"])[ids]
+    embedded = jnp.asarray(language_model.embedding_of(model.config, model.parameters))[ids]
     start = jnp.broadcast_to(embedded.mean(0) if baseline == "mean" else 0.0, embedded.shape)
     site, unit = (str(neuron.site), neuron.unit) if neuron else (None, 0)
 
