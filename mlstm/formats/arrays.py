@@ -139,9 +139,7 @@ def names(path: Path) -> frozenset[str]:
         if begins_with(path, ZIP_MAGIC):
             with zipfile.ZipFile(path) as archive:
                 members = archive.namelist()
-            return frozenset(
-                name.removesuffix(".npy") for name in members if name.endswith(".npy")
-            )
+            return frozenset(name.removesuffix(".npy") for name in members if name.endswith(".npy"))
     return frozenset()
 
 

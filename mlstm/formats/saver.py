@@ -15,7 +15,9 @@ TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
 """The last bytes of a checkpoint's index, and of a checkpoint of version 1, which is one file."""
 
 _PART = re.compile(r"(.+)\.(index|meta|data-\d{5}-of-\d{5}(\.?[a-z]{2})?)")
-_OF_TRAINING = re.compile(r"(^|_)(Adam(_\d+)?|RMSProp(_\d+)?|Momentum|Adagrad|ExponentialMovingAverage)$|(^|_)(beta[12]_power|global_step|lr|Variable(_\d+)?)$")
+_OF_TRAINING = re.compile(
+    r"(^|_)(Adam(_\d+)?|RMSProp(_\d+)?|Momentum|Adagrad|ExponentialMovingAverage)$|(^|_)(beta[12]_power|global_step|lr|Variable(_\d+)?)$"
+)
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The tanh RNN of Visualization-of-Recurrent-Neural-Networks (Johansson 2019): a folder of CSV text.
+"""The tanh RNN of Visualization-of-Recurrent-Neural-Networks (a thesis of 2019): CSV text.
 
     file     shape     meaning                    ours
     W.txt    (H, H)    a = W h + U x + b          wh, transposed
