@@ -41,7 +41,7 @@ def read(path: Path) -> Found:
     if folder is None:
         raise InputError(f"{path}: not a folder with W.txt, U.txt, b.txt, V.txt and c.txt")
     found = {name: _matrix(folder / f"{name}.txt") for name in NAMES}
-    H, K = found["W"].shape[0], found["V"].shape[0]
+    H, K = found["U"].shape
     shapes = {"W": (H, H), "U": (H, K), "b": (H, 1), "V": (K, H), "c": (K, 1)}
     a = arrays.take(found, shapes, str(path))
     layer = {
