@@ -43,9 +43,9 @@ def prepare(
     of the three, (0.9, 0.05, 0.05) unless given. `reset`: "document" or "shard". `vocabulary`:
     what makes ids of them, bytes unless given; a document with a byte that it does not have is
     one that cannot be read. `cleaning`: the recipe of `corpus.cleaning` that each document is put
-    through, for which it is held in memory. `source`: what the manifest says of their origin. Empty documents are left out and counted, and so
-    are those that cannot be read; with `strict` the first of these ends it. `progress` is called
-    with the source bytes read so far.
+    through, for which it is held in memory. `source`: what the manifest says of their origin.
+    Empty documents are left out and counted, and so are those that cannot be read; with `strict`
+    the first of these ends it. `progress` is called with the source bytes read so far.
 
     The same documents give the same files, bit by bit. `folder` appears when all of it is on the
     disk. A folder that exists is left alone unless it is empty; it may be a corpus with the same

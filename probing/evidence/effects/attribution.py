@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import language_model, sites
+from mlstm.trained import Model
 from probing.evidence.written import Saved
 
 POINTS = 64

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlstm.loading import Model
 from mlstm.model import language_model
 from mlstm.model.sites import Neuron
+from mlstm.trained import Model
 from probing.evidence.effects.units import Units
 
 SHOWN = 8

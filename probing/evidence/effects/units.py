@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import encoding, language_model, sites
 from mlstm.model.cells import CELLS
+from mlstm.trained import Model
 from probing.evidence.effects.marked import excerpt
 from probing.tasks.labelled import LabelledData
 
