@@ -93,8 +93,7 @@ def facts(path: Path) -> dict[str, Any] | None:
 def write(found: Found, path: Path, **said: Any) -> None:
     """One file, whole or not at all. said: step, seed, imported and origin of the model."""
     arrays = {
-        name: np.ascontiguousarray(np.asarray(array), np.float32)
-        for name, array in by_name(checked(found, str(path)).parameters).items()
+        name: _plain(array) for name, array in by_name(checked(found, str(path)).parameters).items()
     }
     told = {"step": None, "seed": None, "imported": True, "origin": "memory"} | said
     metadata = {
@@ -127,6 +126,15 @@ def save(model: Model, path: str) -> None:
         imported=model.imported,
         origin=model.origin,
     )
+
+
+def digest_of(found: Found) -> str:
+    """sha256 over names, shapes and bytes of the arrays: the same wherever they are kept."""
+    return _digest({}, {name: _plain(array) for name, array in by_name(found.parameters).items()})
+
+
+def _plain(array: Any) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(array), np.float32)
 
 
 def _foreign(path: Path, header: Header) -> Found:
