@@ -35,9 +35,9 @@ import numpy as np
 import timing
 
 from mlstm.corpus.vocabulary import Bytes
-from mlstm.loading import Model
 from mlstm.model import encoding, language_model
 from mlstm.model.language_model import ModelConfig
+from mlstm.trained import Model
 from probing.evidence import figures, null
 from probing.evidence.probes import GaussianProbe, RidgeProbe, SingleNeuronProbes
 from probing.evidence.probes.sums import FoldSums

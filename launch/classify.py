@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from launch import program, tasks
+from launch import naming, program, tasks
 from launch.progress import ProgressLine
 from mlstm.errors import InputError
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 PIECE_TEXTS, PIECE_BYTES = 1024, 1 << 22  # what is held in memory at a time
 SHOWN, SHOWN_BYTES = 3, 800  # of the texts, in colour
 
-_MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
+_MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 _PROBE = flags.DEFINE_string("probe", None, "The probe's folder.", required=True)

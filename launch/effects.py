@@ -33,11 +33,11 @@ from mlstm.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlstm.loading import Model
     from mlstm.model.edits import Edit
+    from mlstm.trained import Model
     from probing.tasks import LabelledData
 
-_MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
+_MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 tasks.define()
@@ -101,7 +101,7 @@ def main(_) -> None:
         return
     data = tasks.read(workdir)
     concept = named(data, _CONCEPT.value)
-    output = user_path(_OUTPUT.value) if _OUTPUT.value else workdir / "effects" / data.task
+    output = naming.output_folder(_OUTPUT.value, workdir, "effects", data.task)
     check_folder(output)
     found = _effects(model, data, concept, asked, names)
     path = output / f"{_name(concept, asked)}.json"

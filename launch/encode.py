@@ -10,10 +10,10 @@ file has a text on each line. The rows are in their order.
 
 from absl import flags
 
-from launch import parallel, program
+from launch import naming, parallel, program
 from launch.progress import ProgressLine
 
-_MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
+_MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 _INPUT = flags.DEFINE_string(

@@ -4,16 +4,18 @@ python -m launch.evaluate --model=runs/quickstart                       # the ru
 python -m launch.evaluate --model=runs/quickstart --data=book.txt       # a file, all of it
 python -m launch.evaluate --model=runs/quickstart --data=data/reviews --split=validation
 
-Of a population every model is scored, or the one that --model_seed chooses. --mesh=8x1 splits the
-text over eight devices; of several processes the first one prints.
+A text that is not prepared gets the model's vocabulary and cleaning. A model that others published
+has no text of its own: name one with --data. Of a population every model is scored, or the one that
+--model_seed chooses. --mesh=8x1 splits the text over eight devices; of several processes the first
+one prints.
 """
 
 from absl import flags
 
-from launch import parallel, program
+from launch import naming, parallel, program
 from launch.progress import ProgressLine
 
-_MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
+_MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 _DATA = flags.DEFINE_string(
@@ -42,7 +44,8 @@ def main(_) -> None:
     parallel.join()
     mesh = parallel.mesh()
     model = mlstm.load(workdir, _STEP.value, seed=_MODEL_SEED.value)
-    split, text = evaluation.open_text(_DATA.value or mlstm.corpus_of(workdir), _SPLIT.value)
+    one = model[0] if isinstance(model, list) else model
+    split, text = evaluation.open_text(_DATA.value or mlstm.corpus_of(workdir), _SPLIT.value, one)
     with ProgressLine("scoring and compressing", "bytes") as progress:
         result = mlstm.compare(
             model,

@@ -1,14 +1,25 @@
-"""Names of results: what is asked otherwise has another name, so that nothing is written over."""
+"""Names of models, and of results: what is asked otherwise has another name, so that nothing is
+written over."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from absl import flags
 
+from mlstm.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODEL = (
+    "The workdir of a training run, or a published model: a file or folder, hf:owner/name[:file], "
+    "published:NAME (launch.convert --list)."
+)
 LONGEST = 160  # letters
 PLAIN = re.compile(r"[\w.,=+-]{0,24}")
 
@@ -24,6 +35,22 @@ def named(parts: Iterable[str], of: Iterable[str]) -> str:
             found.append(f"{name}{_short(','.join(map(str, values)))}")
     whole = "-".join(found)
     return whole if len(whole) <= LONGEST else f"{whole[:LONGEST]}~{_digest(whole)}"
+
+
+def output_folder(output: str | None, model: Path, *parts: str) -> Path:
+    """The folder for results: what --output says, else one in the run's own. Raises InputError
+    where a model is no run, and no folder was named."""
+    from mlstm.corpus.files import user_path
+    from mlstm.runs import is_run
+
+    if output:
+        return user_path(output)
+    if not is_run(model):
+        raise InputError(
+            f"--model={model} is no training run, which results would go into: name their folder "
+            "with --output"
+        )
+    return model.joinpath(*parts)
 
 
 def _short(value: str) -> str:

@@ -17,13 +17,13 @@ they are compared with, is none that was published.
 
 from absl import flags
 
-from launch import parallel, program, tasks
+from launch import naming, parallel, program, tasks
 from launch.progress import ProgressLine
 from mlstm.errors import InputError
 
 PROTOCOLS = ("radford", "concept_neurons", "diagnostic", "full_probe")
 
-_MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
+_MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 tasks.define()
@@ -68,6 +68,7 @@ def main(_) -> None:
     from mlstm.corpus.files import user_path
     from mlstm.loading import load_one
     from mlstm.output import check_folder
+    from mlstm.runs import is_run
     from probing import results
     from probing.states.activations import check_sites
 
@@ -86,8 +87,8 @@ def main(_) -> None:
     data = tasks.read(workdir)
     if _SHOW.value and _SHOW.value not in data.concepts:
         raise InputError(f"--show={_SHOW.value}: the concepts are {', '.join(data.concepts)}")
-    default = results.folder_of(workdir, flags.FLAGS.task, model)
-    output = user_path(_OUTPUT.value) if _OUTPUT.value else default
+    inside = results.folder_of(workdir, flags.FLAGS.task, model) if is_run(workdir) else workdir
+    output = naming.output_folder(_OUTPUT.value, workdir, *inside.relative_to(workdir).parts)
     check_folder(output)
     if _STORE.value:
         _store(user_path(_STORE.value), model, data, names)
@@ -145,7 +146,7 @@ def _table(workdir, model, data, names, output, mesh) -> None:
     """Score every neuron, and write the report."""
     import probing
     from mlstm import job
-    from mlstm.loading import validation_curve
+    from mlstm.runs import validation_curve
     from probing import results
     from probing.evidence.significance import NullSums
     from probing.states.activations import FOLDS

@@ -95,7 +95,7 @@ def _neuron(row) -> str:
 
 def _probe(model, corpus: Path, workdir: Path, evaluation):
     import probing
-    from mlstm.loading import validation_curve
+    from mlstm.runs import validation_curve
     from probing import results
 
     data = probing.tasks.source_code(corpus)

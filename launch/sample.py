@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from launch import edits, program
+from launch import edits, naming, program
 
-_MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
+_MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 _PROMPT = flags.DEFINE_string("prompt", "", "Text to continue; a line end where it is empty.")

@@ -26,11 +26,11 @@ from launch.progress import ProgressLine, ProgressLines
 from mlstm.errors import InputError
 
 if TYPE_CHECKING:
-    from mlstm.loading import Model
+    from mlstm.trained import Model
     from probing.evidence.steering import Steering
     from probing.tasks import LabelledData
 
-_MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
+_MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 tasks.define()
@@ -80,7 +80,7 @@ def main(_) -> None:
     model = load_one(workdir, _STEP.value, _MODEL_SEED.value)
     subject, vector = _subject(model)
     data = tasks.read(workdir)
-    output = user_path(_OUTPUT.value) if _OUTPUT.value else workdir / "steer" / data.task
+    output = naming.output_folder(_OUTPUT.value, workdir, "steer", data.task)
     check_folder(output)
     expected = 0
     if subject is None:

@@ -27,7 +27,7 @@ from urllib.parse import quote
 
 from absl import flags
 
-from launch import parallel, program, tasks
+from launch import naming, parallel, program, tasks
 from launch.progress import ProgressLines
 from mlstm.errors import InputError
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mlstm.loading import Model
+    from mlstm.trained import Model
     from probing.evidence.claim_sets import Match
     from probing.evidence.claims import Claim
     from probing.tasks import LabelledData
 
-_MODEL = flags.DEFINE_string("model", None, "Workdir of a training run.", required=True)
+_MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
 _EVERY = flags.DEFINE_bool("every_checkpoint", False, "Study every checkpoint that is kept.")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
@@ -85,7 +85,7 @@ def main(_) -> None:
     mesh = parallel.mesh()
     steps = _steps(workdir)
     data = tasks.read(workdir)
-    output = user_path(_OUTPUT.value) if _OUTPUT.value else workdir / "study" / data.task
+    output = naming.output_folder(_OUTPUT.value, workdir, "study", data.task)
     check_folder(output)
     try:
         corpus = Corpus.open(mlstm.corpus_of(workdir)).split("train")
@@ -151,9 +151,14 @@ def _check_flags() -> None:
 def _steps(workdir: Path) -> Sequence[int | None]:
     """Ascending; None is the best, else the newest."""
     from mlstm import upkeep
+    from mlstm.runs import is_run
 
+    if not _EVERY.value:
+        return [_STEP.value]
+    if not is_run(workdir):
+        raise InputError(f"--model={workdir} is no training run: it has no checkpoints")
     kept = [int(e.name) for e in upkeep.listing(workdir).entries if e.name.isdigit()]
-    return sorted(kept) if _EVERY.value and kept else [_STEP.value]
+    return sorted(kept) or [None]
 
 
 def _load(workdir: Path, step: int | None) -> list[Model]:

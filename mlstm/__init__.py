@@ -16,25 +16,27 @@ if TYPE_CHECKING:
     from mlstm.errors import InputError as InputError
     from mlstm.evaluation import compare as compare
     from mlstm.evaluation import evaluate as evaluate
-    from mlstm.loading import Model as Model
-    from mlstm.loading import corpus_of as corpus_of
+    from mlstm.formats.safetensors import save as save
     from mlstm.loading import load as load
     from mlstm.model.language_model import ModelConfig as ModelConfig
     from mlstm.model.sampling import generate as generate
     from mlstm.model.scoring import Score as Score
+    from mlstm.runs import corpus_of as corpus_of
+    from mlstm.trained import Model as Model
 
 _HOMES = {
     "Corpus": "mlstm.corpus.reading",
     "InputError": "mlstm.errors",
-    "Model": "mlstm.loading",
+    "Model": "mlstm.trained",
     "ModelConfig": "mlstm.model.language_model",
     "Score": "mlstm.model.scoring",
     "compare": "mlstm.evaluation",
-    "corpus_of": "mlstm.loading",
+    "corpus_of": "mlstm.runs",
     "evaluate": "mlstm.evaluation",
     "generate": "mlstm.model.sampling",
     "load": "mlstm.loading",
     "open_source": "mlstm.corpus.shards",
+    "save": "mlstm.formats.safetensors",
 }
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "generate",
     "load",
     "open_source",
+    "save",
 ]
 __version__ = "0.1.0"
 

@@ -22,7 +22,11 @@ from mlstm.errors import InputError
 from mlstm.model.readable import Placement
 
 # The last axis of these is the hidden units that they make.
-_BY_LAST_AXIS = {"wmx", "wmh", "wx", "wh", "b", "gmx", "gmh", "gx", "gh"}
+_BY_LAST_AXIS = {
+    *("wmx", "wmh", "wx", "wh", "whn"),
+    *("gmx", "gmh", "gx", "gh", "ghn"),
+    *("b", "bn"),
+}
 
 
 def mesh(data: int = 1, model: int = 1, *, population: bool = False) -> Mesh:

@@ -11,7 +11,7 @@ import json
 import lzma
 import os
 from collections.abc import Callable, Iterable
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from jax.sharding import Mesh
@@ -21,29 +21,39 @@ from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Split
 from mlstm.corpus.stream import Batch, Stream
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import scoring
 from mlstm.model.edits import Edit, make_edits
 from mlstm.model.scoring import Score
 from mlstm.output import to_json
+from mlstm.trained import Model
 
 Progress = Callable[[int, int], None]
 WINDOW, CELLS = 128, 8192  # steps of a window at the most, and of all that lie side by side
 
 
-def open_text(source: str | os.PathLike, split: str | None = None) -> tuple[Split, str]:
+def open_text(
+    source: str | os.PathLike, split: str | None = None, model: Model | None = None
+) -> tuple[Split, str]:
     """A text to score, and its name for people.
 
     source: a prepared corpus or "python_stdlib", of which `split` is taken ("test" unless given);
         or a file or folder of text, all of it. Raises InputError, also for a split of the latter.
+    model: whose vocabulary and cleaning a text gets that is not prepared; bytes as they are
+        without one.
     """
-    embedded = str(source) == sources.PYTHON_STDLIB
-    if embedded or (user_path(source) / manifest.NAME).exists():
+    given: dict[str, Any] = (
+        {"vocabulary": model.vocabulary, "cleaning": model.cleaning} if model else {}
+    )
+    cleaned = f", cleaned as {model.cleaning}" if model and model.cleaning != "none" else ""
+    prepared = (user_path(source) / manifest.NAME).exists()
+    if prepared or str(source) == sources.PYTHON_STDLIB:
         split = split or "test"
-        return shards.open_source(source).split(split), f"{source} ({split})"
+        corpus = shards.open_source(source) if prepared else shards.open_source(source, **given)
+        return corpus.split(split), f"{source} ({split}){'' if prepared else cleaned}"
     if split is not None:
         raise InputError(f"{source} is not a prepared corpus: it is scored whole, not its {split}")
-    return shards.open_source(source, splits=(1, 0, 0)).split("train"), str(source)
+    corpus = shards.open_source(source, splits=(1, 0, 0), **given)
+    return corpus.split("train"), f"{source}{cleaned}"
 
 
 def evaluate(
@@ -66,6 +76,11 @@ def evaluate(
     list of models, or a mesh that does not divide the hidden units.
     """
     check_one(model)
+    if split.vocabulary != model.vocabulary:
+        raise InputError(
+            f"the text was prepared with the vocabulary {split.vocabulary}, the model's is "
+            f"{model.vocabulary}: prepare it with launch.prepare --vocabulary_of=MODEL"
+        )
     if split.length < 2:
         raise InputError(f"the text has {split.length} bytes; at least 2 are needed to score it")
     if reset_every < 0:

@@ -14,7 +14,7 @@ from mlstm.model import encoding, sites
 from mlstm.model.pooling import POOLINGS, pool
 
 if TYPE_CHECKING:
-    from mlstm.loading import Model
+    from mlstm.trained import Model
 
 WINDOW = 128
 

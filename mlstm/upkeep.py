@@ -19,8 +19,8 @@ from mlstm.checkpoint import read_parameters
 from mlstm.checkpoint_errors import Damaged, Unreadable, listed, one_line
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
-from mlstm.loading import read_config
 from mlstm.output import check_folder, writing
+from mlstm.runs import read_config
 
 Progress = Callable[[int, int], None]
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from jax.sharding import Mesh
 
-from mlstm.loading import Model
 from mlstm.model.sites import parse_neuron
+from mlstm.trained import Model
 from probing.evidence.scores import NeuronTable, Row
 from probing.states import activations
 from probing.tasks.labelled import LabelledData, Labels

@@ -9,9 +9,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
+from mlstm.trained import Model
 from probing.evidence import figures
-from probing.evidence.controls import control_labels, random_twin
+from probing.evidence.controls import control_labels, untrained_twin
 from probing.evidence.permutations import Drawn, Permuting, Significance
 from probing.evidence.scores import NeuronTable
 from probing.evidence.surface import surface_figures
@@ -86,7 +86,9 @@ def score_neurons(
         sites=names,
         units=model.config.hidden,
         scores=_scores(summaries, data),
-        twin=scores_of(random_twin(model, twin_seed), data, 1) if twin_seed is not None else None,
+        twin=scores_of(untrained_twin(model, twin_seed), data, 1)
+        if twin_seed is not None
+        else None,
         twin_seed=twin_seed,
         summaries=summaries,
         control=scores_of(model, control, passes - 1) if control else None,

@@ -11,8 +11,9 @@ from typing import Any
 from jax.sharding import Mesh
 
 from mlstm import job
-from mlstm.loading import Model, seeds_at
 from mlstm.output import write_whole
+from mlstm.runs import seeds_at
+from mlstm.trained import Model
 from probing.evidence.scores import NeuronTable
 from probing.examples import Example, examples
 from probing.plasticity.report import PlasticityReport

@@ -13,10 +13,10 @@ from mlstm import devices, evaluation
 from mlstm.corpus.shards import open_source, prepare_source
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
 from mlstm.model.scoring import Score
+from mlstm.trained import Model
 
 TEXT = b"".join(b"line %d of a text, and its cube is %d\n" % (n, n**3) for n in range(9000))
 

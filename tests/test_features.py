@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from mlstm import devices, features
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import encoding, language_model, pooling
 from mlstm.model.language_model import ModelConfig
+from mlstm.trained import Model
 
 CONFIG = ModelConfig(hidden=8, embedding=4, layers=2)
 MODEL = Model(CONFIG, language_model.init_parameters(CONFIG, jax.random.key(0)), Bytes())

@@ -11,9 +11,10 @@ import pytest
 import mlstm
 from mlstm.checkpoint import Checkpoints
 from mlstm.errors import InputError
-from mlstm.loading import load_one, validation_curve
+from mlstm.loading import load_one
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
+from mlstm.runs import validation_curve
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = ModelConfig(embedding=4, hidden=8, layers=2)

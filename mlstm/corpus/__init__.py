@@ -4,7 +4,7 @@ from mlstm.corpus.reading import Corpus, Split
 from mlstm.corpus.shards import open_source, prepare, prepare_source
 from mlstm.corpus.sources import Document, TextFile, documents
 from mlstm.corpus.stream import Batch, Stream, prefetch
-from mlstm.corpus.vocabulary import Bytes
+from mlstm.corpus.vocabulary import Bytes, Table
 
 __all__ = [
     "Batch",
@@ -13,6 +13,7 @@ __all__ = [
     "Document",
     "Split",
     "Stream",
+    "Table",
     "TextFile",
     "documents",
     "open_source",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mlstm.corpus.sources import SPLITS
-from mlstm.corpus.vocabulary import Bytes, from_json
+from mlstm.corpus.vocabulary import Vocabulary, from_json
 from mlstm.errors import InputError
 
 NAME = "manifest.json"
@@ -37,7 +37,8 @@ def shard_files(split: str, number: int) -> list[str]:
 def make(
     splits: dict[str, list[dict]],
     *,
-    vocabulary: Bytes,
+    vocabulary: Vocabulary,
+    cleaning: str,
     reset: str,
     source: dict,
     fractions: list[float] | None,
@@ -49,7 +50,7 @@ def make(
         "format_version": FORMAT_VERSION,
         "created_by": f"mlstm {_version()}",
         "vocabulary": vocabulary.to_json(),
-        "cleaning": "none",
+        "cleaning": cleaning,
         "reset": reset,
         "source": source,
         "fractions": fractions,

@@ -14,7 +14,7 @@ from mlstm.corpus import identity
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.files import user_path
 from mlstm.corpus.manifest import shard_files
-from mlstm.corpus.vocabulary import Bytes, from_json
+from mlstm.corpus.vocabulary import Bytes, Vocabulary, from_json
 from mlstm.errors import InputError
 
 
@@ -35,7 +35,7 @@ class Corpus:
         return cls(folder, manifest)
 
     @property
-    def vocabulary(self) -> Bytes:
+    def vocabulary(self) -> Vocabulary:
         return from_json(self.manifest["vocabulary"])
 
     @property
@@ -107,6 +107,8 @@ class Corpus:
             lines.append(f"  left out: {skipped['empty']} empty documents")
         if skipped.get("unreadable"):
             lines.append(f"  left out: {len(skipped['unreadable'])} documents that are unreadable")
+        if self.vocabulary != Bytes() or self.cleaning != "none":
+            lines.append(f"  vocabulary {self.vocabulary}, cleaning {self.cleaning}")
         lines.append(f"  state is reset at the start of each {self.reset}")
         lines.append(f"  digest {self.digest}")
         return "\n".join(lines)

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlstm.corpus import identity, sources, splitting, temporary
+from mlstm.corpus import agreement, identity, sources, splitting, temporary
 from mlstm.corpus import manifest as manifests
+from mlstm.corpus.cleaned import CleanedDocument
+from mlstm.corpus.cleaning import check_recipe
 from mlstm.corpus.files import user_path
 from mlstm.corpus.folders import publish, recover, unfinished, writing
 from mlstm.corpus.reading import Corpus
 from mlstm.corpus.sources import SPLITS, Document, TextFile
-from mlstm.corpus.vocabulary import Bytes
+from mlstm.corpus.vocabulary import Bytes, Vocabulary
 from mlstm.corpus.writing import SplitWriter
 from mlstm.errors import InputError
 
@@ -26,6 +28,8 @@ def prepare(
     *,
     splits: Sequence[float] | None = None,
     reset: str = "document",
+    vocabulary: Vocabulary | None = None,
+    cleaning: str = "none",
     source: dict[str, Any] | None = None,
     strict: bool = False,
     overwrite: bool = False,
@@ -36,10 +40,12 @@ def prepare(
 
     A document goes where it says; else to a split by the hash of its name; a document that is
     alone is cut by bytes into train, validation and test, in this order. `splits`: the fractions
-    of the three, (0.9, 0.05, 0.05) unless given. `reset`: "document" or "shard". `source`: what
-    the manifest says of where they came from. Empty documents are left out and counted, and so
-    are those that cannot be read; with `strict` the first of these ends it. `progress` is called
-    with the source bytes read so far.
+    of the three, (0.9, 0.05, 0.05) unless given. `reset`: "document" or "shard". `vocabulary`:
+    what makes ids of them, bytes unless given; a document with a byte that it does not have is
+    one that cannot be read. `cleaning`: the recipe of `corpus.cleaning` that each document is put
+    through, for which it is held in memory. `source`: what the manifest says of their origin.
+    Empty documents are left out and counted, and so are those that cannot be read; with `strict`
+    the first of these ends it. `progress` is called with the source bytes read so far.
 
     The same documents give the same files, bit by bit. `folder` appears when all of it is on the
     disk. A folder that exists is left alone unless it is empty; it may be a corpus with the same
@@ -49,14 +55,24 @@ def prepare(
     folder = user_path(folder).absolute()
     source = source or {"kind": "documents"}
     fractions = splitting.fractions(splits)
+    vocabulary = vocabulary or Bytes()
+    if not vocabulary.encodes:
+        raise InputError(f"the vocabulary {vocabulary} cannot encode text: a corpus needs one")
+    if check_recipe(cleaning) != "none":
+        documents = (CleanedDocument(document, cleaning) for document in documents)
     if reset not in manifests.RESETS:
         raise InputError(f"reset is {reset!r}; it can be {' or '.join(manifests.RESETS)}")
     if shard_bytes < 1:
         raise InputError(f"shards of {shard_bytes} bytes hold nothing; 1 is the least")
     recover(folder)
-    _check_output(folder, overwrite, source=source, reset=reset, fractions=fractions)
+    settings = {
+        "reset": reset,
+        "vocabulary": vocabulary.to_json(),
+        "cleaning": cleaning,
+    }
+    agreement.check_output(folder, overwrite, source=source, settings=settings, fractions=fractions)
     with unfinished(folder) as new:
-        writers = {split: SplitWriter(new, split, shard_bytes, Bytes()) for split in SPLITS}
+        writers = {split: SplitWriter(new, split, shard_bytes, vocabulary) for split in SPLITS}
         try:
             fixed, skipped = splitting.write(
                 documents, writers, folder, splits=splits, strict=strict, progress=progress
@@ -69,7 +85,8 @@ def prepare(
         _check_filled(written, None if fixed else fractions, skipped)
         manifest = manifests.make(
             written,
-            vocabulary=Bytes(),
+            vocabulary=vocabulary,
+            cleaning=cleaning,
             reset=reset,
             source=source,
             fractions=None if fixed else list(fractions),
@@ -78,7 +95,7 @@ def prepare(
         with writing(folder):
             manifests.write(manifest, new)
         if not publish(new, folder, replace=overwrite):
-            _adopt(new, folder, manifest)
+            agreement.adopt(new, folder, manifest)
     return Corpus.open(folder)
 
 
@@ -122,20 +139,27 @@ def open_source(
     *,
     splits: Sequence[float] | None = None,
     reset: str | None = None,
+    vocabulary: Vocabulary | None = None,
+    cleaning: str | None = None,
 ) -> Corpus:
     """Opens a prepared corpus, or prepares "python_stdlib", a raw file or a folder first.
 
     `cache` is the folder that becomes the corpus; one that is there already is opened if it was
     made from the same source (any version of python_stdlib is the same) with the same settings.
     Several processes may do this at once. Without `cache` the corpus is temporary: it goes when
-    it is no longer used. `splits` and `reset` are those of `prepare`; a prepared corpus brings
-    its own. Raises InputError.
+    it is no longer used. `splits`, `reset`, `vocabulary` and `cleaning` are those of `prepare`; a
+    prepared corpus brings its own, and is refused where others are given. Raises InputError.
     """
     if str(source) not in ("", sources.PYTHON_STDLIB):
         path = user_path(source)
         if _holds_corpus(path):
-            return _with_settings(Corpus.open(path), splits, reset)
-    settings = {"splits": splits, "reset": reset or "document"}
+            return agreement.with_settings(Corpus.open(path), splits, reset, vocabulary, cleaning)
+    settings = {
+        "splits": splits,
+        "reset": reset or "document",
+        "vocabulary": vocabulary,
+        "cleaning": cleaning or "none",
+    }
     if cache is None:
         scratch = temporary.make()
         try:
@@ -155,64 +179,11 @@ def open_source(
             f"{cache} was prepared from {identity.words(described)}; {source} is another text, or "
             "was changed since: put the old one back, remove that folder or use another"
         )
-    return _with_settings(corpus, splits, reset)
+    return agreement.with_settings(corpus, splits, reset, vocabulary, cleaning)
 
 
 def _holds_corpus(folder: Path) -> bool:
     return os.path.exists(folder / manifests.NAME)
-
-
-def _check_output(
-    folder: Path,
-    overwrite: bool,
-    *,
-    source: dict[str, Any],
-    reset: str,
-    fractions: Sequence[float],
-) -> None:
-    """Refuses what must not be replaced, as far as it is known before any work is done."""
-    if not os.path.lexists(folder):
-        return
-    if not folder.is_dir():
-        raise InputError(f"{folder} exists and is not a folder; name another output")
-    names = set(os.listdir(folder))
-    if not names:
-        return
-    if manifests.NAME not in names:
-        raise InputError(
-            f"{folder} exists, is not empty and is no prepared corpus; name another output"
-        )
-    found = manifests.read(folder)
-    foreign = names - set(manifests.files(found)) - {manifests.NAME}
-    if not overwrite:
-        # A source that fixes its own split has no fractions.
-        settings = found["reset"] == reset and found["fractions"] in (None, list(fractions))
-        if not settings or identity.differ(found["source"], source):
-            raise _other(folder, found)
-    elif foreign:
-        raise InputError(
-            f"{folder} holds {min(foreign)}, which is no part of the corpus there; "
-            "move it away or name another output"
-        )
-
-
-def _adopt(new: Path, folder: Path, manifest: dict[str, Any]) -> None:
-    """Leaves a corpus with the same contents where it is, but has its manifest tell of this run:
-    its source, and what was left out. Raises InputError for one with others, or damaged."""
-    found = manifests.read(folder)
-    if found["digest"] != manifest["digest"]:
-        raise _other(folder, found)
-    Corpus.open(folder).verify()
-    if found != manifest:
-        with writing(folder):
-            os.replace(new / manifests.NAME, folder / manifests.NAME)
-
-
-def _other(folder: Path, found: dict[str, Any]) -> InputError:
-    return InputError(
-        f"{folder} is a corpus with other contents or settings, prepared from "
-        f"{identity.words(found['source'])}; overwrite it (--overwrite) or name another output"
-    )
 
 
 def _check_filled(
@@ -229,18 +200,3 @@ def _check_filled(
                 "fractions; give others (--splits=1,0,0 is train alone), or join the text to one "
                 "file, which is cut by bytes"
             )
-
-
-def _with_settings(corpus: Corpus, splits: Sequence[float] | None, reset: str | None) -> Corpus:
-    """The corpus, if it has the settings that were asked for."""
-    if reset is not None and corpus.reset != reset:
-        raise InputError(
-            f"{corpus.folder} was prepared with reset {corpus.reset!r}, not {reset!r}; "
-            "prepare it again elsewhere"
-        )
-    if splits is not None and corpus.manifest["fractions"] != list(splitting.fractions(splits)):
-        raise InputError(
-            f"{corpus.folder} was prepared with splits {corpus.manifest['fractions']}, not "
-            f"{list(splits)}; prepare it again elsewhere"
-        )
-    return corpus

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlstm.corpus.cleaned import CleanedDocument
 from mlstm.corpus.folders import CannotWrite, writing
 from mlstm.corpus.sources import FRACTIONS, SPLITS, Document, TextFile, split_by_name
 from mlstm.corpus.writing import SplitWriter
@@ -25,7 +26,7 @@ def fractions(splits: Sequence[float] | None) -> tuple[float, ...]:
 
 
 def write(
-    documents: Iterable[Document | TextFile],
+    documents: Iterable[Document | TextFile | CleanedDocument],
     writers: dict[str, SplitWriter],
     output: Path,
     *,
@@ -79,7 +80,7 @@ def write(
 
 
 def _write_cut(
-    document: Document | TextFile,
+    document: Document | TextFile | CleanedDocument,
     writers: dict[str, SplitWriter],
     output: Path,
     parts: Sequence[float],

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from mlstm.corpus.manifest import shard_files
-from mlstm.corpus.vocabulary import Bytes
+from mlstm.corpus.vocabulary import Vocabulary
+from mlstm.errors import InputError
 
 
 @dataclass
@@ -33,12 +34,13 @@ class SplitWriter:
     where it has no start.
     """
 
-    def __init__(self, folder: Path, split: str, limit: int, vocabulary: Bytes):
+    def __init__(self, folder: Path, split: str, limit: int, vocabulary: Vocabulary):
         self.folder, self.split, self.vocabulary = folder, split, vocabulary
         self.limit = max(1, limit // vocabulary.dtype().itemsize)
         self.shards: list[dict[str, Any]] = []
         self._open: list[_Shard] = []  # from the shard where the current document begins
         self._mark: tuple[int, Any] = (0, None)
+        self._read = 0  # bytes of the current document
 
     def begin(self, name: str) -> None:
         if not self._open or self._open[-1].ids >= self.limit:
@@ -49,9 +51,15 @@ class SplitWriter:
         self._mark = (shard.ids, shard.hash.copy())
         shard.starts.append(shard.ids)
         shard.names.append(name)
+        self._read = 0
 
     def write(self, data: bytes) -> None:
-        ids = self.vocabulary.encode(data)
+        try:
+            ids = self.vocabulary.encode(data)
+        except InputError as error:
+            before = f" after {self._read:,} bytes" if self._read else ""
+            raise InputError(f"{self._open[0].names[-1]}{before}: {error}") from None
+        self._read += len(data)
         while len(ids):
             if self._open[-1].ids >= self.limit:
                 self._next()

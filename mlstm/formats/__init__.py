@@ -1,1 +1,1 @@
-"""Models that others published, read into ours; a format is one file, its table of arrays on top."""
+"""Models that others published, read into ours: a file for each format, its arrays on top."""

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mlstm.corpus.vocabulary import Bytes
+from mlstm.corpus.vocabulary import Vocabulary
 from mlstm.errors import InputError
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
@@ -21,7 +21,7 @@ class Found:
 
     config: ModelConfig
     parameters: dict[str, Any]
-    vocabulary: Bytes
+    vocabulary: Vocabulary
     cleaning: str = "none"
     """What its texts were put through: a recipe of `corpus.cleaning`."""
     notes: tuple[str, ...] = ()
@@ -31,8 +31,8 @@ class Found:
 def checked(found: Found, where: str) -> Found:
     """`found`; InputError, which begins with `where`, if its arrays are not those that its config
     asks for, or not all finite."""
-    wanted = _by_name(language_model.parameter_shapes(found.config))
-    arrays = _by_name(found.parameters)
+    wanted = by_name(language_model.parameter_shapes(found.config))
+    arrays = by_name(found.parameters)
     for name in sorted(wanted.keys() | arrays.keys()):
         if name not in arrays or name not in wanted:
             raise InputError(f"{where}: {'no array' if name in wanted else 'has an array'} {name}")
@@ -51,7 +51,8 @@ def checked(found: Found, where: str) -> Found:
     return found
 
 
-def _by_name(tree: Any) -> dict[str, Any]:
+def by_name(tree: Any) -> dict[str, Any]:
+    """The arrays of parameters by dotted name: "layers.0.wx"."""
     return {
         ".".join(str(key.key) for key in path): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

@@ -55,7 +55,7 @@ def stream_costs(
     or `window` does. A window holds N x T x B x (vocabulary + 10 H) numbers, about.
     """
     axes = tuple(jax.tree.leaves(edits.axes, is_leaf=lambda axis: axis is None))
-    base = language_model.initial_state(config, streams, parameters["embedding"].dtype)
+    base = language_model.initial_state(config, streams, language_model.dtype_of(parameters))
     state = jax.tree.map(lambda x: jnp.zeros((edits.count, *x.shape), x.dtype), base)
     for feed in encoding.feeds(texts, streams, window):
         targets, weights = next_ids(texts, feed)

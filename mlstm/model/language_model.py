@@ -7,6 +7,10 @@ static argument to `jax.jit`. Parameters are one nested dict of arrays:
      "layers": {"0": {the cell's, see cells.py}, "1": ...},
      "readout": {"w": (H, V), "b": (V,)}}
 
+With embedding 0 the input is one-hot: there is no "embedding", and the first layer reads V numbers.
+A tied readout has no "w": it is the embedding's transpose. A model whose readout is "none" has
+states and no logits.
+
 Legend: T time, B batch, E embedding, H hidden, V vocabulary.
 """
 
@@ -22,6 +26,7 @@ from flax import nnx
 from mlstm.errors import InputError
 from mlstm.model import editing, recurrence
 from mlstm.model.cells import CELLS
+from mlstm.model.initialisation import RECIPES
 from mlstm.model.layouts import LAYOUTS
 from mlstm.model.products import dot
 from mlstm.model.readable import (
@@ -53,16 +58,36 @@ class ModelConfig:
     """One of `cells.CELLS`."""
     vocabulary: int = 256
     embedding: int = 64
+    """0: the input is one-hot."""
     hidden: int = 256
     layers: int = 1
     weight_norm: bool = True
     """w = g v / ||v|| for each output unit of the cell's weights; embedding and readout plain."""
+    readout: str = "linear"
+    """ "tied": its weight is the embedding's transpose (Press & Wolf 2017), so that embedding is
+    hidden. "none": there is none, as in a published model of which it is not known."""
+    residual: bool = False
+    """A layer but the first gives to what stands behind it the sum of what it read and of its h."""
+    initialisation: str = "orthogonal"
+    """One of `initialisation.RECIPES`: how parameters begin."""
     forget_bias: float = 1.0
-    """The forget gate's bias at the start."""
+    """Added at the start to the bias of the gate that says how much of the old state stays: f of
+    the LSTMs, z of the GRUs."""
     dropout: float = 0.0
-    """Share of the units dropped between layers, in training."""
+    """Share of the units dropped between layers, in training, anew at each step."""
     output_dropout: float = 0.0
-    """Share of the units dropped before the readout, in training."""
+    """Share of the units dropped before the readout, in training, anew at each step."""
+    hidden_dropout: float = 0.0
+    """Share of the units of h dropped in training, the same ones through a whole window, for the
+    next step and for what stands behind the layer ("variational": Gal & Ghahramani 2016; Krause et
+    al. 2016). Where h enters a step without a weight, as in a GRU, it is not dropped."""
+    embedding_dropout: float = 0.0
+    """Share of the embedding's features dropped in training, the same ones through a window."""
+    zoneout_cell: float = 0.0
+    """Share of the units of c that keep their old value at a step of training; elsewhere each keeps
+    this share of it (Krueger et al. 2016)."""
+    zoneout_hidden: float = 0.0
+    """The same of h."""
     products: str = "float32"
     """ "bfloat16" rounds the operands of every matrix product, of the gradient's too; sums, states
     and parameters stay float32. "float32" does not become TF32 on a GPU."""
@@ -84,7 +109,7 @@ class ModelConfig:
             raise InputError(f'model.cell is "{self.cell}"; it may be {", ".join(CELLS)}')
         if self.products not in ("float32", "bfloat16"):
             raise InputError(f'model.products is "{self.products}"; it may be float32 or bfloat16')
-        for name in ("vocabulary", "embedding", "hidden", "layers"):
+        for name in ("vocabulary", "hidden", "layers"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"model.{name} is {value}; it must be a whole number above 0")
@@ -92,17 +117,41 @@ class ModelConfig:
             raise InputError(f'model.keep is "{self.keep}"; it may be products or states')
         if self.layout not in LAYOUTS:
             raise InputError(f'model.layout is "{self.layout}"; it may be {", ".join(LAYOUTS)}')
-        for name in ("dropout", "output_dropout"):
+        if self.readout not in ("linear", "tied", "none"):
+            raise InputError(
+                f'model.readout is "{self.readout}"; it may be "linear", "tied" or "none"'
+            )
+        if self.readout == "tied" and self.embedding != self.hidden:
+            raise InputError(
+                f'model.readout is "tied", so model.embedding, {self.embedding}, has to be '
+                f"model.hidden, {self.hidden}"
+            )
+        if self.initialisation not in RECIPES:
+            raise InputError(
+                f'model.initialisation is "{self.initialisation}"; it may be {", ".join(RECIPES)}'
+            )
+        for name in SHARES:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(
                     f"model.{name} is {getattr(self, name)}; it is a share from 0 to below 1"
                 )
+        if self.embedding_dropout and not self.embedding:
+            raise InputError(
+                "model.embedding_dropout drops features of the embedding, and there is none "
+                "(model.embedding is 0)"
+            )
+        if self.zoneout_cell and "c" not in CELLS[self.cell].state_names:
+            raise InputError(
+                f"model.zoneout_cell acts on c, and {self.cell} has none; use zoneout_hidden"
+            )
+        if self.residual and self.layers == 1:
+            raise InputError("model.residual adds what a layer read to its h, from layer 1 on")
         if self.dropout and self.layers == 1:
             raise InputError(
                 f"model.dropout is {self.dropout} but acts between layers, and there is one; "
                 "model.output_dropout acts before the readout"
             )
-        for name in ("chunk", "unroll"):
+        for name in ("embedding", "chunk", "unroll"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 0:
                 raise InputError(f"model.{name} is {value}; it must be a whole number, 0 or more")
@@ -110,33 +159,64 @@ class ModelConfig:
             raise InputError(f"model.forget_bias is {self.forget_bias}; it must be finite")
         return self
 
+    @property
+    def features(self) -> int:
+        """How many numbers the first layer reads."""
+        return self.embedding or self.vocabulary
+
+    @property
+    def random(self) -> bool:
+        """Whether training draws anything at a step."""
+        return any(getattr(self, name) for name in SHARES)
+
+    @property
+    def zoneout(self) -> tuple[tuple[str, float], ...]:
+        """The states that some zoneout acts on, and its share."""
+        shares = {"h": self.zoneout_hidden, "c": self.zoneout_cell}
+        return tuple((name, share) for name, share in shares.items() if share)
+
+
+SHARES = (
+    *("dropout", "output_dropout", "hidden_dropout", "embedding_dropout"),
+    *("zoneout_cell", "zoneout_hidden"),
+)
+"""The fields that say what share is dropped, or stays."""
+
 
 class LanguageModel(nnx.Module):
     """The parameters of a model and their shapes; what is computed with them is below."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, dtype=jnp.float32):
-        cell = CELLS[config.cell]
-        self.embedding = nnx.Param(
-            jax.random.normal(rngs.params(), (config.vocabulary, config.embedding), dtype)
-        )
+        cell, recipe = CELLS[config.cell], RECIPES[config.initialisation]
+        vocabulary, hidden = config.vocabulary, config.hidden
+        if config.embedding:
+            draw = recipe.embedding(vocabulary, config.embedding)
+            table = draw(rngs.params(), (vocabulary, config.embedding), dtype)
+            self.embedding = nnx.Param(table)
         self.layers = nnx.Dict(
             {
                 str(layer): cell(
-                    config.embedding if layer == 0 else config.hidden,
-                    config.hidden,
+                    config.features if layer == 0 else hidden,
+                    hidden,
                     weight_norm=config.weight_norm,
                     forget_bias=config.forget_bias,
+                    recipe=recipe,
                     rngs=rngs,
                     dtype=dtype,
                 )
                 for layer in range(config.layers)
             }
         )
-        glorot = jax.nn.initializers.glorot_uniform()
-        self.readout = nnx.Dict(
-            w=nnx.Param(glorot(rngs.params(), (config.hidden, config.vocabulary), dtype)),
-            b=nnx.Param(jnp.zeros(config.vocabulary, dtype)),
-        )
+        if config.readout == "none":
+            return
+        arrays = {}
+        if config.readout == "linear":
+            draw = recipe.readout(hidden, vocabulary)
+            arrays["w"] = nnx.Param(draw(rngs.params(), (hidden, vocabulary), dtype))
+        draw = recipe.readout_bias(hidden, vocabulary)
+        bias = jnp.zeros(vocabulary, dtype)
+        arrays["b"] = nnx.Param(bias if draw is None else draw(rngs.params(), (vocabulary,), dtype))
+        self.readout = nnx.Dict(arrays)
 
 
 class Output(NamedTuple):
@@ -160,8 +240,7 @@ def _module(config: ModelConfig, parameters) -> LanguageModel:
 
 
 def init_parameters(config: ModelConfig, key: jax.Array, dtype=jnp.float32) -> dict:
-    """Fresh parameters: orthogonal recurrent weights, Glorot-uniform input weights and readout,
-    normal embedding (standard deviation 1); gains are the norms of what they scale."""
+    """Fresh parameters, by the config's recipe of `initialisation`."""
     model = LanguageModel(config.check(), rngs=nnx.Rngs(params=key), dtype=dtype)
     return nnx.to_pure_dict(nnx.split(model)[1])
 
@@ -181,11 +260,34 @@ def flops_per_byte(config: ModelConfig) -> int:
 
     Two for each weight forward and four backward; an embedding row is read, not multiplied.
     """
-    return 6 * sum(
+    tied = config.hidden * config.vocabulary if config.readout == "tied" else 0
+    return 6 * tied + 6 * sum(
         math.prod(leaf.shape)
         for path, leaf in jax.tree_util.tree_leaves_with_path(parameter_shapes(config))
         if path[-1].key.startswith("w")
     )
+
+
+def dtype_of(parameters: dict) -> Any:
+    """The type of the parameters, and so of the states."""
+    return parameters["layers"]["0"]["b"].dtype
+
+
+def embedding_of(config: ModelConfig, parameters: dict) -> jax.Array:
+    """What the first layer reads for each symbol, (V, features)."""
+    if config.embedding:
+        return parameters["embedding"]
+    return jnp.eye(config.vocabulary, dtype=dtype_of(parameters))
+
+
+def readout_weight(parameters: dict) -> jax.Array:
+    """(H, V). Raises InputError for a model without a readout."""
+    if "readout" not in parameters:
+        raise InputError(
+            "this model has states and no readout: what it would put out next is not known"
+        )
+    readout = parameters["readout"]
+    return readout["w"] if "w" in readout else parameters["embedding"].T
 
 
 def initial_state(config: ModelConfig, batch: int, dtype=jnp.float32) -> tuple:
@@ -201,6 +303,26 @@ def _dropped(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     if rate == 0 or key is None:
         return x
     return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
+
+
+def _scale(shape: tuple, rate: float, key: jax.Array | None, part: int, dtype) -> jax.Array | None:
+    """What is multiplied with to drop a share; None where nothing is dropped."""
+    if rate == 0 or key is None:
+        return None
+    return _dropped(jnp.ones(shape, dtype), rate, jax.random.fold_in(key, part))
+
+
+def _zones(config: ModelConfig, shape: tuple, key: jax.Array | None) -> dict | None:
+    if key is None or not config.zoneout:
+        return None
+    return {
+        name: jax.random.bernoulli(jax.random.fold_in(key, part), share, shape)
+        for part, (name, share) in enumerate(config.zoneout, _ZONES)
+    }
+
+
+_HIDDEN, _EMBEDDING, _ZONES = range(3)
+"""Parts of a layer's key."""
 
 
 def _chunk(config: ModelConfig, streams: int) -> int:
@@ -223,6 +345,7 @@ def plan(
         LAYOUTS[config.layout],
         config.unroll or (GPU_UNROLL if jax.default_backend() == "gpu" else 1),
         placement.whole,
+        config.zoneout,
     )
 
 
@@ -266,13 +389,18 @@ def forward(
     editing.check_keys(config, edits)
     if (ids is None) == (embedded is None):
         raise ValueError("give either ids or embedded")
-    streams = (ids if embedded is None else embedded).shape[1]  # pyright: ignore[reportOptionalMemberAccess]
+    time, streams = (ids if embedded is None else embedded).shape[:2]  # pyright: ignore[reportOptionalMemberAccess]
     module = _module(config, parameters)
     keys = [None] * config.layers
     if dropout_key is not None:
         keys = list(jax.random.split(dropout_key, config.layers))
     scan = scan_plain if reference else recurrence.scan
+    table, dtype = embedding_of(config, parameters), dtype_of(parameters)
+    features = (streams, config.features)
+    scale = _scale(features, config.embedding_dropout, keys[0], _EMBEDDING, dtype)
     hidden: Any = embedded
+    if scale is not None:
+        hidden = (table[ids] if embedded is None else embedded) * scale
     states, emitted = [], {}
     for layer in range(config.layers):
         cell = module.layers[str(layer)]
@@ -282,25 +410,36 @@ def forward(
             Weights(
                 cell.weights(),
                 cell.input_weights(),
-                module.embedding[...] if hidden is None else None,
+                table if hidden is None else None,
             ),
             hidden,
             state[layer],
             editing.of_layer(layer, edits),
-            Controls(ids if hidden is None else None, mask, resets),
+            Controls(
+                ids if hidden is None else None,
+                mask,
+                resets,
+                _zones(config, (time, streams, config.hidden), keys[layer]),
+            ),
+            scale := _scale(
+                (streams, config.hidden), config.hidden_dropout, keys[layer], _HIDDEN, dtype
+            ),
         )
         states.append(result.state)
         emitted |= {f"{layer}.{name}": value for name, value in result.emitted.items()}
         last = layer == config.layers - 1
         rate = config.output_dropout if last else config.dropout
-        hidden = _dropped(result.hidden, rate, keys[layer])
+        behind = result.hidden if scale is None else result.hidden * scale
+        if config.residual and layer > 0:
+            behind = hidden + behind
+        hidden = _dropped(behind, rate, keys[layer])
     return Output(hidden, tuple(states), emitted)
 
 
 def logits(parameters: dict, hidden: jax.Array, products: str = "float32") -> jax.Array:
-    """The readout: hidden (..., H) to unnormalised log probabilities (..., V)."""
-    readout = parameters["readout"]
-    return dot(hidden, readout["w"], products) + readout["b"]
+    """The readout: hidden (..., H) to unnormalised log probabilities (..., V). Raises InputError
+    for a model without one."""
+    return dot(hidden, readout_weight(parameters), products) + parameters["readout"]["b"]
 
 
 def negative_log_likelihood(
@@ -313,18 +452,24 @@ def negative_log_likelihood(
 
 
 def fold(config: ModelConfig, parameters: dict) -> dict:
-    """What generation computes once: normalised weights, and the first layer's input table."""
+    """What generation computes once: normalised weights, and the first layer's input table. Raises
+    InputError for a model without a readout."""
     module = _module(config, parameters)
     layers = {}
     for layer in range(config.layers):
         cell = module.layers[str(layer)]
         inputs = cell.input_weights()
         if layer == 0:
-            inputs = cell.inputs(inputs, module.embedding[...], _dot_of(config))
+            table = embedding_of(config, parameters)
+            terms = cell.inputs(inputs, table, _dot_of(config))
+            inputs = {
+                name: jnp.broadcast_to(x, (len(table), *x.shape)) if x.ndim == 1 else x
+                for name, x in terms.items()
+            }
         weights = {name: _pieces(config, w) for name, w in cell.weights().items()}
         layers[str(layer)] = {"weights": weights, "inputs": inputs}
-    readout = parameters["readout"]
-    return {"layers": layers, "readout": {"w": _pieces(config, readout["w"]), "b": readout["b"]}}
+    w, b = readout_weight(parameters), parameters["readout"]["b"]
+    return {"layers": layers, "readout": {"w": _pieces(config, w), "b": b}}
 
 
 def _dot_of(config: ModelConfig):
@@ -358,7 +503,7 @@ def step(
 
     edits: those of this step, as `editing.at` gives them.
     """
-    cell = CELLS[config.cell]
+    cell, one_step = CELLS[config.cell], plan(config, len(ids))
     hidden: Any = None
     states = []
     for layer in range(config.layers):
@@ -373,15 +518,14 @@ def step(
             return gates_of(result, gated=result.ndim > 2)
 
         new, sites = masked_step(
-            cell,
+            one_step,
             state[layer],
             {name: gates_of(x, gated=x.ndim > 2) for name, x in now.items()},
             product,
             editing.of_layer(layer, edits),
-            None,
-            None,
         )
         states.append(new)
-        hidden = sites["hidden"]
+        behind = sites["hidden"]
+        hidden = hidden + behind if config.residual and layer > 0 else behind
     readout = folded["readout"]
     return _times(hidden, readout["w"], config.products) + readout["b"], tuple(states)

@@ -52,6 +52,11 @@ class Rows:
         return b
 
     @staticmethod
+    def whole(term: jax.Array, x: jax.Array) -> jax.Array:
+        """Joined gates that broadcast against those of a batch x (S, F), as these are."""
+        return jnp.broadcast_to(term, (*x.shape[:-1], *term.shape[-2:]))
+
+    @staticmethod
     def tile(values: jax.Array, steps: int) -> jax.Array:
         """What `units` made, to broadcast against a merged batch."""
         return values
@@ -150,6 +155,10 @@ class Columns:
     @staticmethod
     def bias(b):
         return b[..., None]
+
+    @staticmethod
+    def whole(term, x):
+        return jnp.broadcast_to(term, (*term.shape[:2], x.shape[-1]))
 
     @staticmethod
     def tile(values, steps):

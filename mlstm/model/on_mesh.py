@@ -32,7 +32,7 @@ def begin(
 
     Raises InputError where the mesh does not divide the hidden units or the streams.
     """
-    state = language_model.initial_state(config, streams, parameters["embedding"].dtype)
+    state = language_model.initial_state(config, streams, language_model.dtype_of(parameters))
     if mesh is None:
         return parameters, state, edits
     for axis, count, what in (("data", streams, "streams"), ("model", config.hidden, "units")):

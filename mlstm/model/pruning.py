@@ -120,15 +120,19 @@ def kept(config, alive: Alive, parameters: Any) -> Any:
     columns = {
         **cell.makes,
         **{gain_of(weight): kind for weight, kind in cell.makes.items()},
-        "b": "h",
+        **dict.fromkeys(cell.bias_gates, "h"),
     }
+
+    def summed(layer: str) -> bool:
+        """Whether a layer reads a sum, in which other units stand beside a pruned one's 0."""
+        return config.residual and layer != "1"
 
     def rows(units: Any, ndim: int) -> Any:
         return units.reshape(-1, *(1,) * (ndim - 1))
 
     def of(path: tuple, leaf: Any) -> Any:
         *above, name = (key.key for key in path)
-        if above == ["readout"] and name == "w":
+        if above == ["readout"] and name == "w" and not config.residual:
             return rows(alive[last]["h"], leaf.ndim)
         if above[:1] != ["layers"]:
             return np.True_
@@ -136,7 +140,7 @@ def kept(config, alive: Alive, parameters: Any) -> Any:
         left = alive[layer][columns[name]]
         if name in cell.reads:
             left = left & rows(alive[layer][cell.reads[name]], leaf.ndim)
-        elif name in cell.input_gates and layer != "0":
+        elif name in cell.input_gates and layer != "0" and not summed(layer):
             left = left & rows(alive[str(int(layer) - 1)]["h"], leaf.ndim)
         return left
 

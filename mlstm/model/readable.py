@@ -40,6 +40,9 @@ class Plan:
     whole: Callable[[jax.Array], jax.Array] | None = None
     """What makes states (..., B, H) whole on every device, where devices share their units; else
     None. What it made is kept for the weights' gradients, so that nothing is sent twice."""
+    zoneout: tuple[tuple[str, float], ...] = ()
+    """Of states, the share of their old value that stays at each step, where `Controls.zones` does
+    not say which units keep theirs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +68,13 @@ class Weights(NamedTuple):
 
 
 class Controls(NamedTuple):
-    """What is neither trained nor differentiated: x ids, mask, resets; each (T, B) or None."""
+    """What is neither trained nor differentiated, of every step: ids, mask, resets, each (T, B) or
+    None; and by state the units that keep their old value, (T, B, H) bool, or None."""
 
-    ids: jax.Array | None
-    mask: jax.Array | None
-    resets: jax.Array | None
+    ids: jax.Array | None = None
+    mask: jax.Array | None = None
+    resets: jax.Array | None = None
+    zones: dict[str, jax.Array] | None = None
 
 
 class Result(NamedTuple):
@@ -80,16 +85,26 @@ class Result(NamedTuple):
     emitted: dict[str, jax.Array]
 
 
-def masked_step(cell, state, inputs, product, edits, mask, reset, layout=Rows):
-    """One step of the cell with its resets, edits and mask; returns the new state and all sites,
-    and among these as "hidden" the h that whatever stands behind the layer reads.
+NO_CONTROLS = Controls()
+
+
+def masked_step(plan, state, inputs, product, edits, now=NO_CONTROLS, dropped=None, layout=Rows):
+    """One step of the plan's cell with its resets, dropout, zoneout, edits and mask; returns the
+    new state and all sites, and among these as "hidden" the h that whatever stands behind the layer
+    reads.
 
     A reset starts the step from the zero state; a masked step carries the state unchanged,
-    whether it is reset or not. `edits` are those of this step, by state: see `editing`.
+    whether it is reset or not. `edits` are those of this step, by state: see `editing`; `now` are
+    its controls. `dropped` is what h is multiplied by where the recurrent weights read it.
+
+    Zoneout (Krueger et al. 2016) acts on the states that leave the step: h is made of the c that
+    the step made, not of the one that a unit keeps.
     """
-    entering = state
-    if reset is not None:
-        state = {k: jnp.where(layout.streams(reset), 0, v) for k, v in state.items()}
+    entering, cell = state, plan.cell
+    if now.resets is not None:
+        state = {k: jnp.where(layout.streams(now.resets), 0, v) for k, v in state.items()}
+    if dropped is not None:
+        product = _of_dropped(cell, product, dropped)
     sites = {}
 
     def site(name, value):
@@ -97,6 +112,11 @@ def masked_step(cell, state, inputs, product, edits, mask, reset, layout=Rows):
         return sites[name]
 
     new = dict(cell.step(state, inputs, product, site))
+    for name, share in plan.zoneout:
+        if now.zones is None:
+            new[name] = sites[name] = share * state[name] + (1 - share) * new[name]
+        else:
+            new[name] = sites[name] = jnp.where(now.zones[name], state[name], new[name])
     sites["hidden"] = new["h"]
     if stages := edits.get("c@after_step"):
         new["c"] = sites["c"] = editing.edited(new["c"], stages, layout)
@@ -104,9 +124,13 @@ def masked_step(cell, state, inputs, product, edits, mask, reset, layout=Rows):
         sites["hidden"] = sites["h"] = editing.edited(new["h"], stages, layout)
     if stages := edits.get("h@recurrence"):
         new["h"] = sites["h"] = editing.edited(new["h"], stages, layout)
-    if mask is not None:
-        new = {k: jnp.where(layout.streams(mask), v, entering[k]) for k, v in new.items()}
+    if now.mask is not None:
+        new = {k: jnp.where(layout.streams(now.mask), v, entering[k]) for k, v in new.items()}
     return new, sites
+
+
+def _of_dropped(cell, product, dropped):
+    return lambda name, x: product(name, x * dropped if cell.reads[name] == "h" else x)
 
 
 def gates_of(x: jax.Array, gated: bool):
@@ -115,7 +139,9 @@ def gates_of(x: jax.Array, gated: bool):
     return tuple(x[..., g, :] for g in range(x.shape[-2])) if gated else x
 
 
-def scan_plain(plan: Plan, weights: Weights, features, state, edits, controls: Controls) -> Result:
+def scan_plain(
+    plan: Plan, weights: Weights, features, state, edits, controls: Controls, dropped=None
+) -> Result:
     """What `recurrence.scan` does, with its arguments and results."""
     cell = plan.cell
     fixed, timed = editing.divided(edits)
@@ -126,15 +152,15 @@ def scan_plain(plan: Plan, weights: Weights, features, state, edits, controls: C
         return gates_of(dot(x, w, plan.products), gated=w.ndim > 2)
 
     def step(state, now):
-        (x, ids, mask, reset), timed = now
+        x, controls, timed = now
         if x is None:
-            x = jnp.take(weights.embedding, ids, axis=0)
+            x = jnp.take(weights.embedding, controls.ids, axis=0)
         inputs = cell.inputs(weights.inputs, x, functools.partial(dot, products=plan.products))
         inputs = {k: gates_of(v, gated=v.ndim > 2) for k, v in inputs.items()}
-        now = editing.joined(fixed, timed)
-        new, sites = masked_step(cell, state, inputs, product, now, mask, reset)
+        edits = editing.joined(fixed, timed)
+        new, sites = masked_step(plan, state, inputs, product, edits, controls, dropped)
         hidden = sites["hidden"] if apart else new["h"]
         return new, (hidden, {name: sites[name] for name in plan.emit})
 
-    last, (hidden, emitted) = lax.scan(step, state, ((features, *controls), timed))
+    last, (hidden, emitted) = lax.scan(step, state, (features, controls, timed))
     return Result(last, hidden, emitted)

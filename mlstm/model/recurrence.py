@@ -36,7 +36,9 @@ from mlstm.model.layouts import Rows
 from mlstm.model.readable import Controls, Plan, Result, Weights, masked_step
 
 
-def scan(plan: Plan, weights: Weights, features, state, edits, controls: Controls) -> Result:
+def scan(
+    plan: Plan, weights: Weights, features, state, edits, controls: Controls, dropped=None
+) -> Result:
     """Run a cell over T steps.
 
     Args:
@@ -45,7 +47,9 @@ def scan(plan: Plan, weights: Weights, features, state, edits, controls: Control
       features: (T, B, F) floats, or None when `controls.ids` (T, B) is given.
       state: dict of (B, H), the state before the first step.
       edits: as `editing` says, by state; may be empty.
-      controls: ids, mask (True: the step counts) and resets (True: start from zero), (T, B) each.
+      controls: ids, mask (True: the step counts) and resets (True: start from zero), (T, B) each,
+        and zones.
+      dropped: (B, H), what h is multiplied by where the recurrent weights read it; not trained.
 
     Returns:
       Result. Where a step is masked the state and `hidden` are carried unchanged; an emitted site
@@ -70,7 +74,8 @@ def scan(plan: Plan, weights: Weights, features, state, edits, controls: Control
         None if features is None else enter(features),
         jax.tree.map(enter, state),
         _Edits(*_in_layout(plan.layout, *editing.divided(edits))),
-        controls,
+        controls._replace(zones=jax.tree.map(enter, controls.zones)),
+        None if dropped is None else plan.layout.units(dropped),
     )
     result = jax.tree.map(enter, _scan(plan, given))
     if apart:
@@ -106,6 +111,8 @@ class _Given(NamedTuple):
     edits: Any
     controls: Controls | None
     """None in the gradients of these."""
+    dropped: Any
+    """As `layout.units` makes it; it has no gradient."""
 
 
 class _Kept(NamedTuple):
@@ -172,7 +179,7 @@ def _forward(plan, given):
             now, timed = _at((controls, given.edits.timed), start + k)
             edits = editing.joined(given.edits.fixed, timed)
             new, sites = masked_step(
-                plan.cell, state, inputs, product, edits, now.mask, now.resets, layout
+                plan, state, inputs, product, edits, now, given.dropped, layout
             )
             kept = _Kept(
                 new,
@@ -226,7 +233,7 @@ def _scan_backward(plan, residuals, cotangents):
     else:
         features, embedding = last.read, None
     dweights = Weights(recurrent, last.inputs, embedding)
-    return (_Given(dweights, features, last.state, last.edits, None),)
+    return (_Given(dweights, features, last.state, last.edits, None, None),)
 
 
 _scan.defvjp(_scan_forward, _scan_backward)
@@ -267,6 +274,7 @@ def _chunk_back(plan, given, kept, ready, cotangents, carry, start, length):
             _at(results, k) if kept.results is None else _at(kept.results, t),
             given.edits._replace(timed=_at(given.edits.timed, t)),
             _at(controls, t),
+            given.dropped,
             {**dstate, "h": dstate["h"] + _at(cotangents.hidden, t)},
             _at(cotangents.emitted, t),
         )
@@ -335,19 +343,19 @@ def _known(plan, given, kept, weights, entering, terms, start, length):
         jax.tree.map(lambda x: layout.merge(layout.widened(x, streams)), timed),
     )
     masked_step(
-        plan.cell,
+        plan,
         jax.tree.map(layout.merge, entering),
         {name: _seen(layout.split(x)) for name, x in terms.items()},
         product,
         edits,
-        now.mask,
-        now.resets,
+        now._replace(zones=jax.tree.map(layout.merge, now.zones)),
+        None if given.dropped is None else layout.tile(given.dropped, length),
         layout,
     )
     return operands, results
 
 
-def _step_back(plan, weights, state, terms, results, edits, now, dnew, demitted):
+def _step_back(plan, weights, state, terms, results, edits, now, dropped, dnew, demitted):
     """The gradients of one step: of its state, of its edits, and joined, by the names under which
     they are kept, of its products and input terms; and for each term its name there."""
     layout, known = plan.layout, _KnownGradients()
@@ -358,9 +366,7 @@ def _step_back(plan, weights, state, terms, results, edits, now, dnew, demitted)
 
         inputs = {name: _seen(gates) for name, gates in terms.items()}
         here = editing.joined(edits.fixed, edits.timed)
-        new, sites = masked_step(
-            plan.cell, state, inputs, product, here, now.mask, now.resets, layout
-        )
+        new, sites = masked_step(plan, state, inputs, product, here, now, dropped, layout)
         return new, {name: sites[name] for name in plan.emit}
 
     terms = {name: layout.split(x) for name, x in terms.items()}
@@ -444,8 +450,12 @@ def _prepared(plan, prepare, weights):
 def _input_terms(plan, layout, weights, x):
     """The cell's joined input terms of a batch x, (S, F) or as a column (F, S)."""
     dot = functools.partial(layouts.dot, layout, products=plan.products)
-    shaped = {k: w if k.startswith("w") else layout.bias(w) for k, w in weights.items()}
-    return plan.cell.inputs(shaped, x, dot)
+    shaped = {
+        k: w if k.startswith("w") else layout.bias(w.reshape(-1, w.shape[-1]))
+        for k, w in weights.items()
+    }
+    terms = plan.cell.inputs(shaped, x, dot)
+    return {name: layout.whole(term, x) for name, term in terms.items()}
 
 
 def _terms(plan, given):

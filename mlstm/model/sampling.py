@@ -24,7 +24,7 @@ from mlstm.model.edits import Edit, Edits, make_edits, resolve
 from mlstm.model.language_model import ModelConfig
 
 if TYPE_CHECKING:
-    from mlstm.loading import Model
+    from mlstm.trained import Model
 
 PROMPT_CHUNK = 1024
 HOTTEST = 1000

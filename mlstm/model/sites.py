@@ -1,13 +1,16 @@
 """The names of the states of a model, and of single neurons.
 
 A site is a layer and a state of its cell: "0.c" is the cell state of the first layer. A neuron is
-one unit of a site: "0.c[2388]". With the gates in the order in which a step makes them:
+one unit of a site: "0.c[2388]". Of the LSTMs, in the order in which a step makes them:
 
     m        the multiplicative state (x wmx) * (h wmh)          multiplicative LSTM only
     i f o    input, forget and output gate, after the sigmoid
     u        the update, after tanh
     c        the cell state
     h        the hidden state, o tanh(c): what the next step and the readout see
+
+Of the GRUs r and z, the reset and the update gate, after the sigmoid (z is the share of the old h
+that stays), n, the new state, after tanh, and h. Of the RNN h alone.
 """
 
 import dataclasses

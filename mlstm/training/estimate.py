@@ -111,13 +111,14 @@ def _computers(setup: Setup) -> int:
 
 
 def _product_shape(setup: Setup) -> tuple[int, int, int, int]:
-    """Models, rows, H and columns of (B, H) @ (H, 4H), the largest product of a step of the
+    """Models, rows, H and columns of (B, H) @ (H, G H), the largest product of a step of the
     recurrence, as one device makes it: of as many models as it computes at once."""
     config, mesh = setup.config, setup.mesh.shape
     models = config.seeds // mesh.get("seeds", 1) if side_by_side(config) else 1
     hidden = config.model.hidden
     streams = config.data.batch // mesh["data"] // config.train.accumulate
-    return models, streams, hidden, 4 * hidden // mesh["model"]
+    gates = max(math.prod(axes) for axes in CELLS[config.model.cell].recurrent_gates.values())
+    return models, streams, hidden, gates * hidden // mesh["model"]
 
 
 def _product_rate(setup: Setup) -> float:

@@ -18,8 +18,9 @@ import numpy as np
 from mlstm import devices, job
 from mlstm.corpus.files import user_path
 from mlstm.corpus.stream import prefetch
-from mlstm.loading import Model, member
 from mlstm.model import sampling
+from mlstm.runs import member
+from mlstm.trained import Model
 from mlstm.training import pruning, restream, start
 from mlstm.training.config import Config
 from mlstm.training.interrupts import Interrupts

@@ -13,7 +13,7 @@ from mlstm.training.config import OptimizerConfig
 Schedule = Callable[[Any], jax.Array]
 
 # The weights that Muon takes as matrices: (inputs, outputs), the gates among the outputs.
-MATRICES = ("wmx", "wmh", "wx", "wh")
+MATRICES = ("wmx", "wmh", "wx", "wh", "whn")
 
 
 def make(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
@@ -55,8 +55,8 @@ def schedule(config: OptimizerConfig, steps: int) -> Schedule:
 def muon_dimensions(parameters: Any) -> Any:
     """For each leaf how Muon has to read it: the axes of a flat matrix, or None (left to Adam).
 
-    wx (E, 4, H) and wh (H, 4, H) are the matrices (E, 4H) and (H, 4H); wmx and wmh are matrices
-    already. Embedding, readout, biases and the gains of weight normalisation go to Adam.
+    wx (E, G, H) and wh (H, G, H) are the matrices (E, GH) and (H, GH); wmx, wmh and whn are
+    matrices already. Embedding, readout, biases and the gains of weight normalisation go to Adam.
     """
 
     def dimensions(path: tuple, leaf: Any) -> MuonDimensionNumbers | None:
@@ -68,7 +68,7 @@ def muon_dimensions(parameters: Any) -> Any:
 
 
 def decayed(parameters: Any) -> Any:
-    """True for the leaves that weight decay may touch: weights and embedding, not biases (4, H),
+    """True for the leaves that weight decay may touch: weights and embedding, not biases,
     not gains, which are vectors of one number for each unit."""
 
     def decays(path: tuple, leaf: Any) -> bool:

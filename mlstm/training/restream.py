@@ -51,7 +51,7 @@ def begun_anew(state: TrainState, setup: Setup) -> TrainState:
     config, places = setup.config, setup.abstract()
 
     def fresh(parameters: Any) -> Any:
-        dtype = parameters["embedding"].dtype
+        dtype = language_model.dtype_of(parameters)
         return language_model.initial_state(config.model, config.data.batch, dtype)
 
     carry = jax.jit(

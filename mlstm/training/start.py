@@ -21,7 +21,7 @@ from mlstm.checkpoint_errors import say
 from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus
 from mlstm.errors import InputError, NotNow
-from mlstm.loading import read_config, seeds_of
+from mlstm.runs import read_config, seeds_of
 from mlstm.training import config as configs
 from mlstm.training import profiling, restream
 from mlstm.training import setup as setups

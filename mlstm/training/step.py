@@ -61,7 +61,7 @@ def make_train_step(
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         carry = _entering(state.carry, state.position.window)
         key = None
-        if model.dropout or model.output_dropout:
+        if model.random:
             key = jax.random.fold_in(state.key, state.step)
 
         (nats, targets, total), carried = summed(state.parameters, carry, batch, key)
@@ -123,12 +123,12 @@ def make_train_step(
 def make_gate_saturation(
     model: ModelConfig, accumulate: int = 1
 ) -> Callable[[Any, Any, jax.Array, Any], dict[str, jax.Array]]:
-    """The function (parameters, carry, window, batch) -> for each site of a gate (i, f and o,
-    where the cell has them) the shares of its values below 0.1 and above 0.9, as a (2,) array.
+    """The function (parameters, carry, window, batch) -> for each site of a gate (i, f and o
+    of an LSTM, r and z of a GRU) the shares of its values below 0.1 and above 0.9, as a (2,) array.
 
     Of a batch that is computed in parts it looks at the first one: it would take as much memory for
     the whole as the step no longer does."""
-    names = [name for name in CELLS[model.cell].site_names if name in ("i", "f", "o")]
+    names = CELLS[model.cell].gate_names
     gates = tuple(f"{layer}.{name}" for layer in range(model.layers) for name in names)
 
     def saturation(

@@ -41,7 +41,7 @@ class Validation:
         carry = devices.carry_sharding(mesh)
 
         def begin(parameters: Any) -> Any:
-            dtype = parameters["embedding"].dtype
+            dtype = language_model.dtype_of(parameters)
             return language_model.initial_state(config.model, streams + self._empty, dtype)
 
         self._begin = jax.jit(each_model(config, begin), out_shardings=carry)

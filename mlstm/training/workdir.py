@@ -24,8 +24,8 @@ from typing import Any, TextIO
 
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError, NotNow
-from mlstm.loading import FORMAT_VERSION, read_config
 from mlstm.output import write_whole
+from mlstm.runs import FORMAT_VERSION, read_config
 from mlstm.training import config as configs
 from mlstm.training.config import Config
 

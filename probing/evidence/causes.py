@@ -27,8 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model.edits import Batch, batch, erase, make_edits, resample
+from mlstm.trained import Model
 from probing.evidence.claims import ALPHA, CausalCheck, Interval
 from probing.evidence.effects.beside import CONTROLS
 from probing.evidence.effects.changes import change, rises

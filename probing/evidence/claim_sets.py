@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import get_args
 
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model.sites import parse_neuron
 from mlstm.output import to_json, write_whole
+from mlstm.trained import Model
 from probing.evidence.claims import Claim, Verdict
 from probing.evidence.matching import match_neurons
 from probing.tasks.labelled import LabelledData

@@ -15,12 +15,18 @@ import jax
 import numpy as np
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.mixing import mixed
 from mlstm.model import language_model
+from mlstm.trained import Model
 from probing.tasks.labelled import LabelledData, LabelledDocument, Labels
 
 SAMPLE = 100_000  # labelled positions, about, that control labels are drawn from
+
+
+def untrained_twin(model: Model, seed: int = 0) -> Model:
+    """What a model is compared with that has learned nothing: its random twin, or, where others
+    have trained it and how its parameters began is not known, its shuffled twin."""
+    return (shuffled_twin if model.imported else random_twin)(model, seed)
 
 
 def random_twin(model: Model, seed: int = 0) -> Model:

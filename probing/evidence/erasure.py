@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import sites
 from mlstm.model.edits import Edit, erase
 from mlstm.output import to_json, write_whole
+from mlstm.trained import Model
 from probing.states import activations
 from probing.states.gram import Gram, GramSummary
 from probing.states.statistics import centre_and_scale

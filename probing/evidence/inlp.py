@@ -15,8 +15,8 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import balanced_accuracy_score, r2_score
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import sites
+from mlstm.trained import Model
 from probing.evidence.erasure import Eraser, columns_of
 from probing.evidence.probes.linear import deviations
 from probing.evidence.probes.logistic import LogisticProbe

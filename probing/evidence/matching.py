@@ -11,8 +11,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import encoding, sites
+from mlstm.trained import Model
 
 WINDOW = 128
 

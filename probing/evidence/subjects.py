@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import sites
+from mlstm.trained import Model
 
 States = np.ndarray | jax.Array
 

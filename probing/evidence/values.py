@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jax.sharding import Mesh
 
-from mlstm.loading import Model
+from mlstm.trained import Model
 from probing.evidence.permutations import Permuting
 from probing.evidence.subjects import Subject
 from probing.states import activations

@@ -16,12 +16,12 @@ from jax.sharding import Mesh
 
 from mlstm.corpus.reading import Split
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import sites as model_sites
+from mlstm.trained import Model
 from probing.evidence import causes, choosing, companions, context, intervals, measures, values
 from probing.evidence.claim_sets import Claims, matched
 from probing.evidence.claims import ALPHA, NOTHING, CausalCheck, Claim, Interval, decide
-from probing.evidence.controls import random_twin
+from probing.evidence.controls import untrained_twin
 from probing.evidence.permutations import Drawn, Permuting
 from probing.evidence.significance import max_statistic_p
 from probing.evidence.subjects import Direction, OneNeuron, Subject, check_direction
@@ -162,7 +162,7 @@ def _verify(
     p = float(max_statistic_p(statistics[0, place], statistics[1:].max(1)))
 
     kept_rows = sampled_rows.choose(data, rows, seed)
-    twin = random_twin(model, seed)
+    twin = untrained_twin(model, seed)
     rivals = {"neuron": choosing.twins_neuron(best_of(twin, "scoring the random twin"))}
     if given:
         twin_parts = sampled_rows.states(twin, data, given.site, kept_rows)

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import pruning
 from mlstm.model.pruning import Units, format_units
 from mlstm.model.sites import parse_site
+from mlstm.trained import Model
 from probing.evidence.matching import correlations
 from probing.plasticity import neurons, sets
 from probing.plasticity.directions import angles, directions, participation

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import pruning, sites
 from mlstm.model.cells import CELLS
 from mlstm.model.pruning import Units
 from mlstm.output import to_json, write_whole
+from mlstm.trained import Model
 from probing.plasticity import sets
 from probing.plasticity.retraining import Schedule
 from probing.tasks.labelled import LabelledData

@@ -19,9 +19,10 @@ from mlstm import checkpoint_files, devices
 from mlstm.corpus.reading import Corpus
 from mlstm.corpus.stream import Stream
 from mlstm.errors import InputError
-from mlstm.loading import Model, read_config, seeds_of
 from mlstm.model import pruning
 from mlstm.model.pruning import Units
+from mlstm.runs import read_config, seeds_of
+from mlstm.trained import Model
 from mlstm.training import config as configs
 from mlstm.training import loop
 from mlstm.training.config import Config

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import pruning
 from mlstm.model.pruning import Units
+from mlstm.trained import Model
 from probing.evidence import ranking
 from probing.evidence.effects.comparison import matched_sets
 from probing.evidence.effects.units import Units as Known

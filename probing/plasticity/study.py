@@ -17,10 +17,12 @@ from typing import Any
 import mlstm
 from mlstm.checkpoint_files import steps as steps_there
 from mlstm.errors import InputError
-from mlstm.loading import Model, load_one
+from mlstm.loading import load_one
 from mlstm.model import language_model, pruning
 from mlstm.model.pruning import Units
 from mlstm.output import check_folder
+from mlstm.runs import is_run
+from mlstm.trained import Model
 from mlstm.training.config import Config
 from probing.plasticity import retraining, sets
 from probing.plasticity.measurement import Measurement
@@ -79,6 +81,11 @@ def plasticity(
     """
     run, output = Path(run), Path(output)
     base = load_one(run)
+    if not is_run(run):
+        raise InputError(
+            f"{run} is no training run, on whose text it would be retrained: fine-tune it first "
+            f"(launch.train --init_from={run}), and give that run"
+        )
     question = ask(
         base,
         data,

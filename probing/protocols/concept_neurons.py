@@ -25,9 +25,9 @@ import numpy as np
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from mlstm.output import to_json, write_whole
+from mlstm.trained import Model
 from probing.protocols.sparse_regression import fit_l1
 from probing.states.arrays import arrays
 from probing.tasks.labelled import SPLITS, LabelledData, Labels

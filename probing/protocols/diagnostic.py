@@ -25,9 +25,9 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 from sklearn.preprocessing import StandardScaler
 
 from mlstm.errors import check_one
-from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from mlstm.output import to_json, write_whole
+from mlstm.trained import Model
 from probing.states.arrays import arrays, sampled
 from probing.tasks.labelled import SPLITS, LabelledData, Labels
 

@@ -16,10 +16,10 @@ from collections.abc import Callable
 import numpy as np
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import sites as model_sites
+from mlstm.trained import Model
 from probing.evidence.claims import Interval
-from probing.evidence.controls import control_labels, most_frequent, random_twin
+from probing.evidence.controls import control_labels, most_frequent, untrained_twin
 from probing.evidence.intervals import jackknife_mean
 from probing.evidence.probes.logistic import LogisticProbe
 from probing.evidence.probes.metrics import Metrics
@@ -94,7 +94,7 @@ def full_probe(
     step()
     random = []
     for seed in range(twins):
-        X = _states(random_twin(model, seed), data, site, documents, rows)
+        X = _states(untrained_twin(model, seed), data, site, documents, rows)
         random.append(scores.of_probe(f"{TWIN}, seed {seed}", X, y))
         step()
     surface = SurfaceModel(SEED, rows).fit_classifier(data)

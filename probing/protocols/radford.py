@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import sites as model_sites
 from mlstm.output import to_json, write_whole
+from mlstm.trained import Model
 from probing.protocols.sparse_regression import fit_l1
 from probing.tasks.labelled import SPLITS, LabelledData
 

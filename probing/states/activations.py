@@ -20,8 +20,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mlstm import devices
-from mlstm.loading import Model
 from mlstm.model import encoding, sites
+from mlstm.trained import Model
 from probing.states.gathering import Whole, rows_of
 from probing.tasks.labelled import SPLITS, LabelledData, Labels
 

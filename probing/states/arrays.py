@@ -11,8 +11,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import sites
+from mlstm.trained import Model
 from probing.states import activations
 from probing.states.activations import LabelledWindow
 from probing.tasks.labelled import SPLITS, LabelledData, Labels

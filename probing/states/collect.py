@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from jax.sharding import Mesh
 
-from mlstm.loading import Model
+from mlstm.trained import Model
 from probing.states import activations
 from probing.states.activations import LabelledWindow
 from probing.tasks.labelled import LabelledData

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlstm.loading import Model
+from mlstm.trained import Model
 from probing.states import activations
 from probing.states.arrays import Arrays
 from probing.tasks.labelled import SPLITS, LabelledData

@@ -28,8 +28,8 @@ from typing import BinaryIO
 import numpy as np
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.output import check_folder, to_json
+from mlstm.trained import Model
 from probing.states import activations
 from probing.tasks.labelled import LabelledData
 

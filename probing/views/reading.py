@@ -9,8 +9,9 @@ def reading(table: NeuronTable) -> str:
     """Each column of the report's table in a sentence or two, as an HTML list."""
     twin = (
         "<dt>twin</dt><dd>the best neuron of the same architecture with random, untrained "
-        f"parameters (seed {table.twin_seed}), chosen and tested in the same way. What it reaches "
-        "is what the bytes give away without learning.</dd>"
+        f"parameters (seed {table.twin_seed}; of a model that was imported, with its own, "
+        "shuffled), chosen and tested in the same way. What it reaches is what the bytes give away "
+        "without learning.</dd>"
         if table.twin is not None
         else ""
     )

@@ -5,11 +5,11 @@ import pytest
 
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import language_model, many_samples, sampling
 from mlstm.model.language_model import ModelConfig
 from mlstm.model.many_samples import generate_many
 from mlstm.model.sampling import Choice
+from mlstm.trained import Model
 
 HIDDEN, UNIT, LOUD = 16, 3, ord("q")
 

@@ -10,9 +10,9 @@ from mlstm.corpus.shards import open_source
 from mlstm.corpus.stream import Stream
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import language_model, scoring
 from mlstm.model.language_model import ModelConfig
+from mlstm.trained import Model
 
 CONFIG = ModelConfig(embedding=8, hidden=16)
 TEXT = bytes(np.random.default_rng(0).choice(list(b"abc \n"), 3000).astype(np.uint8))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mlstm.corpus.vocabulary import Bytes
-from mlstm.loading import Model
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
+from mlstm.trained import Model
 from probing.evidence.claims import Interval
 from probing.evidence.probes.metrics import ClassScore
 from probing.protocols.concept_neurons import (

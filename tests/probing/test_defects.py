@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from mlstm.loading import Model
+from mlstm.trained import Model
 from probing.evidence import ranking
 from probing.evidence.controls import control_labels
 from probing.evidence.probes import LogisticProbe

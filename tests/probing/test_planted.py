@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import probing
-from mlstm.loading import Model
+from mlstm.trained import Model
 from probing.states.arrays import arrays
 from probing.tasks import LabelledData, stored
 

@@ -12,7 +12,7 @@ import pytest
 
 from mlstm import checkpoint, loading
 from mlstm.errors import InputError
-from mlstm.loading import read_config
+from mlstm.runs import read_config
 from mlstm.training import loop, workdir
 from mlstm.training.config import Config, from_config_dict, to_dict
 from mlstm.training.setup import Setup

@@ -13,7 +13,7 @@ import pytest
 import mlstm
 from mlstm.corpus.shards import open_source
 from mlstm.errors import InputError
-from mlstm.loading import member
+from mlstm.runs import member
 from mlstm.training import loop
 from mlstm.training import setup as setups
 from mlstm.training import state as states

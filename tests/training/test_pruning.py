@@ -12,10 +12,10 @@ import mlstm
 from mlstm.corpus.shards import open_source
 from mlstm.corpus.stream import Stream
 from mlstm.errors import InputError
-from mlstm.loading import member
 from mlstm.model import language_model, pruning
 from mlstm.model.cells import gain_of
 from mlstm.model.language_model import ModelConfig
+from mlstm.runs import member
 from mlstm.training import loop
 from mlstm.training import pruning as masks
 from mlstm.training import setup as setups

@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import language_model, sites
+from mlstm.trained import Model
 from probing.evidence.written import Saved
 
 POINTS = 64
@@ -112,7 +112,7 @@ def attribute(
     if not 0 < len(data) <= LONGEST:
         raise InputError(f"a text of {len(data):,} bytes; it has from 1 to {LONGEST:,}")
     ids = model.vocabulary.encode(data).astype(np.int32)
-    embedded = jnp.asarray(model.parameters["embedding"])[ids]
+    embedded = jnp.asarray(language_model.embedding_of(model.config, model.parameters))[ids]
     start = jnp.broadcast_to(embedded.mean(0) if baseline == "mean" else 0.0, embedded.shape)
     site, unit = (str(neuron.site), neuron.unit) if neuron else (None, 0)
 

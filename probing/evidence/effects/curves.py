@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
+from mlstm.trained import Model
 from probing.evidence.effects.changes import balanced_accuracies, rises
 from probing.evidence.effects.effect import described
 from probing.evidence.effects.many import ablations

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import sites
 from mlstm.model.edits import Edit, Edits
+from mlstm.trained import Model
 from probing.evidence.effects.beside import ALONE, SETS, compared, controls_of
 from probing.evidence.effects.changes import Change, change
 from probing.evidence.effects.given import given, like, random_erasures, removed

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import edits as model_edits
 from mlstm.model import sites
 from mlstm.model.edits import Edit, Edits
 from mlstm.model.edits.notation import written
+from mlstm.trained import Model
 from probing.evidence.effects.units import Units
 
 COMPARABLE = ("set", "shift", "scale", "clamp")

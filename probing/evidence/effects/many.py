@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model.edits import Batch, Edit, batch, each_set
+from mlstm.trained import Model
 from probing.evidence.effects.units import Units
 
 KINDS = ("mean", "resample", "zero")

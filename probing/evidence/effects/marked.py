@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlstm.errors import InputError
-from mlstm.loading import Model
+from mlstm.trained import Model
 from probing.tasks.keeping import keeping
 from probing.tasks.labelled import LabelledData
 

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from mlstm.errors import check_one
-from mlstm.loading import Model
+from mlstm.trained import Model
 from probing.evidence.claims import ALPHA, Interval
 from probing.evidence.effects.beside import compared, controls_of
 from probing.evidence.effects.changes import change

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlstm.loading import Model
+from mlstm.trained import Model
 from probing.evidence.effects.marked import Marked, told
 from probing.evidence.probes import LogisticProbe
 from probing.states import rows as sampled_rows

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import language_model, sites
+from mlstm.trained import Model
 from probing.evidence.claims import Interval
 from probing.evidence.effects.readers import Driven, Reading, driven, readout
 from probing.evidence.effects.responses import half_lives, medians

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlstm.loading import Model
+from mlstm.model import language_model
 from mlstm.model.sites import Neuron
+from mlstm.trained import Model
 from probing.evidence.effects.units import Units
 
 SHOWN = 8
@@ -59,7 +60,7 @@ def readout(
     if name == "c":
         o, c = (np.asarray(plain[f"{layer}.{s}"], np.float64) for s in "oc")
         slope = float((o * (1 - np.tanh(c) ** 2)).mean())
-    row = np.asarray(model.parameters["readout"]["w"], np.float64)[neuron.unit]
+    row = np.asarray(language_model.readout_weight(model.parameters), np.float64)[neuron.unit]
     logits = (row - row.mean()) * slope * deviation
     order = np.argsort(-logits, kind="stable")
 

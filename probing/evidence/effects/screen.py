@@ -23,8 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlstm.loading import Model
 from mlstm.model import costs, encoding, language_model
+from mlstm.trained import Model
 from probing.evidence.effects.marked import Marked
 from probing.evidence.effects.units import Units
 

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import sites
+from mlstm.trained import Model
 from probing.evidence.effects.changes import rises
 from probing.evidence.effects.effect import described
 from probing.evidence.effects.many import KINDS, ablations

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mlstm.loading import Model
 from mlstm.model import costs, encoding
+from mlstm.trained import Model
 from probing.evidence.effects.many import Many
 from probing.evidence.effects.marked import Marked
 from probing.evidence.effects.probed import Probed

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import encoding, language_model, sites
 from mlstm.model.cells import CELLS
+from mlstm.trained import Model
 from probing.evidence.effects.marked import excerpt
 from probing.tasks.labelled import LabelledData
 
@@ -84,7 +84,7 @@ def output_weight(model: Model, site: str) -> np.ndarray:
     name = sites.parse_site(site)
     readers = recurrent_readers(model, name.layer, "m" if name.name == "m" else "h")
     if name.name != "m":
-        readers = [*readers, upward_reader(model, name.layer)]
+        readers = [*readers, *upward_readers(model, name.layer)]
     return np.sqrt(sum((w**2).sum(1) for w in readers))
 
 
@@ -92,17 +92,20 @@ def recurrent_readers(model: Model, layer: int, state: str) -> list[np.ndarray]:
     """The normalised recurrent weights of a layer that read h, or m: each (H, N)."""
     folded = language_model.fold(model.config, model.parameters)
     weights = folded["layers"][str(layer)]["weights"]
-    multiplicative = "m" in CELLS[model.config.cell].site_names
-    read_by = {"m": ["wh"], "h": ["wmh" if multiplicative else "wh"]}[state]
+    read_by = [name for name, read in CELLS[model.config.cell].reads.items() if read == state]
     return [_flat(np.concatenate([np.asarray(p) for p in weights[n]], -1)) for n in read_by]
 
 
-def upward_reader(model: Model, layer: int) -> np.ndarray:
-    """What reads h above its layer: the readout (H, V), or the next layer's input weights."""
-    if layer == model.config.layers - 1:
-        return np.asarray(model.parameters["readout"]["w"], np.float64)
-    inputs = language_model.fold(model.config, model.parameters)["layers"][str(layer + 1)]["inputs"]
-    return np.concatenate([_flat(np.asarray(w)) for n, w in inputs.items() if n != "b"], 1)
+def upward_readers(model: Model, layer: int) -> list[np.ndarray]:
+    """What reads h above its layer, each (H, N): the next layer's input weights, and behind the
+    last layer the readout; of a model with residual sums those of all layers above, and both."""
+    config, last = model.config, model.config.layers - 1
+    above = range(layer + 1, config.layers if config.residual else min(layer + 2, config.layers))
+    folded = language_model.fold(config, model.parameters)["layers"]
+    inputs = [w for n in above for k, w in folded[str(n)]["inputs"].items() if k.startswith("w")]
+    if layer == last or config.residual:
+        inputs.append(language_model.readout_weight(model.parameters))
+    return [_flat(np.asarray(w)) for w in inputs]
 
 
 def _flat(w: np.ndarray) -> np.ndarray:

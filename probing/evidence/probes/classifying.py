@@ -21,9 +21,9 @@ import numpy as np
 from mlstm.corpus.cleaning import check_recipe, clean
 from mlstm.errors import InputError, check_one
 from mlstm.features import WINDOW, check_pooling
-from mlstm.loading import Model
 from mlstm.model import encoding, sites
 from mlstm.output import to_json, write_whole
+from mlstm.trained import Model
 from probing.evidence.probes.linear import probabilities
 from probing.evidence.probes.logistic import LogisticProbe, choose_C
 from probing.evidence.probes.saved import SavedProbe, load_probe, save_probe

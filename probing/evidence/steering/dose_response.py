@@ -16,10 +16,10 @@ import jax
 import numpy as np
 
 from mlstm.errors import InputError, check_one
-from mlstm.loading import Model
 from mlstm.model import language_model, sites
 from mlstm.model.many_samples import generate_many
 from mlstm.model.sampling import Choice
+from mlstm.trained import Model
 from probing.evidence.effects.comparison import relative
 from probing.evidence.effects.units import units
 from probing.evidence.judging import Judge, judge_of

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlstm.loading import Model
 from mlstm.model import language_model
+from mlstm.trained import Model
 
 CELLS = 1 << 14  # bytes that are scored at once
 ORDER = 4  # of the n-grams

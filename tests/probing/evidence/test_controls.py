@@ -174,3 +174,13 @@ def test_words_of_the_english_web_treebank_by_their_most_frequent_tag(mlstm_data
 def test_a_dictionary_is_of_words(digits):
     with pytest.raises(InputError, match="not of words"):
         controls.majority_of_word(digits)
+
+
+def test_the_twin_of_an_imported_model_is_its_own_parameters_shuffled(planted):
+    imported = dataclasses.replace(planted, imported=True)
+    for model, made in ((planted, controls.random_twin), (imported, controls.shuffled_twin)):
+        twin = controls.untrained_twin(model, 3)
+        assert twin.origin == made(model, 3).origin
+        np.testing.assert_array_equal(
+            twin.parameters["readout"]["w"], made(model, 3).parameters["readout"]["w"]
+        )

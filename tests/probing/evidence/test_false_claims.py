@@ -14,7 +14,7 @@ import pytest
 from scipy.stats import binom
 
 import probing
-from mlstm.loading import Model
+from mlstm.trained import Model
 from probing.evidence import ranking
 from probing.evidence.claims import ALPHA, Interval, decide
 from probing.evidence.null import null_labels

@@ -8,10 +8,10 @@ import pytest
 import probing
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import language_model, many_samples
 from mlstm.model.language_model import ModelConfig
 from mlstm.model.sampling import Choice
+from mlstm.trained import Model
 from probing.evidence.effects.units import output_weight, units
 from probing.evidence.intervals import jackknife_mean
 from probing.evidence.steering import steer

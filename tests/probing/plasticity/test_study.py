@@ -8,6 +8,7 @@ import pytest
 
 import mlstm
 from mlstm.errors import InputError
+from mlstm.runs import validation_curve
 from mlstm.training import loop
 from probing.plasticity import retraining
 from probing.plasticity import study as studies
@@ -49,7 +50,7 @@ def test_every_arm_is_measured_behind_the_pruning_and_along_the_retraining(repor
 
 
 def test_bits_per_byte_of_a_checkpoint_are_those_of_its_validation(report, output):
-    logged = mlstm.loading.validation_curve(output / "runs" / "concept-0")
+    logged = validation_curve(output / "runs" / "concept-0")
     assert logged[-1][0] == 4
     found = report.arms[0].curve[4].figures["bits_per_byte"]
     assert found == pytest.approx(logged[-1][1], rel=1e-5)

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from sklearn.preprocessing import StandardScaler
 
 from mlstm.errors import InputError
-from mlstm.loading import Model
+from mlstm.trained import Model
 from probing.evidence.controls import control_labels, random_twin
 from probing.protocols.full_probe import CS, SEED, full_probe
 from probing.protocols.full_probe_report import SCORES

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlstm.errors import InputError
-from mlstm.loading import Model
+from mlstm.trained import Model
 from probing.protocols.radford import GRID, best_threshold, radford
 from probing.tasks import LabelledData, LabelledDocument, Labels, stored
 

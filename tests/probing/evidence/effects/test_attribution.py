@@ -8,9 +8,9 @@ import pytest
 import probing
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
+from mlstm.trained import Model
 
 TEXT = b"a (b) c"
 

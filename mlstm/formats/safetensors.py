@@ -1,0 +1,158 @@
+"""Our own model in one file: a .safetensors, whose arrays any reader of that format can open.
+
+| array             | shape                | what it is                                        |
+|-------------------|----------------------|---------------------------------------------------|
+| embedding         | (V, E)               | not there where the input is one-hot              |
+| layers.0.wx, ...  | as its cell has them | of each layer, under the names of model/cells.py  |
+| readout.w         | (H, V)               | not there where it is the embedding's             |
+| readout.b         | (V,)                 | not there where the model has no readout          |
+
+All are float32. The metadata (strings, as the format has them): format_version, config, vocabulary,
+cleaning, facts (step, seed, imported; where it came from) and digest, the sha256 over all of the
+metadata, names, shapes and bytes. A file in which any bit was changed is not read.
+
+Other .safetensors, as state dicts are kept in, are read where the names are those of a known
+layout.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlstm.corpus import vocabulary as vocabularies
+from mlstm.corpus.files import user_path
+from mlstm.errors import InputError
+from mlstm.formats import tensor_files
+from mlstm.formats.found import Found, by_name, checked
+from mlstm.formats.tensor_files import Header
+from mlstm.model.language_model import ModelConfig
+from mlstm.output import writing
+
+if TYPE_CHECKING:
+    from mlstm.trained import Model
+
+NAME = "safetensors"
+FORMAT = "mlstm model"
+FORMAT_VERSION = 1
+_KEYS = {"format", "format_version", "config", "vocabulary", "cleaning", "facts", "digest"}
+
+
+def recognises(path: Path) -> bool:
+    return path.is_file() and (path.suffix == ".safetensors" or tensor_files.looks_like(path))
+
+
+def read(path: Path) -> Found:
+    """The model in a file of ours, or in a state dict of a known layout. Raises InputError."""
+    header = tensor_files.read_header(path)
+    if header.metadata.get("format") != FORMAT:
+        return _foreign(path, header)
+    if header.metadata.get("format_version") != str(FORMAT_VERSION):
+        raise InputError(
+            f"{path}: format_version {header.metadata.get('format_version')!r:.40}; this version "
+            f"reads {FORMAT_VERSION}"
+        )
+    arrays = tensor_files.read_arrays(path, header)
+    if header.metadata.keys() != _KEYS or header.metadata["digest"] != _digest(
+        header.metadata, arrays
+    ):
+        raise InputError(f"{path}: damaged, or changed: its digest does not fit; get it again")
+    config, vocabulary, facts = (
+        json.loads(header.metadata[name]) for name in ("config", "vocabulary", "facts")
+    )
+    try:
+        config = ModelConfig(**config).check()
+    except TypeError as error:
+        raise InputError(f"{path}: its config is not one of this version: {error}") from None
+    return checked(
+        Found(
+            config,
+            _tree(arrays),
+            vocabularies.from_json(vocabulary),
+            header.metadata["cleaning"],
+            (f"saved from {facts['origin']}",),
+        ),
+        str(path),
+    )
+
+
+def facts(path: Path) -> dict[str, Any] | None:
+    """step, seed and imported, as `Model` has them; None of a file of others."""
+    header = tensor_files.read_header(path)
+    if header.metadata.get("format") != FORMAT:
+        return None
+    said = json.loads(header.metadata["facts"])
+    return {name: said[name] for name in ("step", "seed", "imported")}
+
+
+def write(found: Found, path: Path, **said: Any) -> None:
+    """One file, whole or not at all. said: step, seed, imported and origin of the model."""
+    arrays = {
+        name: np.ascontiguousarray(np.asarray(array), np.float32)
+        for name, array in by_name(checked(found, str(path)).parameters).items()
+    }
+    told = {"step": None, "seed": None, "imported": True, "origin": "memory"} | said
+    metadata = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "config": json.dumps(dataclasses.asdict(found.config), sort_keys=True),
+        "vocabulary": json.dumps(found.vocabulary.to_json(), sort_keys=True),
+        "cleaning": found.cleaning,
+        "facts": json.dumps(told, sort_keys=True),
+    }
+    metadata["digest"] = _digest(metadata, arrays)
+    with writing(path) as file:
+        tensor_files.write(file, arrays, metadata)
+
+
+def save(model: Model, path: str) -> None:
+    """Write a model as one .safetensors file, which `mlstm.load` reads. Raises InputError."""
+    from mlstm.errors import check_one
+
+    check_one(model)
+    target = user_path(path)
+    if target.suffix != ".safetensors":
+        raise InputError(f"{target}: a model is saved as .safetensors; name the file so")
+    found = Found(model.config, model.parameters, model.vocabulary, model.cleaning)
+    write(
+        found,
+        target,
+        step=model.step,
+        seed=model.seed,
+        imported=model.imported,
+        origin=model.origin,
+    )
+
+
+def _foreign(path: Path, header: Header) -> Found:
+    names = ", ".join(f"{name[:40]!r}" for name in list(header.entries)[:4])
+    raise InputError(
+        f"{path}: its arrays are those of no model that can be read ({names}, ...); a file of ours "
+        "is written by mlstm.save"
+    )
+
+
+def _digest(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
+    found = hashlib.sha256()
+    said = {name: value for name, value in metadata.items() if name != "digest"}
+    shapes = {name: array.shape for name, array in sorted(arrays.items())}
+    found.update(json.dumps([said, shapes], sort_keys=True).encode())
+    for _, array in sorted(arrays.items()):
+        found.update(memoryview(array.reshape(-1)).cast("B"))
+    return found.hexdigest()
+
+
+def _tree(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *parents, last = name.split(".")
+        place = tree
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = array
+    return tree

@@ -1,0 +1,158 @@
+import dataclasses
+import json
+import struct
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import mlstm
+from mlstm.corpus.vocabulary import Bytes, Table, untold
+from mlstm.errors import InputError
+from mlstm.formats.found import by_name
+from mlstm.model import language_model
+from mlstm.model.language_model import ModelConfig
+from mlstm.trained import Model
+
+TABLE = Table((None, b"a", b"\xff"), unknown=1, name="three")
+CONFIG = ModelConfig(vocabulary=3, embedding=2, hidden=4, layers=2, weight_norm=True)
+
+
+def model(config=CONFIG, vocabulary=TABLE, **changes) -> Model:
+    parameters = language_model.init_parameters(config, jax.random.key(0))
+    return Model(config, parameters, vocabulary, "openai", **changes)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "model.safetensors"
+    mlstm.save(model(step=7, seed=3, origin="runs/first, step 7"), path)
+    return path
+
+
+def test_a_saved_model_is_read_back_bit_by_bit(file):
+    before, after = model(), mlstm.load(file)
+    assert isinstance(after, Model)
+    jax.tree.map(np.testing.assert_array_equal, before.parameters, after.parameters)
+    assert all(isinstance(x, jax.Array) for x in jax.tree.leaves(after.parameters))
+    for name in ("config", "vocabulary", "cleaning"):
+        assert getattr(after, name) == getattr(before, name)
+    assert (after.step, after.seed, after.imported, after.origin) == (7, 3, False, str(file))
+    again = file.with_name("again.safetensors")
+    mlstm.save(dataclasses.replace(after, origin="runs/first, step 7"), again)
+    assert again.read_bytes() == file.read_bytes()
+
+
+def test_an_imported_model_stays_one(tmp_path):
+    mlstm.save(model(imported=True), tmp_path / "model.safetensors")
+    assert mlstm.load(tmp_path / "model.safetensors").imported
+
+
+def test_other_programs_can_open_it(file):
+    arrays = load_file(file)
+    for name, array in by_name(model().parameters).items():
+        np.testing.assert_array_equal(arrays[name], array)
+
+
+def test_any_changed_bit_is_named_as_damage(file, tmp_path):
+    data, random = file.read_bytes(), np.random.default_rng(0)
+    path = tmp_path / "changed.safetensors"
+    header = 8 + struct.unpack("<Q", data[:8])[0]
+    places = [*range(9), *random.integers(8, header, 200), *random.integers(header, len(data), 40)]
+    for place in places:
+        changed = bytearray(data)
+        changed[place] ^= 1 << int(random.integers(8))
+        refused(path, bytes(changed))
+    for stop in (0, 1, 7, 8, 9, header, len(data) - 1):
+        refused(path, data[:stop])
+    refused(path, data + b"\0")
+
+
+def refused(path, data: bytes) -> str:
+    path.write_bytes(data)
+    with pytest.raises(InputError) as caught:
+        mlstm.load(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def container(header: object, data: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+ARRAY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        (b"[]", "no object"),
+        (b"{,", "no JSON"),
+        (b"[" * 100_000, "no JSON"),
+        (b'{"a": 1, "a": 2}', "there twice"),
+        ({"__metadata__": {"a": 1}}, "not texts"),
+        ({"a": 3}, "has no dtype"),
+        ({"a": ARRAY | {"dtype": "F4"}}, "which is not read"),
+        ({"a": ARRAY | {"dtype": []}}, "which is not read"),
+        ({"a": ARRAY | {"shape": [2.0]}}, "no whole numbers"),
+        ({"a": ARRAY | {"shape": [-2]}}, "no whole numbers"),
+        ({"a": ARRAY | {"shape": [3]}}, "does not fit its place"),
+        ({"a": ARRAY | {"shape": [2**60, 2**60]}}, "does not fit its place"),
+        ({"a": ARRAY | {"data_offsets": [8, 0]}}, "does not fit its place"),
+        ({"a": ARRAY, "b": ARRAY}, "one after another"),
+        ({"a": ARRAY | {"data_offsets": [1, 9]}}, "one after another"),
+        ({}, "the file at"),
+    ],
+)
+def test_a_header_that_does_not_fit_its_file_is_refused(tmp_path, header, words):
+    assert words in refused(tmp_path / "x.safetensors", container(header, bytes(8)))
+
+
+def test_an_array_of_impossible_size_is_refused_before_memory_is_taken(tmp_path):
+    path = tmp_path / "huge.safetensors"
+    huge = {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}
+    path.write_bytes(container({"a": huge}) + bytes(64))
+    code = (
+        "from pathlib import Path\nfrom mlstm.formats import safetensors\n"
+        "import resource\nresource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))\n"
+        f"try:\n    safetensors.read(Path({str(path)!r}))\n"
+        "except Exception as error:\n    print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("InputError")
+
+
+def test_a_file_of_another_version_says_which_is_read(file, tmp_path):
+    from mlstm.formats import tensor_files
+
+    header = tensor_files.read_header(file)
+    arrays = tensor_files.read_arrays(file, header)
+    with (tmp_path / "x.safetensors").open("wb") as out:
+        tensor_files.write(out, arrays, header.metadata | {"format_version": "9"})
+    with pytest.raises(InputError, match="format_version '9'; this version reads 1"):
+        mlstm.load(tmp_path / "x.safetensors")
+
+
+def test_a_file_of_unknown_arrays_is_named(tmp_path):
+    save_file({"a": np.zeros(3, np.float32)}, tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match=r"no model that can be read \('a'"):
+        mlstm.load(tmp_path / "x.safetensors")
+
+
+def test_what_cannot_be_saved_is_refused(tmp_path):
+    with pytest.raises(InputError, match="a model is saved as"):
+        mlstm.save(model(), tmp_path / "model.pt")
+    with pytest.raises(InputError, match="one model is needed"):
+        mlstm.save([model(), model()], tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="3 symbols, the vocabulary has 4"):
+        mlstm.save(model(vocabulary=untold(4)), tmp_path / "model.safetensors")
+    bytes_model = model(ModelConfig(embedding=2, hidden=4), Bytes())
+    bytes_model.parameters["readout"]["b"] = np.full(256, np.nan, np.float32)
+    with pytest.raises(InputError, match="not finite"):
+        mlstm.save(bytes_model, tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
