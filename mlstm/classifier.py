@@ -19,10 +19,10 @@ import numpy as np
 from mlstm import features
 from mlstm.corpus.cleaning import clean
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import encoding, head, whole_texts
 from mlstm.model.head import HeadConfig
 from mlstm.model.whole_texts import What
+from mlstm.trained import Model
 
 BINARY, EXCLUSIVE, SEVERAL = "binary", "exclusive", "several"
 LABELLINGS = (BINARY, EXCLUSIVE, SEVERAL)

@@ -49,10 +49,10 @@ _FIELDS = {
 
 def save(classifier: Classifier, folder: str | os.PathLike) -> None:
     """What `Classifier.save` says."""
-    from mlstm.loading import save as save_model
+    from mlstm.formats.safetensors import save as save_model
 
     folder = Path(folder)
-    save_model(classifier.model, folder / MODEL)
+    save_model(classifier.model, str(folder / MODEL))
     arrays = {
         f"head.{layer}.{name}": np.array(array, np.float32)
         for layer, of in classifier.parameters.items()

@@ -16,9 +16,9 @@ import numpy as np
 from mlstm import features
 from mlstm.classifier import BINARY, EXCLUSIVE, SEVERAL, Labelling, limited
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import whole_texts
 from mlstm.model.whole_texts import What
+from mlstm.trained import Model
 from probing.evidence.probes.logistic import LogisticProbe, choose_C
 from probing.evidence.surface import SurfaceModel
 from probing.tasks.labelled import SPLITS, LabelledData
@@ -134,7 +134,7 @@ def told_by_probe(
 def told_by_ngrams(documents: WholeDocuments) -> np.ndarray:
     """(N, K) bool of the test documents, by the surface model: TF-IDF of character 1-5-grams and a
     logistic regression, its C chosen on dev."""
-    names = [name for name in documents._documents["test"]]
+    names = list(documents._documents["test"])
     columns = []
     for task in documents.tasks:
         here = {task.documents[i].name: i for i in task.indices("test").tolist() if task.counts[i]}

@@ -22,11 +22,11 @@ from mlstm import classifier_files
 from mlstm import features as reading
 from mlstm.classifier import Classifier, Labelling, limited
 from mlstm.errors import check_one
-from mlstm.loading import Model
 from mlstm.model import sites
 from mlstm.model.head import HeadConfig
 from mlstm.model.whole_texts import What
 from mlstm.output import check_folder
+from mlstm.trained import Model
 from mlstm.training.finetuning import choosing, resuming, step
 from mlstm.training.finetuning.config import FinetuneConfig
 from mlstm.training.finetuning.examples import Examples, balanced, check_variety, targets

@@ -13,9 +13,9 @@ import numpy as np
 
 from mlstm.classifier import Labelling
 from mlstm.errors import InputError
-from mlstm.loading import Model
 from mlstm.model import head as heads
 from mlstm.model import whole_texts
+from mlstm.trained import Model
 from mlstm.training.finetuning import batches, choosing, step
 from mlstm.training.finetuning.config import FinetuneConfig
 from mlstm.training.finetuning.examples import targets
