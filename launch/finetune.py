@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from launch import program, tasks
+from launch import naming, program, tasks
 from launch.progress import ProgressLine, ProgressLines
 from mlstm.errors import InputError
 
 if TYPE_CHECKING:
     from probing.evidence.documents import WholeDocuments
 
-_MODEL = flags.DEFINE_string("model", None, "The language model: a run, or a model.", required=True)
+_MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 tasks.define()
