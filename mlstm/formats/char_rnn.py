@@ -24,6 +24,7 @@ bias, the second -0.0, so that reading it gives every bit back.
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 
 from mlstm.corpus.vocabulary import Bytes, Vocabulary, printable, untold
 from mlstm.errors import InputError

@@ -7,6 +7,7 @@ is asked for.
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
+from mlstm.formats.found import Found
 
 MODULES = ("safetensors",)
 """In the order in which they are asked whether a path is theirs."""
@@ -55,7 +57,8 @@ def locate(path: str | os.PathLike) -> tuple[ModuleType | None, Path]:
         from mlstm.formats import hub
 
         place = hub.fetched(name)
-        return recognised(place), place
+        module = recognised(place)
+        return (module, place) if module or place.is_file() else _only_file(name, place)
     if name.startswith("published:"):
         from mlstm.formats import published
 
@@ -63,6 +66,27 @@ def locate(path: str | os.PathLike) -> tuple[ModuleType | None, Path]:
         return named(entry.format), published.fetched(entry)
     place = user_path(path)
     return recognised(place), place
+
+
+def read(module: ModuleType, path: Path, **options: Any) -> Found:
+    """What the file holds. options: what a person said since the file does not; those that are
+    None were not said. Raises InputError, also for an option that the format does not have."""
+    said = {name: value for name, value in options.items() if value is not None}
+    takes = inspect.signature(module.read).parameters
+    for name in said:
+        if name not in takes:
+            raise InputError(f"--{name} says nothing to the format {module.NAME}")
+    return module.read(path, **said)
+
+
+def _only_file(name: str, folder: Path) -> tuple[ModuleType | None, Path]:
+    """Of a folder that is no model itself, the one file in it that is."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = [(module, path) for path in files if (module := recognised(path))]
+    if len(found) > 1:
+        paths = ", ".join(str(path.relative_to(folder)) for _, path in found)
+        raise InputError(f"{name} has several models: {paths}; name one as {name}:FILE")
+    return found[0] if found else (None, folder)
 
 
 def facts(module: ModuleType, path: Path) -> dict[str, Any] | None:

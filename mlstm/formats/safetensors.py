@@ -44,11 +44,14 @@ _KEYS = {"format", "format_version", "config", "vocabulary", "cleaning", "facts"
 
 
 def recognises(path: Path) -> bool:
+    path = _file(path)
     return path.is_file() and (path.suffix == ".safetensors" or tensor_files.looks_like(path))
 
 
 def read(path: Path) -> Found:
-    """The model in a file of ours, or in a state dict of a known layout. Raises InputError."""
+    """The model in a file of ours, of a folder in its model.safetensors, or in a state dict of a
+    known layout. Raises InputError."""
+    path = _file(path)
     header = tensor_files.read_header(path)
     if header.metadata.get("format") != FORMAT:
         return _foreign(path, header)
@@ -83,7 +86,7 @@ def read(path: Path) -> Found:
 
 def facts(path: Path) -> dict[str, Any] | None:
     """step, seed and imported, as `Model` has them; None of a file of others."""
-    header = tensor_files.read_header(path)
+    header = tensor_files.read_header(_file(path))
     if header.metadata.get("format") != FORMAT:
         return None
     said = json.loads(header.metadata["facts"])
@@ -93,8 +96,7 @@ def facts(path: Path) -> dict[str, Any] | None:
 def write(found: Found, path: Path, **said: Any) -> None:
     """One file, whole or not at all. said: step, seed, imported and origin of the model."""
     arrays = {
-        name: np.ascontiguousarray(np.asarray(array), np.float32)
-        for name, array in by_name(checked(found, str(path)).parameters).items()
+        name: _plain(array) for name, array in by_name(checked(found, str(path)).parameters).items()
     }
     told = {"step": None, "seed": None, "imported": True, "origin": "memory"} | said
     metadata = {
@@ -127,6 +129,19 @@ def save(model: Model, path: str) -> None:
         imported=model.imported,
         origin=model.origin,
     )
+
+
+def digest_of(found: Found) -> str:
+    """sha256 over names, shapes and bytes of the arrays: the same wherever they are kept."""
+    return _digest({}, {name: _plain(array) for name, array in by_name(found.parameters).items()})
+
+
+def _plain(array: Any) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(array), np.float32)
+
+
+def _file(path: Path) -> Path:
+    return path / "model.safetensors" if path.is_dir() else path
 
 
 def _foreign(path: Path, header: Header) -> Found:
