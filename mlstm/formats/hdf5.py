@@ -139,7 +139,9 @@ class Bytes:
 
     def piece(self, place: int, size: int) -> bytes:
         if place + size > len(self.data):
-            raise InputError(f"{self.where}: points past the file's end; it is damaged or cut short")
+            raise InputError(
+                f"{self.where}: points past the file's end; it is damaged or cut short"
+            )
         return self.data[place : place + size]
 
     def number(self, place: int, size: int) -> int:
@@ -158,7 +160,11 @@ class Bytes:
 
     def dtype(self, place: int) -> np.dtype:
         """Of floating-point numbers as IEEE 754 has them; others are refused."""
-        first, order, size = self.number(place, 1), self.number(place + 1, 1), self.number(place + 4, 4)
+        first, order, size = (
+            self.number(place, 1),
+            self.number(place + 1, 1),
+            self.number(place + 4, 4),
+        )
         ieee = {2: (0, 16, 10, 5, 0, 10, 15), 4: (0, 32, 23, 8, 0, 23, 127), 8: (0, 64, 52, 11, 0, 52, 1023)}  # fmt: skip
         if (
             first & 15 != 1
