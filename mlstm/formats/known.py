@@ -21,12 +21,14 @@ from mlstm.formats.found import Found
 MODULES = (
     "safetensors",
     "openai",
+    "openai_reproduction",
     "unirep",
     "nvidia",
     "guillitte",
     "char_rnn",
     "concept_neurons",
     "tensorflow",
+    "keras",
     "thesis_rnn",
 )
 """In the order in which they are asked whether a path is theirs."""

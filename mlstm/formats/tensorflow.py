@@ -104,7 +104,7 @@ def _layers(named: dict[str, np.ndarray], where: str) -> list[tuple[np.ndarray, 
         found[number] = named.pop(key), named.pop(bias)
     if not found or sorted(found) != list(range(len(found))) or len(found) > MOST_LAYERS:
         raise InputError(
-            f"{where}: layers {sorted(found)[:20]} of LSTM cells; 0 and those that follow are needed"
+            f"{where}: LSTM cells of the layers {sorted(found)[:20]}; they count from 0 on"
         )
     return [found[number] for number in range(len(found))]
 

@@ -7,6 +7,7 @@ import pytest
 import mlstm
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
+from mlstm.loading import load_one
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
 from mlstm.trained import Model
@@ -40,7 +41,7 @@ def test_a_model_of_the_hub_is_the_one_file_of_it_that_can_be_read(hub):
     folder, asked = hub
     save(folder / "model.safetensors")
     (folder / "config.json").write_text("{}")
-    model = mlstm.load("hf:someone/words")
+    model = load_one("hf:someone/words")
     assert (model.config.hidden, model.origin) == (8, "hf:someone/words")
     ((repository, patterns),) = asked
     assert repository == "someone/words"
@@ -53,21 +54,21 @@ def test_of_several_one_is_named(hub):
     for name in ("a", "b"):
         save(folder / f"{name}.safetensors")
     with pytest.raises(InputError, match=r"several models: a\.safetensors, b\.safetensors; name"):
-        mlstm.load("hf:someone/words")
-    assert mlstm.load("hf:someone/words:b.safetensors").config.hidden == 8
+        load_one("hf:someone/words")
+    assert load_one("hf:someone/words:b.safetensors").config.hidden == 8
     assert asked[-1][1] == ["b.safetensors"]
     with pytest.raises(InputError, match="has no file 'c'"):
-        mlstm.load("hf:someone/words:c")
+        load_one("hf:someone/words:c")
 
 
 def test_what_the_hub_does_not_have_gets_one_line(hub):
     for name in ("hf:someone/else", "hf:words", "hf:", "hf:a/b/c", "hf:someone/words"):
         with pytest.raises(InputError) as caught:
-            mlstm.load(name)
+            load_one(name)
         assert "\n" not in str(caught.value)
 
 
 def test_without_the_package_a_person_is_told_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(InputError, match="huggingface_hub is not installed"):
-        mlstm.load("hf:someone/words")
+        load_one("hf:someone/words")

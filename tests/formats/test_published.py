@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-import mlstm
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.formats import downloads, openai, published
 from mlstm.formats.found import Found
 from mlstm.formats.published import Part, Published
+from mlstm.loading import load_one
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
 
@@ -120,12 +120,12 @@ def test_a_model_by_name_is_fetched_into_the_cache_and_loaded(server, cache, mon
         (server.folder / "m" / name).rename(server.folder / name)
     parts = [Part(name, f"{server.address}/x/{name}") for name in openai.NAMES]
     monkeypatch.setattr(published, "MODELS", (model(*parts),))
-    loaded = mlstm.load("published:tiny")
+    loaded = load_one("published:tiny")
     assert (loaded.origin, loaded.imported) == ("published:tiny", True)
     jax.tree.map(np.testing.assert_array_equal, loaded.parameters, made)
     assert (cache / "tiny" / "3.npy").is_file()
     asked = len(server.asked)
-    mlstm.load("published:tiny")
+    load_one("published:tiny")
     assert len(server.asked) == asked
 
 

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-import mlstm
 from mlstm.corpus.vocabulary import Bytes, printable
 from mlstm.formats import openai
 from mlstm.formats.found import Found, by_name
+from mlstm.loading import load_one
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
 
@@ -55,7 +55,7 @@ def test_a_published_folder_becomes_one_file_and_a_folder_again(launch, folder, 
     assert digest(again) == digest(printed)
     for name in openai.NAMES:
         assert (back / name).read_bytes() == (folder / name).read_bytes()
-    model = mlstm.load(file)
+    model = load_one(file)
     assert (model.cleaning, model.imported, model.seed) == ("openai", True, None)
     assert "is there already" in refused(launch("convert", *flags))
     assert "output" in said(launch("convert", *flags, "--overwrite"))
@@ -65,7 +65,7 @@ def test_a_run_is_described_and_saved_with_its_step(launch, trained_run, tmp_pat
     file = tmp_path / "run.safetensors"
     printed = said(launch("convert", f"--input={trained_run}", "--step=1", f"--output={file}"))
     assert "a training run, step 1" in printed
-    saved, run = mlstm.load(file), mlstm.load(trained_run, step=1)
+    saved, run = load_one(file), load_one(trained_run, 1)
     assert (saved.step, saved.seed, saved.imported) == (1, 0, False)
     jax.tree.map(np.testing.assert_array_equal, saved.parameters, run.parameters)
     line = refused(launch("convert", f"--input={trained_run}", "--to=char_rnn", "--output=x.pt"))
@@ -87,7 +87,7 @@ def test_a_state_dict_in_safetensors_is_read_by_its_names(launch, tmp_path):
     state["decoder.weight"] = np.ascontiguousarray(made["readout"]["w"].T)
     state["decoder.bias"] = made["readout"]["b"]
     save_file(state, tmp_path / "lstm.safetensors")
-    model = mlstm.load(tmp_path / "lstm.safetensors")
+    model = load_one(tmp_path / "lstm.safetensors")
     assert (model.config.cell, model.config.layers) == ("lstm", 2)
     assert model.vocabulary == printable()
     arrays = by_name(model.parameters)
