@@ -136,7 +136,7 @@ def finetune(
     while len(history) <= config.epochs:
         epoch, loss = len(history), None
         if epoch:
-            run = run or step.make_step(shape, work.optimizer)
+            run = run or step.make_step(shape, config, work.steps)
             state, loss = work.epoch(run, epoch, state, standard)
         chosen = work.dev(state.parameters, standard)
         history.append(_plain({"epoch": epoch, "loss": loss, **chosen}))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -112,11 +113,14 @@ def make_optimizer(config: FinetuneConfig, steps: int) -> optax.GradientTransfor
     return optax.chain(*chain, optax.partition(each, {"head": "head", "model": "model"}))
 
 
+@cache
 def make_step(
-    shape: Shape, optimizer: optax.GradientTransformation
+    shape: Shape, config: FinetuneConfig, steps: int
 ) -> Callable[[State, dict, Given, jax.Array], tuple[State, dict[str, jax.Array]]]:
-    """The compiled function (state, standard, given, key) -> (state, parts of the loss). A step
-    whose loss or gradient is not finite changes nothing, and is counted."""
+    """The compiled function (state, standard, given, key) -> (state, parts of the loss), of a run
+    of so many steps. A step whose loss or gradient is not finite changes nothing, and is counted.
+    """
+    optimizer = make_optimizer(config, steps)
 
     def step(state: State, standard: dict, given: Given, key: jax.Array):
         of = jax.random.fold_in(key, state.step)
@@ -140,6 +144,7 @@ def make_step(
     return jax.jit(step, donate_argnums=0)
 
 
+@partial(jax.jit, static_argnames=("shape", "config"))
 def train_head(
     shape: Shape,
     config: FinetuneConfig,
@@ -158,21 +163,17 @@ def train_head(
     steps = len(order)
     rule = optimizer.make(config.optimizer_config(config.learning_rate, steps), steps)
 
-    @jax.jit
-    def run(parameters, features, wanted, weights):
-        def step(carry, now):
-            at, texts = now
+    def step(carry, now):
+        at, texts = now
 
-            def nats(parameters):
-                of = jax.random.fold_in(key, at)
-                scores = head.scores(shape.head, parameters, standard, features[texts], of)
-                return class_loss(shape.kind, scores, wanted[texts], weights[texts])
+        def nats(parameters):
+            of = jax.random.fold_in(key, at)
+            scores = head.scores(shape.head, parameters, standard, features[texts], of)
+            return class_loss(shape.kind, scores, wanted[texts], weights[texts])
 
-            parameters, moments = carry
-            updates, moments = rule.update(jax.grad(nats)(parameters), moments, parameters)
-            return (optax.apply_updates(parameters, updates), moments), None
+        parameters, moments = carry
+        updates, moments = rule.update(jax.grad(nats)(parameters), moments, parameters)
+        return (optax.apply_updates(parameters, updates), moments), None
 
-        carry = parameters, rule.init(parameters)
-        return jax.lax.scan(step, carry, (jnp.arange(steps), order))[0][0]
-
-    return run(parameters, features, wanted, weights)
+    carry = parameters, rule.init(parameters)
+    return jax.lax.scan(step, carry, (jnp.arange(steps), order))[0][0]

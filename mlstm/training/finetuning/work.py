@@ -45,15 +45,15 @@ class Work:
         return jax.random.key(self.config.seed)
 
     @property
-    def optimizer(self):
-        each = -(-len(self.ids) // self.config.batch)
-        return step.make_optimizer(self.config, max(1, each * self.config.epochs))
+    def steps(self) -> int:
+        return max(1, -(-len(self.ids) // self.config.batch) * self.config.epochs)
 
     def like(self, model: Model) -> tuple[State, dict, dict]:
         """State, standard and best parameters before anything is trained."""
         head = heads.init_parameters(self.shape.head, jax.random.fold_in(self.key, 0))
         parameters = {"model": model.parameters, "head": head}
-        state = State(parameters, self.optimizer.init(parameters), jnp.int32(0), jnp.int32(0))
+        optimizer = step.make_optimizer(self.config, self.steps)
+        state = State(parameters, optimizer.init(parameters), jnp.int32(0), jnp.int32(0))
         F = self.shape.head.features
         return state, {"mean": jnp.zeros(F), "scale": jnp.ones(F)}, parameters
 
