@@ -112,9 +112,12 @@ def _read(name: str) -> tuple[Found, dict[str, Any], str]:
 
 def _options() -> dict[str, str]:
     """--option by name. Raises InputError."""
-    said = dict(text.partition("=")[::2] for text in _OPTION.value)
-    if not all(said.values()):
-        raise InputError(f"--option={_OPTION.value[-1]}: it is NAME=VALUE, as gates=ifog")
+    said = {}
+    for text in _OPTION.value:
+        name, _, value = text.partition("=")
+        if not value:
+            raise InputError(f"--option={text}: it is NAME=VALUE, as gates=ifog")
+        said[name] = value
     return said
 
 
