@@ -72,7 +72,8 @@ class Bytes:
     def tree(self, root: int, kind: int, key: int) -> Iterator[int]:
         """Children of the leaves of a B-tree; of kind 1, chunks, the places of their keys."""
         seen: set[int] = set()
-        pending, children = [(root, None)], 0
+        pending: list[tuple[int, int | None]] = [(root, None)]
+        children = 0
         while pending:
             node, level = pending.pop()
             self.expect(node, b"TREE")

@@ -54,11 +54,14 @@ _KEYS = {"format", "format_version", "config", "vocabulary", "cleaning", "facts"
 
 
 def recognises(path: Path) -> bool:
+    path = _file(path)
     return path.is_file() and (path.suffix == ".safetensors" or tensor_files.looks_like(path))
 
 
 def read(path: Path) -> Found:
-    """The model in a file of ours, or in a state dict of a known layout. Raises InputError."""
+    """The model in a file of ours, of a folder in its model.safetensors, or in a state dict of a
+    known layout. Raises InputError."""
+    path = _file(path)
     header = tensor_files.read_header(path)
     if header.metadata.get("format") != FORMAT:
         return _foreign(path, header)
@@ -93,7 +96,7 @@ def read(path: Path) -> Found:
 
 def facts(path: Path) -> dict[str, Any] | None:
     """step, seed and imported, as `Model` has them; None of a file of others."""
-    header = tensor_files.read_header(path)
+    header = tensor_files.read_header(_file(path))
     if header.metadata.get("format") != FORMAT:
         return None
     said = json.loads(header.metadata["facts"])
@@ -145,6 +148,10 @@ def digest_of(found: Found) -> str:
 
 def _plain(array: Any) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(array), np.float32)
+
+
+def _file(path: Path) -> Path:
+    return path / "model.safetensors" if path.is_dir() else path
 
 
 @dataclasses.dataclass(frozen=True)
