@@ -3,6 +3,7 @@
     python -m launch.prepare --output=data/stdlib
     python -m launch.prepare --input=shakespeare.txt --output=data/shakespeare --splits=0.9,0.1,0
     python -m launch.prepare --input=folder_of_texts/ --output=data/texts
+    python -m launch.prepare --input=reviews/ --output=data/r --vocabulary_of=published:openai
     python -m launch.prepare --verify --output=data/texts       # is it still what was prepared?
 
 One file is cut by bytes into train, validation and test; of a folder each file is one document,
@@ -10,6 +11,7 @@ and the hash of its name says which split it belongs to. .gz, .bz2, .xz and .zst
 """
 
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -23,6 +25,12 @@ _INPUT = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string("output", None, "The folder of the corpus.", required=True)
 _SPLITS = flags.DEFINE_string(
     "splits", None, "Fractions of train, validation and test (default: 0.9,0.05,0.05)."
+)
+_VOCABULARY_OF = flags.DEFINE_string(
+    "vocabulary_of",
+    None,
+    "A run or a published model: the text becomes ids of its vocabulary, each document cleaned as "
+    "its texts were (default: bytes as they are).",
 )
 _RESET = flags.DEFINE_enum(
     "reset", "document", ["document", "shard"], "At whose start a model's state is reset."
@@ -45,6 +53,11 @@ def main(_) -> None:
             prepared.verify(progress)
         print(f"{prepared}\n  every file is as it was prepared")
         return
+    given: dict[str, Any] = {}
+    if _VOCABULARY_OF.value:
+        from mlstm.loading import text_of
+
+        given = dict(zip(("vocabulary", "cleaning"), text_of(_VOCABULARY_OF.value), strict=True))
     with ProgressLine("preparing", "bytes") as progress:
         prepared = corpus.prepare_source(
             _INPUT.value,
@@ -54,6 +67,7 @@ def main(_) -> None:
             strict=_STRICT.value,
             overwrite=_OVERWRITE.value,
             progress=progress,
+            **given,
         )
     skipped = prepared.manifest["skipped"]["unreadable"]
     for bad in skipped[:20]:

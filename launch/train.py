@@ -27,7 +27,10 @@ from mlstm.errors import InputError
 CONFIG = program.config_flag()
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; made when it is not there")
 INIT_FROM = flags.DEFINE_string(
-    "init_from", "", "another run, of as many seeds, whose parameters to begin with"
+    "init_from",
+    "",
+    "another run, of as many seeds, or a published model, whose parameters to begin with: the "
+    "model has its shape, but for fields that are set with --config.model",
 )
 LOCAL_DEVICES = flags.DEFINE_list(
     "local_devices", None, "the GPUs of this host that this process has, as in 0,1 (default: all)"
@@ -51,6 +54,8 @@ def main(_: list[str]) -> int:
         raise InputError("--workdir is needed: the folder of the run, as in --workdir=runs/first")
     config = configs.from_config_dict(CONFIG.value)
     join()
+    if INIT_FROM.value:
+        config = adopted(config)
     if DRY_RUN.value:
         return dry_run(config)
 
@@ -82,6 +87,19 @@ def join() -> None:
     if not all(device.isdecimal() for device in listed):
         raise InputError(f"--local_devices={','.join(listed)}: they are numbers, as in 0,1")
     processes.join([int(device) for device in listed] or None, ATTEMPT.value)
+
+
+def adopted(config):
+    """The config with the shape of the model that the run begins with; says what that changes."""
+    from mlstm import job
+    from mlstm.training import beginning
+
+    start = "config.model."
+    kept = {name.removeprefix(start) for name in flags.FLAGS if name.startswith(start)}
+    config, changed = beginning.adopt(config, INIT_FROM.value, WORKDIR.value, kept)
+    if changed and job.is_first():
+        _tell(f"as {INIT_FROM.value} has it: {', '.join(changed)}")
+    return config
 
 
 def dry_run(config) -> int:

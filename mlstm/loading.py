@@ -9,7 +9,9 @@ from typing import overload
 import jax
 import jax.numpy as jnp
 
+from mlstm.corpus import vocabulary as vocabularies
 from mlstm.corpus.files import user_path
+from mlstm.corpus.vocabulary import Vocabulary
 from mlstm.errors import InputError
 from mlstm.formats import known
 from mlstm.formats.found import Found, checked
@@ -50,10 +52,11 @@ def load(
         return models if len(models) > 1 else models[0]
     module, place = known.locate(path)
     if module is None:
-        raise _unknown(place)
+        raise unknown(place)
     if step is not None or seed is not None:
         raise InputError(f"{path} is no training run: it has no steps and no seeds to choose from")
-    return to_model(checked(module.read(place), str(place)), str(path), known.facts(module, place))
+    found = checked(known.read(module, place), str(place))
+    return to_model(found, str(path), known.facts(module, place))
 
 
 def load_one(path: str | os.PathLike, step: int | None = None, seed: int | None = None) -> Model:
@@ -83,7 +86,18 @@ def to_model(found: Found, origin: str, facts: dict | None = None) -> Model:
     )
 
 
-def _unknown(path: Path) -> InputError:
+def text_of(path: str | os.PathLike) -> tuple[Vocabulary, str]:
+    """The vocabulary of a model, and the cleaning that its texts get. Raises InputError."""
+    if is_run(path):
+        description = read_config(path)
+        vocabulary = vocabularies.from_json(description.get("vocabulary"))
+        return vocabulary, description.get("cleaning", "none")
+    model = load_one(path)
+    return model.vocabulary, model.cleaning
+
+
+def unknown(path: Path) -> InputError:
+    """For a path that is neither a run nor of a known format."""
     if (path / "config.json").is_file():
         read_config(path)  # says what is wrong with it
     if not path.exists():

@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlstm.errors import InputError
 from mlstm.formats.arrays import RATIO, SLACK
-
-if TYPE_CHECKING:
-    from mlstm.formats.hdf5 import Bytes
+from mlstm.formats.hdf5_bytes import Bytes
 
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
 

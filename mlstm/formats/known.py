@@ -7,16 +7,30 @@ is asked for.
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
+from mlstm.formats.found import Found
 
-MODULES = ("safetensors",)
+MODULES = (
+    "safetensors",
+    "openai",
+    "openai_reproduction",
+    "unirep",
+    "nvidia",
+    "guillitte",
+    "char_rnn",
+    "concept_neurons",
+    "tensorflow",
+    "keras",
+    "thesis_rnn",
+)
 """In the order in which they are asked whether a path is theirs."""
 
 
@@ -55,7 +69,8 @@ def locate(path: str | os.PathLike) -> tuple[ModuleType | None, Path]:
         from mlstm.formats import hub
 
         place = hub.fetched(name)
-        return recognised(place), place
+        module = recognised(place)
+        return (module, place) if module or place.is_file() else _only_file(name, place)
     if name.startswith("published:"):
         from mlstm.formats import published
 
@@ -63,6 +78,35 @@ def locate(path: str | os.PathLike) -> tuple[ModuleType | None, Path]:
         return named(entry.format), published.fetched(entry)
     place = user_path(path)
     return recognised(place), place
+
+
+def read(module: ModuleType, path: Path, options: Mapping[str, str] | None = None) -> Found:
+    """What the file holds. options: what a person says since the file does not, by the names that
+    the format's `read` has. Raises InputError."""
+    takes = dict(list(inspect.signature(module.read, eval_str=True).parameters.items())[1:])
+    values = {}
+    for name, text in (options or {}).items():
+        if name not in takes:
+            raise InputError(f"the format {module.NAME} has no option {name!r}{_names(takes)}")
+        try:
+            values[name] = takes[name].annotation(text)
+        except ValueError:
+            raise InputError(f"option {name}={text}: it is a number") from None
+    return module.read(path, **values)
+
+
+def _names(options: Mapping[str, Any]) -> str:
+    return f"; it has {', '.join(options)}" if options else ", nor any other"
+
+
+def _only_file(name: str, folder: Path) -> tuple[ModuleType | None, Path]:
+    """Of a folder that is no model itself, the one file in it that is."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = [(module, path) for path in files if (module := recognised(path))]
+    if len(found) > 1:
+        paths = ", ".join(str(path.relative_to(folder)) for _, path in found)
+        raise InputError(f"{name} has several models: {paths}; name one as {name}:FILE")
+    return found[0] if found else (None, folder)
 
 
 def facts(module: ModuleType, path: Path) -> dict[str, Any] | None:

@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ from mlstm.corpus import vocabulary as vocabularies
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
 from mlstm.formats import tensor_files
+from mlstm.formats.arrays import as_float32
 from mlstm.formats.found import Found, by_name, checked
 from mlstm.formats.tensor_files import Header
 from mlstm.model.language_model import ModelConfig
@@ -40,6 +43,12 @@ if TYPE_CHECKING:
 NAME = "safetensors"
 FORMAT = "mlstm model"
 FORMAT_VERSION = 1
+_STATE_DICTS = {
+    "char_rnn": re.compile(r"weight_ih_l0$"),
+    "nvidia": re.compile(r"rnns\.0\.w_hh(_v)?$"),
+    "guillitte": re.compile(r"layer_0\."),
+}
+"""Whose arrays they are, by a name that none of the others has."""
 _KEYS = {"format", "format_version", "config", "vocabulary", "cleaning", "facts", "digest"}
 
 
@@ -96,8 +105,7 @@ def facts(path: Path) -> dict[str, Any] | None:
 def write(found: Found, path: Path, **said: Any) -> None:
     """One file, whole or not at all. said: step, seed, imported and origin of the model."""
     arrays = {
-        name: np.ascontiguousarray(np.asarray(array), np.float32)
-        for name, array in by_name(checked(found, str(path)).parameters).items()
+        name: _plain(array) for name, array in by_name(checked(found, str(path)).parameters).items()
     }
     told = {"step": None, "seed": None, "imported": True, "origin": "memory"} | said
     metadata = {
@@ -132,11 +140,43 @@ def save(model: Model, path: str) -> None:
     )
 
 
+def digest_of(found: Found) -> str:
+    """sha256 over names, shapes and bytes of the arrays: the same wherever they are kept."""
+    return _digest({}, {name: _plain(array) for name, array in by_name(found.parameters).items()})
+
+
+def _plain(array: Any) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(array), np.float32)
+
+
 def _file(path: Path) -> Path:
     return path / "model.safetensors" if path.is_dir() else path
 
 
+@dataclasses.dataclass(frozen=True)
+class _Tensor:
+    """An array as readers of state dicts take it."""
+
+    numbers: np.ndarray
+    where: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.numbers.shape
+
+    def array(self) -> np.ndarray:
+        return as_float32(self.numbers, self.where)
+
+
 def _foreign(path: Path, header: Header) -> Found:
+    for name, mark in _STATE_DICTS.items():
+        if any(mark.search(array) for array in header.entries):
+            module = importlib.import_module(f"mlstm.formats.{name}")
+            arrays = tensor_files.read_arrays(path, header)
+            where = str(path)
+            return module.from_tensors(
+                {array: _Tensor(numbers, where) for array, numbers in arrays.items()}, where
+            )
     names = ", ".join(f"{name[:40]!r}" for name in list(header.entries)[:4])
     raise InputError(
         f"{path}: its arrays are those of no model that can be read ({names}, ...); a file of ours "

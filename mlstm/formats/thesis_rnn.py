@@ -1,4 +1,4 @@
-"""The tanh RNN of Visualization-of-Recurrent-Neural-Networks (Johansson 2019): a folder of CSV text.
+"""The tanh RNN of Visualization-of-Recurrent-Neural-Networks (a thesis of 2019): CSV text.
 
     file     shape     meaning                    ours
     W.txt    (H, H)    a = W h + U x + b          wh, transposed
@@ -41,7 +41,7 @@ def read(path: Path) -> Found:
     if folder is None:
         raise InputError(f"{path}: not a folder with W.txt, U.txt, b.txt, V.txt and c.txt")
     found = {name: _matrix(folder / f"{name}.txt") for name in NAMES}
-    H, K = found["W"].shape[0], found["V"].shape[0]
+    H, K = found["U"].shape
     shapes = {"W": (H, H), "U": (H, K), "b": (H, 1), "V": (K, H), "c": (K, 1)}
     a = arrays.take(found, shapes, str(path))
     layer = {

@@ -60,6 +60,8 @@ def read(path: Path, classes: Iterable[tuple[str, str]] = ()) -> Any:
     """What was saved: tensors as `Tensor`, torch's own modules, and those of the (module, name) in
     `classes`, as `Object`. Raises InputError."""
     where = str(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{where}: is not a file")
     try:
         with path.open("rb") as file:
             # An empty file cannot be mapped.

@@ -76,8 +76,9 @@ def run(
 
     In a job of several processes (see `mlstm.job`) all of them call it, with the same arguments.
 
-    `init_from`: another run, whose parameters (the best by validation) a new run begins with. A
-    population begins with those of another of as many seeds, model by model.
+    `init_from`: another run, whose parameters (the best by validation) a new run begins with, or
+    what else `mlstm.load` takes; the config has its shape (`beginning.adopt`). A population begins
+    with those of another of as many seeds, model by model.
     `profile_steps`: the first and the last of the steps of which a trace is written.
     `new_streams`: a resumed run may come with another data.batch or data.window, and its epoch
     begins anew.

@@ -124,7 +124,8 @@ def open_corpus(config: Config, workdir: Path | None, *, keep: bool = True) -> C
     if corpus.vocabulary.size != config.model.vocabulary:
         raise InputError(
             f"config.model.vocabulary is {config.model.vocabulary}; the text of "
-            f"{data.source} needs {corpus.vocabulary.size}"
+            f"{data.source} needs {corpus.vocabulary.size} (a text for a published model's "
+            "vocabulary is prepared with launch.prepare --vocabulary_of=MODEL)"
         )
     return corpus
 

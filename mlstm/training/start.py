@@ -5,25 +5,21 @@ and writes config.json. What it finds wrong ends all of them, with the same line
 """
 
 import contextlib
-import dataclasses
 import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 
 from mlstm import checkpoint, devices, job
-from mlstm.checkpoint import Checkpoints, read_parameters
+from mlstm.checkpoint import Checkpoints
 from mlstm.checkpoint_errors import say
-from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus
 from mlstm.errors import InputError, NotNow
-from mlstm.runs import read_config, seeds_of
-from mlstm.training import config as configs
-from mlstm.training import profiling, restream
+from mlstm.runs import read_config
+from mlstm.training import beginning, profiling, restream
 from mlstm.training import setup as setups
 from mlstm.training import workdir as workdirs
 from mlstm.training.config import Config
@@ -95,7 +91,9 @@ def begin(config: Config, workdir: str | Path, wishes: Wishes) -> Iterator[Begun
             validation = Validation(config, corpus.split("validation"), setup.mesh)
         start = None
         if init_from and not resumed:
-            start = job.together(lambda: _parameters_of(init_from, config), "--init_from")
+            start = job.together(
+                lambda: beginning.parameters_of(init_from, config, corpus), "--init_from"
+            )
         kept = config.checkpoint
         checkpoints = Checkpoints(
             home / "checkpoints",
@@ -229,26 +227,3 @@ def _ready(state: TrainState, config: Config) -> TrainState:
     bad = state.first_bad_step
     none = devices.spread(jnp.full(bad.shape, -1, jnp.int32), bad.sharding)
     return state._replace(first_bad_step=none)
-
-
-def _parameters_of(run: str, config: Config) -> Any:
-    """The parameters of another run, for a model of the same shape, or as many of them."""
-    record = read_config(run)
-    theirs = record.get("model")
-    if not isinstance(theirs, dict):
-        raise InputError(f'--init_from={run}: its config.json has no section "model"')
-    count = len(seeds_of(record, Path(run) / "config.json"))
-    if count != config.seeds:
-        raise InputError(
-            f"--init_from={run} has parameters for seeds={count}, config.seeds is "
-            f"{config.seeds}: each model begins with those of one, so give --config.seeds={count}"
-        )
-    ours = dataclasses.asdict(config.model)
-    # What changes no array may differ, and so may how they are computed with.
-    free = {"dropout", "output_dropout", "products", "forget_bias"}
-    free |= {name for name in ours if configs.may_change(f"model.{name}")}
-    wrong = [name for name in ours if name not in free and theirs.get(name) != ours[name]]
-    if wrong:
-        listed = "; ".join(f"model.{n} is {theirs.get(n)!r} there, {ours[n]!r} here" for n in wrong)
-        raise InputError(f"--init_from={run} is another model: {listed}")
-    return read_parameters(user_path(run) / "checkpoints", "best")[0]

@@ -26,6 +26,7 @@ from mlstm.corpus.files import user_path
 from mlstm.errors import InputError, NotNow
 from mlstm.output import write_whole
 from mlstm.runs import FORMAT_VERSION, read_config
+from mlstm.training import beginning
 from mlstm.training import config as configs
 from mlstm.training.config import Config
 
@@ -114,7 +115,7 @@ def write(
     """Write config.json. `init_from` is recorded as the absolute path that it means here."""
     record = {"format_version": FORMAT_VERSION, **configs.to_dict(config)}
     record["data"] |= {"digest": digest, "corpus": str(corpus), "status": status}
-    begun_from = str(_resolved(init_from)) if init_from else None
+    begun_from = beginning.absolute(init_from) if init_from else None
     record |= {"vocabulary": vocabulary, "cleaning": cleaning, "init_from": begun_from}
     write_whole(workdir / "config.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
 
@@ -169,7 +170,9 @@ def check_resumable(
             "other bytes now. Give another --workdir, or the old text"
         )
     begun_from = record.get("init_from")
-    if init_from and (not begun_from or _resolved(begun_from) != _resolved(init_from)):
+    if init_from and (
+        not begun_from or beginning.absolute(begun_from) != beginning.absolute(init_from)
+    ):
         raise InputError(
             f"{workdir} was begun from {begun_from or 'fresh parameters'}, not from "
             f"--init_from={init_from}: give another --workdir"
@@ -185,10 +188,6 @@ def other_streams(workdir: Path, saved: list[int], wanted: list[int]) -> InputEr
         "optimizer and step; lost are the state carried along the streams and the place in the "
         "epoch, of which all that was read is read again"
     )
-
-
-def _resolved(run: str) -> Path:
-    return user_path(run).resolve()
 
 
 def changeable() -> list[str]:

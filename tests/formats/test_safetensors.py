@@ -13,6 +13,7 @@ import mlstm
 from mlstm.corpus.vocabulary import Bytes, Table, untold
 from mlstm.errors import InputError
 from mlstm.formats.found import by_name
+from mlstm.loading import load_one
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
 from mlstm.trained import Model
@@ -34,7 +35,7 @@ def file(tmp_path_factory):
 
 
 def test_a_saved_model_is_read_back_bit_by_bit(file):
-    before, after = model(), mlstm.load(file)
+    before, after = model(), load_one(file)
     assert isinstance(after, Model)
     jax.tree.map(np.testing.assert_array_equal, before.parameters, after.parameters)
     assert all(isinstance(x, jax.Array) for x in jax.tree.leaves(after.parameters))
@@ -48,7 +49,7 @@ def test_a_saved_model_is_read_back_bit_by_bit(file):
 
 def test_an_imported_model_stays_one(tmp_path):
     mlstm.save(model(imported=True), tmp_path / "model.safetensors")
-    assert mlstm.load(tmp_path / "model.safetensors").imported
+    assert load_one(tmp_path / "model.safetensors").imported
 
 
 def test_other_programs_can_open_it(file):
@@ -74,7 +75,7 @@ def test_any_changed_bit_is_named_as_damage(file, tmp_path):
 def refused(path, data: bytes) -> str:
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:
-        mlstm.load(path)
+        load_one(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
     return str(caught.value)
@@ -135,13 +136,13 @@ def test_a_file_of_another_version_says_which_is_read(file, tmp_path):
     with (tmp_path / "x.safetensors").open("wb") as out:
         tensor_files.write(out, arrays, header.metadata | {"format_version": "9"})
     with pytest.raises(InputError, match="format_version '9'; this version reads 1"):
-        mlstm.load(tmp_path / "x.safetensors")
+        load_one(tmp_path / "x.safetensors")
 
 
 def test_a_file_of_unknown_arrays_is_named(tmp_path):
     save_file({"a": np.zeros(3, np.float32)}, tmp_path / "x.safetensors")
     with pytest.raises(InputError, match=r"no model that can be read \('a'"):
-        mlstm.load(tmp_path / "x.safetensors")
+        load_one(tmp_path / "x.safetensors")
 
 
 def test_what_cannot_be_saved_is_refused(tmp_path):

@@ -56,3 +56,52 @@ def test_openai_shape_has_their_number_of_parameters():
 def test_training_flops_are_those_of_the_products():
     config = lm.ModelConfig(vocabulary=256, embedding=64, hidden=512)
     assert lm.flops_per_byte(config) == 30 * 512**2 + 6 * 256 * 512 + 6 * 5 * 64 * 512
+
+
+# recipe -> of embedding, wx, wh, b, readout: the standard deviation
+H, E, V = 128, 64, 200
+SPREADS = {
+    "krause": (0.2 / 3**0.5, None, None, 0, None),
+    "torch": (1, (3 * H) ** -0.5, (3 * H) ** -0.5, (2 / (3 * H)) ** 0.5, (3 * H) ** -0.5),
+    "char_rnn": (0.08 / 3**0.5,) * 5,
+    "concept_neurons": (
+        *(1, (2 / (E + 2 * H)) ** 0.5, (2 / (E + 2 * H)) ** 0.5),
+        *(H**-0.5, (2 / (H + V)) ** 0.5),
+    ),
+    "openai_reproduction": (
+        *(0.88 * (2 / (V + E)) ** 0.5, 0.88 * (2 / (E + H)) ** 0.5, 0.88 * H**-0.5),
+        *(0.88 * (2 / (1 + H)) ** 0.5, 0.88 * (2 / (H + V)) ** 0.5),
+    ),
+    "he": (1, (2 / E) ** 0.5, (2 / H) ** 0.5, 0, (2 / H) ** 0.5),
+    "small": (1, 0.01, 0.01, 0, 0.01),
+}
+
+
+@pytest.mark.parametrize("recipe", SPREADS)
+def test_a_recipe_draws_with_its_spread(recipe):
+    config = lm.ModelConfig(
+        cell="lstm", vocabulary=V, embedding=E, hidden=H, initialisation=recipe, forget_bias=0.0
+    )
+    parameters = lm.init_parameters(config, jax.random.key(0))
+    layer = parameters["layers"]["0"]
+    arrays = (
+        *(parameters["embedding"], layer["wx"], layer["wh"], layer["b"]),
+        parameters["readout"]["w"],
+    )
+    for array, expected in zip(arrays, SPREADS[recipe], strict=True):
+        if expected is not None:
+            assert np.asarray(array).std() == pytest.approx(expected, rel=0.08)
+    norms = np.sqrt((np.asarray(layer["wh"]) ** 2).sum(0))
+    if recipe == "openai_reproduction":
+        assert (np.asarray(layer["gh"]) < 0).mean() == pytest.approx(0.5, abs=0.1)
+    else:
+        np.testing.assert_allclose(layer["gh"], norms, rtol=1e-5)
+
+
+def test_krause_draws_every_weight_orthogonal():
+    config = lm.ModelConfig(vocabulary=V, embedding=E, hidden=H, initialisation="krause")
+    parameters = lm.init_parameters(config, jax.random.key(0))
+    layer = parameters["layers"]["0"]
+    for w in (layer["wmx"], layer["wmh"], layer["wx"], layer["wh"], parameters["readout"]["w"]):
+        flat = np.asarray(w).reshape(len(w), -1)
+        np.testing.assert_allclose(flat @ flat.T, np.eye(len(w)), atol=1e-5)

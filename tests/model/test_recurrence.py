@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from mlstm.errors import InputError
 from mlstm.model import language_model as lm
 from mlstm.model import recurrence
-from mlstm.model.cells import MultiplicativeLSTM
+from mlstm.model.cells import CELLS, MultiplicativeLSTM
 from mlstm.model.readable import Controls, Plan, Weights, scan_plain
 from mlstm.model.sites import sites
 
 MLSTM = lm.ModelConfig(vocabulary=11, embedding=5, hidden=8, chunk=16)
+GRU = lm.ModelConfig(cell="gru", vocabulary=11, embedding=5, hidden=8, chunk=16)
+RNN = lm.ModelConfig(cell="rnn", vocabulary=11, embedding=5, hidden=8, chunk=16)
 LSTM = lm.ModelConfig(cell="lstm", vocabulary=11, embedding=5, hidden=8, chunk=16)
 
 
@@ -34,6 +36,24 @@ CASES = {
     "LSTM": (LSTM, 16, 3, False, True, False),
     "LSTM, three layers, all controls": (changed(LSTM, layers=3), 21, 2, True, True, True),
     "LSTM, plain weights, one step": (changed(LSTM, weight_norm=False), 1, 1, False, False, True),
+    "GRU": (GRU, 16, 3, False, True, False),
+    "GRU, two layers, all controls": (
+        changed(GRU, layers=2),
+        21,
+        2,
+        True,
+        True,
+        True,
+    ),
+    "GRU, reset before": (changed(GRU, cell="gru_reset_before"), 37, 2, True, True, True),
+    "RNN, two layers, all controls": (
+        changed(RNN, layers=2),
+        21,
+        2,
+        True,
+        True,
+        True,
+    ),
 }
 
 
@@ -53,7 +73,8 @@ def problem(config, time, batch, masked, reset, edited, dtype, seed=0):
             },
         )
         for layer in range(config.layers)
-        for name in ("c", "h", "i")
+        for name in ("c", "h", "i", "r", "n")
+        if name in CELLS[config.cell].site_names
     }
     shape = (time, batch)
     return {
@@ -134,6 +155,9 @@ WAYS = {
         "multiplicative, chunks and a rest, all controls",
         "LSTM, three layers, all controls",
         "LSTM, plain weights, one step",
+        "GRU, two layers, all controls",
+        "GRU, reset before",
+        "RNN, two layers, all controls",
     ],
 )
 @pytest.mark.parametrize("way", WAYS)
@@ -214,7 +238,7 @@ def test_a_way_that_is_not_there_is_refused(field, value):
         changed(MLSTM, **{field: value}).check()
 
 
-@pytest.mark.parametrize("cell", ["multiplicative_lstm", "lstm"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_fast_equals_readable_in_float32_at_the_scale_of_the_initialisation(cell):
     config = lm.ModelConfig(cell=cell, hidden=256)
     given = problem(config, 40, 4, False, True, False, jnp.float32)
