@@ -88,7 +88,7 @@ def torch_rows(problem: Problem) -> dict[str, Callable[[], list[float]]]:
     import torch  # pyright: ignore[reportMissingImports]
     import torch_steps
 
-    cell = torch_steps.Cell(problem.parameters["layers"]["0"])
+    cell = torch_steps.Cell(problem.config.cell, problem.parameters["layers"]["0"])
     table = torch.from_numpy(np.array(problem.parameters["embedding"]))
     readout = torch_steps.linear(*(problem.parameters["readout"][k] for k in ("w", "b")))
     # As the packing has them: stream b reads text `order[b]`.

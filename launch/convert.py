@@ -5,9 +5,10 @@
     python -m launch.convert --input=runs/reviews --to=openai --output=exported/
     python -m launch.convert --list                                          # published models
 
---from is recognised where it is not given. --input is a file or folder, the workdir of a run,
-hf:owner/name[:file] or published:NAME. --to is safetensors, one file of ours with a digest, which
-every program takes as --model; or a format that others read, which holds what that format can.
+--input is a file or folder, the workdir of a run, hf:owner/name[:file] or published:NAME. --from is
+recognised where it is not given; --option, --vocabulary and --cleaning say what a file does not.
+--to is safetensors, one file of ours with a digest, which every program takes as --model; or a
+format that others read, which holds what that format can.
 
 Prints shape, parameters, vocabulary and cleaning, what was assumed, and the digest of the arrays
 (sha256 over names, shapes and bytes), which a conversion does not change.
@@ -15,11 +16,12 @@ Prints shape, parameters, vocabulary and cleaning, what was assumed, and the dig
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from launch import program
+from launch import naming, program
 from mlstm.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,11 +32,17 @@ _FROM = flags.DEFINE_string("from", None, "Its format (default: recognised).")
 _TO = flags.DEFINE_string("to", "safetensors", "The format of --output.")
 _OUTPUT = flags.DEFINE_string("output", None, "Write it here.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Write over what is there.")
+_OPTION = flags.DEFINE_multi_string(
+    "option", [], "What a file does not say, as gates=ifog or forget_bias=0; may be repeated."
+)
 _VOCABULARY = flags.DEFINE_enum(
     "vocabulary",
     None,
     ["bytes", "printable", "offset_bytes", "amino_acids"],
-    "What its ids are, where the file does not tell (default: by their number).",
+    "What its ids are, where the file does not tell.",
+)
+_CLEANING = flags.DEFINE_enum(
+    "cleaning", None, naming.CLEANINGS, "What its texts were put through, where it is known."
 )
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint of a run (default: the best).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
@@ -52,6 +60,7 @@ def main(_) -> None:
     if _OUTPUT.present:
         target, writer = _target(), known.named(_TO.value, writes=True)
     found, facts, form = _read(_INPUT.value)
+    found = _told(found)
     print(_described(found, form))
     if not _OUTPUT.present:
         return
@@ -96,9 +105,32 @@ def _read(name: str) -> tuple[Found, dict[str, Any], str]:
     module = known.named(_FROM.value) if _FROM.value else module
     if module is None or not place.exists():
         raise unknown(place)
-    found = checked(known.read(module, place, vocabulary=_VOCABULARY.value), str(place))
+    found = checked(known.read(module, place, _options()), str(place))
     facts = known.facts(module, place) or {"imported": True}
     return found, {"origin": name, **facts}, module.NAME
+
+
+def _options() -> dict[str, str]:
+    """--option by name. Raises InputError."""
+    said = {}
+    for text in _OPTION.value:
+        name, _, value = text.partition("=")
+        if not value:
+            raise InputError(f"--option={text}: it is NAME=VALUE, as gates=ifog")
+        said[name] = value
+    return said
+
+
+def _told(found: Found) -> Found:
+    """With the vocabulary and the cleaning that the flags say. Raises InputError."""
+    from mlstm.corpus import vocabulary
+    from mlstm.formats.found import checked
+
+    if _VOCABULARY.value:
+        name = {"bytes": "Bytes"}.get(_VOCABULARY.value, _VOCABULARY.value)
+        made = getattr(vocabulary, name)()
+        found = checked(dataclasses.replace(found, vocabulary=made), "--vocabulary")
+    return dataclasses.replace(found, cleaning=_CLEANING.value or found.cleaning)
 
 
 def _described(found: Found, form: str) -> str:

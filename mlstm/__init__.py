@@ -11,6 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlstm.classifier import Classifier as Classifier
+    from mlstm.classifier_files import load_classifier as load_classifier
     from mlstm.corpus.reading import Corpus as Corpus
     from mlstm.corpus.shards import open_source as open_source
     from mlstm.errors import InputError as InputError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from mlstm.trained import Model as Model
 
 _HOMES = {
+    "Classifier": "mlstm.classifier",
     "Corpus": "mlstm.corpus.reading",
     "InputError": "mlstm.errors",
     "Model": "mlstm.trained",
@@ -35,11 +38,13 @@ _HOMES = {
     "evaluate": "mlstm.evaluation",
     "generate": "mlstm.model.sampling",
     "load": "mlstm.loading",
+    "load_classifier": "mlstm.classifier_files",
     "open_source": "mlstm.corpus.shards",
     "save": "mlstm.formats.safetensors",
 }
 
 __all__ = [
+    "Classifier",
     "Corpus",
     "InputError",
     "Model",
@@ -50,6 +55,7 @@ __all__ = [
     "evaluate",
     "generate",
     "load",
+    "load_classifier",
     "open_source",
     "save",
 ]

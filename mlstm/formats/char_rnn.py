@@ -21,6 +21,7 @@ directions, with projections, and ReLU are refused. Written is a state dict: b w
 bias, the second -0.0, so that reading it gives every bit back.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,11 @@ def read(path: Path) -> Found:
     """The model in a file. Raises InputError."""
     where = str(path)
     saved = torch_files.read(path, _CLASSES)
-    tensors = torch_files.named_tensors(saved, where)
+    return from_tensors(torch_files.named_tensors(saved, where), where, saved)
+
+
+def from_tensors(tensors: Mapping[str, Any], where: str, saved: Any = None) -> Found:
+    """The model of a state dict, wherever it was kept; `saved` is the module that it was of."""
     arrays = Arrays({_name(name): tensor for name, tensor in tensors.items()}, where)
     prefix = "rnn." if "rnn.weight_ih_l0" in arrays else ""
     cell, features, hidden, layers = _layers(arrays, prefix)

@@ -23,7 +23,9 @@ sum of what it read and its h, to the layer above or, from the last, to h2o: con
 training dropout acts on every one of these, the last too. Its GRU was never written.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +52,11 @@ def recognises(path: Path) -> bool:
 def read(path: Path) -> Found:
     """The model in a file. Raises InputError."""
     where = str(path)
-    tensors = torch_files.named_tensors(torch_files.read(path, _CLASSES), where)
+    return from_tensors(torch_files.named_tensors(torch_files.read(path, _CLASSES), where), where)
+
+
+def from_tensors(tensors: Mapping[str, Any], where: str) -> Found:
+    """The model of these arrays, wherever they were kept."""
     arrays = Arrays(tensors, where)
     vocabulary, embedding = arrays.shape("embed.weight", 2)
     hidden = arrays.shape("rnn.h2o.weight", 2)[1]

@@ -25,8 +25,6 @@ from mlstm.formats.hdf5_chunks import read_chunks
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 NOWHERE = 2**64 - 1
-MOST_MEMBERS = 10_000
-MOST_MESSAGES = 1_000
 MOST_PARTS = 30
 LONGEST_NAME = 1_000
 
@@ -50,7 +48,7 @@ class Object:
             address = found._members.get(part)
             if address is None:
                 return None
-            found = Object(self._bytes.of(f"{found.where}: {part[:80]}"), address)
+            found = _object(self._bytes.of(f"{found.where}: {part[:80]}"), address)
         return found
 
     def text(self, name: str) -> list[str] | None:
@@ -99,13 +97,13 @@ class Object:
         b.expect(heap, b"HEAP\0")
         size, names = b.number(heap + 8, 8), b.number(heap + 24, 8)
         b.piece(names, size)
-        count = 0
         for node in b.tree(b.number(place, 8), 0, 8):
             b.expect(node, b"SNOD\1")
             for entry in range(node + 8, node + 8 + 40 * b.number(node + 6, 2), 40):
-                start, count = names + b.number(entry, 8), count + 1
+                b.spend()
+                start = names + b.number(entry, 8)
                 end = b.data.find(b"\0", start, min(start + LONGEST_NAME, names + size))
-                if end < 0 or count > MOST_MEMBERS:
+                if end < 0:
                     raise InputError(f"{self.where}: the names of its members are damaged")
                 name = b.data[start:end].decode("utf-8", "replace")
                 if b.number(entry + 16, 4) != 2:  # which is a link to another name
@@ -151,7 +149,14 @@ def open_file(path: Path) -> Object:
     base = 24 if version == 0 else 28
     if b.number(base, 8) != 0:
         raise InputError(f"{where}: HDF5 behind other content, which is not read")
-    return Object(b, b.number(base + 40, 8))
+    return _object(b, b.number(base + 40, 8))
+
+
+def _object(content: Bytes, address: int) -> Object:
+    """Each is read once: work stays within the file's size whatever points to what."""
+    if address not in content.objects:
+        content.objects[address] = Object(content, address)
+    return content.objects[address]
 
 
 def _messages(b: Bytes, address: int) -> Iterator[tuple[int, int]]:
@@ -159,7 +164,7 @@ def _messages(b: Bytes, address: int) -> Iterator[tuple[int, int]]:
     if b.piece(address, 4) == b"OHDR":
         raise InputError(f"{b.where}: HDF5 of a newer layout, which is not read; {AGAIN}")
     b.expect(address, b"\1\0")
-    pending, seen, count = [(address + 16, b.number(address + 8, 4))], set(), 0
+    pending, seen = [(address + 16, b.number(address + 8, 4))], set()
     while pending:
         place, size = pending.pop(0)
         if place in seen:
@@ -169,9 +174,9 @@ def _messages(b: Bytes, address: int) -> Iterator[tuple[int, int]]:
         while place + 8 <= end:
             kind, length, flags = struct.unpack("<HHB", b.piece(place, 5))
             b.piece(place + 8, length)
-            count += 1
-            if count > MOST_MESSAGES or (flags & 2 and kind in (0x01, 0x03, 0x08, 0x0B, 0x0C)):
-                raise InputError(f"{b.where}: a header that is too long, or shared; not read")
+            b.spend()
+            if flags & 2 and kind in (0x01, 0x03, 0x08, 0x0B, 0x0C):
+                raise InputError(f"{b.where}: parts of it are shared with others: not read")
             if kind == 0x10:
                 pending.append((b.number(place + 8, 8), b.number(place + 16, 8)))
             elif kind:

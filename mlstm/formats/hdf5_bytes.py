@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -24,13 +25,23 @@ class Bytes:
 
     def __init__(self, data: bytes, where: str):
         self.data, self.where = data, where
+        self.objects: dict[int, Any] = {}
+        """What was read already, by its address."""
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
+        self._left = [len(data) // 8]
 
     def of(self, where: str) -> Bytes:
         """The same bytes, for messages about something in them."""
         made = Bytes(self.data, where)
-        made._heaps = self._heaps
+        made.objects, made._heaps, made._left = self.objects, self._heaps, self._left
         return made
+
+    def spend(self, parts: int = 1) -> None:
+        """Count small parts that were read: of at least 8 bytes each, a file has no more than
+        fit. InputError where they lie over one another to make work without end."""
+        self._left[0] -= parts
+        if self._left[0] < 0:
+            raise InputError(f"{self.where}: its parts lie over one another; the file is damaged")
 
     def piece(self, place: int, size: int) -> bytes:
         if place + size > len(self.data):
@@ -72,17 +83,16 @@ class Bytes:
     def tree(self, root: int, kind: int, key: int) -> Iterator[int]:
         """Children of the leaves of a B-tree; of kind 1, chunks, the places of their keys."""
         seen: set[int] = set()
-        pending, children = [(root, None)], 0
+        pending: list[tuple[int, int | None]] = [(root, None)]
         while pending:
             node, level = pending.pop()
             self.expect(node, b"TREE")
             said, count = self.number(node + 5, 1), self.number(node + 6, 2)
-            children += count
+            self.spend(count)
             if (
                 self.number(node + 4, 1) != kind
                 or node in seen
                 or (level is not None and said != level)
-                or children > len(self.data) // (key + 8)
             ):
                 raise InputError(f"{self.where}: a tree that is none; the file is damaged")
             seen.add(node)
@@ -111,6 +121,7 @@ class Bytes:
             found, end = {}, min(heap + self.number(heap + 8, 8), len(self.data))
             at = heap + 16
             while at + 16 <= end:
+                self.spend()
                 number, size = self.number(at, 2), self.number(at + 8, 8)
                 if number:  # 0 is the space that is left
                     found[number] = at + 16, size

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +18,19 @@ from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
 from mlstm.formats.found import Found
 
-MODULES = ("safetensors",)
+MODULES = (
+    "safetensors",
+    "openai",
+    "openai_reproduction",
+    "unirep",
+    "nvidia",
+    "guillitte",
+    "char_rnn",
+    "concept_neurons",
+    "tensorflow",
+    "keras",
+    "thesis_rnn",
+)
 """In the order in which they are asked whether a path is theirs."""
 
 
@@ -68,15 +80,23 @@ def locate(path: str | os.PathLike) -> tuple[ModuleType | None, Path]:
     return recognised(place), place
 
 
-def read(module: ModuleType, path: Path, **options: Any) -> Found:
-    """What the file holds. options: what a person said since the file does not; those that are
-    None were not said. Raises InputError, also for an option that the format does not have."""
-    said = {name: value for name, value in options.items() if value is not None}
-    takes = inspect.signature(module.read).parameters
-    for name in said:
+def read(module: ModuleType, path: Path, options: Mapping[str, str] | None = None) -> Found:
+    """What the file holds. options: what a person says since the file does not, by the names that
+    the format's `read` has. Raises InputError."""
+    takes = dict(list(inspect.signature(module.read, eval_str=True).parameters.items())[1:])
+    values = {}
+    for name, text in (options or {}).items():
         if name not in takes:
-            raise InputError(f"--{name} says nothing to the format {module.NAME}")
-    return module.read(path, **said)
+            raise InputError(f"the format {module.NAME} has no option {name!r}{_names(takes)}")
+        try:
+            values[name] = takes[name].annotation(text)
+        except ValueError:
+            raise InputError(f"option {name}={text}: it is a number") from None
+    return module.read(path, **values)
+
+
+def _names(options: Mapping[str, Any]) -> str:
+    return f"; it has {', '.join(options)}" if options else ", nor any other"
 
 
 def _only_file(name: str, folder: Path) -> tuple[ModuleType | None, Path]:

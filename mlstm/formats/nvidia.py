@@ -26,7 +26,9 @@ Option: gates="ifog" for an mLSTM of a release before 0.3, whose code split its 
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,9 +54,14 @@ def recognises(path: Path) -> bool:
 def read(path: Path, gates: str = "ifgo") -> Found:
     """The model in a file; gates: the order of an mLSTM's, "ifgo" or "ifog". Raises InputError."""
     where = str(path)
+    tensors = torch_files.named_tensors(torch_files.read(path, _CLASSES), where)
+    return from_tensors(tensors, where, gates)
+
+
+def from_tensors(tensors: Mapping[str, Any], where: str, gates: str = "ifgo") -> Found:
+    """The model of a state dict, wherever it was kept."""
     if gates not in ("ifgo", "ifog"):
         raise InputError(f'gates is "{gates}"; it may be "ifgo" or, before release 0.3, "ifog"')
-    tensors = torch_files.named_tensors(torch_files.read(path, _CLASSES), where)
     arrays = Arrays({_name(name): tensor for name, tensor in tensors.items()}, where)
     encoder = _encoder(arrays)
     vocabulary, embedding = arrays.shape(f"{encoder}encoder.weight", 2)

@@ -19,7 +19,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import json
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +32,7 @@ from mlstm.corpus import vocabulary as vocabularies
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
 from mlstm.formats import tensor_files
+from mlstm.formats.arrays import as_float32
 from mlstm.formats.found import Found, by_name, checked
 from mlstm.formats.tensor_files import Header
 from mlstm.model.language_model import ModelConfig
@@ -40,15 +44,24 @@ if TYPE_CHECKING:
 NAME = "safetensors"
 FORMAT = "mlstm model"
 FORMAT_VERSION = 1
+_STATE_DICTS = {
+    "char_rnn": re.compile(r"weight_ih_l0$"),
+    "nvidia": re.compile(r"rnns\.0\.w_hh(_v)?$"),
+    "guillitte": re.compile(r"layer_0\."),
+}
+"""Whose arrays they are, by a name that none of the others has."""
 _KEYS = {"format", "format_version", "config", "vocabulary", "cleaning", "facts", "digest"}
 
 
 def recognises(path: Path) -> bool:
+    path = _file(path)
     return path.is_file() and (path.suffix == ".safetensors" or tensor_files.looks_like(path))
 
 
 def read(path: Path) -> Found:
-    """The model in a file of ours, or in a state dict of a known layout. Raises InputError."""
+    """The model in a file of ours, of a folder in its model.safetensors, or in a state dict of a
+    known layout. Raises InputError."""
+    path = _file(path)
     header = tensor_files.read_header(path)
     if header.metadata.get("format") != FORMAT:
         return _foreign(path, header)
@@ -83,7 +96,7 @@ def read(path: Path) -> Found:
 
 def facts(path: Path) -> dict[str, Any] | None:
     """step, seed and imported, as `Model` has them; None of a file of others."""
-    header = tensor_files.read_header(path)
+    header = tensor_files.read_header(_file(path))
     if header.metadata.get("format") != FORMAT:
         return None
     said = json.loads(header.metadata["facts"])
@@ -109,7 +122,7 @@ def write(found: Found, path: Path, **said: Any) -> None:
         tensor_files.write(file, arrays, metadata)
 
 
-def save(model: Model, path: str) -> None:
+def save(model: Model, path: str | os.PathLike) -> None:
     """Write a model as one .safetensors file, which `mlstm.load` reads. Raises InputError."""
     from mlstm.errors import check_one
 
@@ -137,7 +150,34 @@ def _plain(array: Any) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(array), np.float32)
 
 
+def _file(path: Path) -> Path:
+    return path / "model.safetensors" if path.is_dir() else path
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tensor:
+    """An array as readers of state dicts take it."""
+
+    numbers: np.ndarray
+    where: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.numbers.shape
+
+    def array(self) -> np.ndarray:
+        return as_float32(self.numbers, self.where)
+
+
 def _foreign(path: Path, header: Header) -> Found:
+    for name, mark in _STATE_DICTS.items():
+        if any(mark.search(array) for array in header.entries):
+            module = importlib.import_module(f"mlstm.formats.{name}")
+            arrays = tensor_files.read_arrays(path, header)
+            where = str(path)
+            return module.from_tensors(
+                {array: _Tensor(numbers, where) for array, numbers in arrays.items()}, where
+            )
     names = ", ".join(f"{name[:40]!r}" for name in list(header.entries)[:4])
     raise InputError(
         f"{path}: its arrays are those of no model that can be read ({names}, ...); a file of ours "
@@ -151,7 +191,7 @@ def _digest(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
     shapes = {name: array.shape for name, array in sorted(arrays.items())}
     found.update(json.dumps([said, shapes], sort_keys=True).encode())
     for _, array in sorted(arrays.items()):
-        found.update(memoryview(array.reshape(-1)).cast("B"))
+        found.update(array.reshape(-1).view(np.uint8).data)
     return found.hexdigest()
 
 

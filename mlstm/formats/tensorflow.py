@@ -28,6 +28,7 @@ from mlstm.corpus.vocabulary import Bytes, Table, untold
 from mlstm.errors import InputError
 from mlstm.formats import arrays
 from mlstm.formats.found import Found, checked
+from mlstm.formats.pickles import restricted
 from mlstm.formats.saver import by_key, is_checkpoint, refuse_checkpoint
 from mlstm.model.language_model import ModelConfig
 
@@ -144,6 +145,21 @@ def _readout(named: dict[str, np.ndarray], H: int, V: int, where: str) -> dict |
 
 
 def _vocabulary(path: Path, V: int) -> tuple[Bytes | Table, tuple[str, ...]]:
+    file = (path if path.is_dir() else path.parent) / "chars_vocab.pkl"
+    if file.is_file():
+        return _characters(file, V), ()
     if V == 256:
         return Bytes(), ("its 256 symbols are taken to be the bytes",)
-    return untold(V), (f"its arrays do not tell what its {V} symbols are",)
+    return untold(V), (f"its arrays do not tell what its {V} symbols are; chars_vocab.pkl would",)
+
+
+def _characters(file: Path, V: int) -> Table:
+    """The symbols of a pickled pair: the characters in the order of their ids, and a dict."""
+    read = restricted(arrays.read_file(file), {}, str(file))
+    characters = read[0] if isinstance(read, tuple | list) and len(read) == 2 else None
+    if not isinstance(characters, tuple | list) or len(characters) != V:
+        raise InputError(f"{file}: not the {V} characters of the model and their ids")
+    try:
+        return Table(tuple(str.encode(character) for character in characters), name="characters")
+    except (TypeError, UnicodeEncodeError):
+        raise InputError(f"{file}: a symbol in it is no character") from None

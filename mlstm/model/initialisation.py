@@ -61,7 +61,7 @@ class Recipe:
     """The default: orthogonal recurrent weights, Glorot-uniform input weights and readout, an
     embedding of standard deviation 1, biases 0."""
 
-    def embedding(self, vocabulary: int, size: int) -> Draw:
+    def embedding(self, inputs: int, outputs: int) -> Draw:
         return normal(1.0)
 
     def input(self, fans: Fans) -> Draw:
@@ -78,10 +78,10 @@ class Recipe:
         """None: the norms."""
         return None
 
-    def readout(self, hidden: int, vocabulary: int) -> Draw:
+    def readout(self, inputs: int, outputs: int) -> Draw:
         return _glorot
 
-    def readout_bias(self, hidden: int, vocabulary: int) -> Draw | None:
+    def readout_bias(self, inputs: int, outputs: int) -> Draw | None:
         """None: zeros."""
         return None
 
@@ -90,13 +90,13 @@ class Krause(Recipe):
     """Krause et al. (2016), their code for the Hutter prize data: all weights orthogonal, the
     embedding uniform up to 0.2; with a forget bias of 3."""
 
-    def embedding(self, vocabulary, size):
+    def embedding(self, inputs, outputs):
         return uniform(0.2)
 
     def input(self, fans):
         return _orthogonal
 
-    def readout(self, hidden, vocabulary):
+    def readout(self, inputs, outputs):
         return _orthogonal
 
 
@@ -118,10 +118,10 @@ class Torch(Recipe):
 
         return draw
 
-    def readout(self, hidden, vocabulary):
-        return uniform(hidden**-0.5)
+    def readout(self, inputs, outputs):
+        return uniform(inputs**-0.5)
 
-    readout_bias = readout
+    readout_bias = readout  # pyright: ignore[reportAssignmentType]
 
 
 class Everywhere(Recipe):
@@ -130,15 +130,15 @@ class Everywhere(Recipe):
     def __init__(self, draw: Draw):
         self._draw = draw
 
-    def embedding(self, vocabulary, size):
+    def embedding(self, inputs, outputs):
         return self._draw
 
-    readout = readout_bias = embedding
+    readout = readout_bias = embedding  # pyright: ignore[reportAssignmentType]
 
     def input(self, fans):
         return self._draw
 
-    recurrent = bias = input
+    recurrent = bias = input  # pyright: ignore[reportAssignmentType]
 
 
 class ConceptNeurons(Recipe):
@@ -153,16 +153,16 @@ class ConceptNeurons(Recipe):
     def bias(self, fans):
         return uniform(math.sqrt(3 / fans.hidden))
 
-    def readout_bias(self, hidden, vocabulary):
-        return uniform(math.sqrt(3 / vocabulary))
+    def readout_bias(self, inputs, outputs):
+        return uniform(math.sqrt(3 / outputs))
 
 
 class OpenaiReproduction(Recipe):
     """openai_reproduction: TensorFlow's Glorot-normal of each gate's weight by itself, gains too,
     which begin near 0 and with either sign; with a forget bias of 0."""
 
-    def embedding(self, vocabulary, size):
-        return truncated(math.sqrt(2 / (vocabulary + size)))
+    def embedding(self, inputs, outputs):
+        return truncated(math.sqrt(2 / (inputs + outputs)))
 
     readout = embedding
 
@@ -172,13 +172,13 @@ class OpenaiReproduction(Recipe):
     def recurrent(self, fans):
         return truncated(fans.hidden**-0.5)
 
-    gain = recurrent
+    gain = recurrent  # pyright: ignore[reportAssignmentType]
 
     def bias(self, fans):
         return truncated(math.sqrt(2 / (1 + fans.hidden)))
 
-    def readout_bias(self, hidden, vocabulary):
-        return truncated(vocabulary**-0.5)
+    def readout_bias(self, inputs, outputs):
+        return truncated(outputs**-0.5)
 
 
 class He(Recipe):
@@ -189,7 +189,7 @@ class He(Recipe):
 
     recurrent = input
 
-    def readout(self, hidden, vocabulary):
+    def readout(self, inputs, outputs):
         return _he
 
 
@@ -201,7 +201,7 @@ class Small(Recipe):
 
     recurrent = input
 
-    def readout(self, hidden, vocabulary):
+    def readout(self, inputs, outputs):
         return normal(0.01)
 
 

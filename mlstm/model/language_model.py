@@ -401,7 +401,8 @@ def forward(
     hidden: Any = embedded
     if scale is not None:
         hidden = (table[ids] if embedded is None else embedded) * scale
-    states, emitted = [], {}
+    states: list[Any] = []
+    emitted = {}
     for layer in range(config.layers):
         cell = module.layers[str(layer)]
         names = tuple(s.removeprefix(f"{layer}.") for s in emit if s.startswith(f"{layer}."))
@@ -429,7 +430,7 @@ def forward(
         emitted |= {f"{layer}.{name}": value for name, value in result.emitted.items()}
         last = layer == config.layers - 1
         rate = config.output_dropout if last else config.dropout
-        behind = result.hidden if scale is None else result.hidden * scale
+        behind: Any = result.hidden if scale is None else result.hidden * scale
         if config.residual and layer > 0:
             behind = hidden + behind
         hidden = _dropped(behind, rate, keys[layer])

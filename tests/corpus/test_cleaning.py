@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlstm.corpus.cleaning import RECIPES, clean
+from mlstm.corpus.vocabulary import amino_acids
 from mlstm.errors import InputError
 
 # Texts in which references, line ends and characters of several bytes meet.
@@ -85,3 +86,23 @@ def test_an_unknown_recipe_and_half_a_surrogate_pair_are_named():
         clean("a", "opneai")
     with pytest.raises(InputError, match=r"'\\ud800' at character 1"):
         clean("a\ud800", "none")
+
+
+@given(st.text(alphabet="ACDx \t\n\r", max_size=20))
+@example("")
+@example(" M K\n")
+def test_unirep_is_a_start_and_the_letters_in_capitals(text):
+    data, offsets = clean(text, "unirep")
+    assert data == b"\n" + "".join(text.split()).upper().encode()
+    assert len(offsets) == len(text) + 1
+    after = 1
+    for place, letter in enumerate(text):
+        assert offsets[place] == after
+        after += not letter.isspace()
+        assert data[offsets[place] : after] == letter.strip().upper().encode()
+    assert offsets[-1] == after == len(data)
+
+
+def test_what_unirep_makes_of_a_protein_are_ids_of_amino_acids():
+    ids = amino_acids().encode(clean("mzK\nw", "unirep").data)
+    assert ids.tolist() == [24, 1, 23, 4, 20]

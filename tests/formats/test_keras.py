@@ -13,6 +13,7 @@ from ours import logits_of, states_of
 from mlstm.errors import InputError
 from mlstm.formats import keras
 from mlstm.formats.hdf5 import open_file
+from mlstm.formats.hdf5_bytes import Bytes
 
 V, E, H = 9, 5, 4
 IDS = np.random.default_rng(1).integers(0, V, (12, 3))
@@ -280,6 +281,28 @@ def test_impossible_sizes_are_refused_before_memory_is_taken(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 2_000_000
+
+
+def test_a_group_that_holds_itself_is_not_followed_for_ever(tmp_path):
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        group = file.create_group("model_weights")
+        group["model_weights"] = file["/"]
+        group["a"] = group
+        group.attrs["layer_names"] = [b"a"]
+        group.attrs["weight_names"] = [b"/".join([b"a"] * 5000) + b"/kernel:0"]
+    with pytest.raises(InputError, match="the layer 'a' has no array 'a/a/a"):
+        keras.read(tmp_path / "w.h5")
+
+
+def test_parts_that_lie_over_one_another_end_the_reading():
+    """A tree of 40 nodes in a row, each with the same 200 leaves: 8,000 children in 5,000 bytes."""
+    nodes, leaf = 40, 1000
+    tree = b"TREE" + bytes([0, 1]) + struct.pack("<HQQ", nodes, 0, 0)
+    tree += b"".join(struct.pack("<QQ", 0, leaf + 24 * nth) for nth in range(nodes))
+    level_0 = b"TREE" + bytes([0, 0]) + struct.pack("<HQQ", 200, 0, 0)
+    data = tree.ljust(leaf, b"\0") + level_0 * nodes + bytes(200 * 16)
+    with pytest.raises(InputError, match=r"w\.h5: its parts lie over one another"):
+        list(Bytes(data, "w.h5").tree(0, 0, 8))
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])

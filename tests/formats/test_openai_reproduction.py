@@ -31,7 +31,7 @@ class Python2(pickle._Pickler):
         self.write(pickle.BINSTRING + len(data).to_bytes(4, "little") + data)
         self.memoize(data)
 
-    dispatch = pickle._Pickler.dispatch | {bytes: save_bytes}  # noqa: RUF012
+    dispatch = pickle._Pickler.dispatch | {bytes: save_bytes}
 
 
 def npy(arrays, header="(27L,)"):

@@ -3,16 +3,21 @@ import json
 import struct
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from mutations import mutated, survives
 from safetensors.numpy import load_file, save_file
 
 import mlstm
-from mlstm.corpus.vocabulary import Bytes, Table, untold
+from mlstm.corpus.vocabulary import Bytes, Table, Vocabulary, untold
 from mlstm.errors import InputError
-from mlstm.formats.found import by_name
+from mlstm.formats import safetensors
+from mlstm.formats.found import Found, by_name, checked
+from mlstm.loading import load_one
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
 from mlstm.trained import Model
@@ -21,7 +26,7 @@ TABLE = Table((None, b"a", b"\xff"), unknown=1, name="three")
 CONFIG = ModelConfig(vocabulary=3, embedding=2, hidden=4, layers=2, weight_norm=True)
 
 
-def model(config=CONFIG, vocabulary=TABLE, **changes) -> Model:
+def model(config=CONFIG, vocabulary: Vocabulary = TABLE, **changes) -> Model:
     parameters = language_model.init_parameters(config, jax.random.key(0))
     return Model(config, parameters, vocabulary, "openai", **changes)
 
@@ -34,7 +39,7 @@ def file(tmp_path_factory):
 
 
 def test_a_saved_model_is_read_back_bit_by_bit(file):
-    before, after = model(), mlstm.load(file)
+    before, after = model(), load_one(file)
     assert isinstance(after, Model)
     jax.tree.map(np.testing.assert_array_equal, before.parameters, after.parameters)
     assert all(isinstance(x, jax.Array) for x in jax.tree.leaves(after.parameters))
@@ -48,7 +53,7 @@ def test_a_saved_model_is_read_back_bit_by_bit(file):
 
 def test_an_imported_model_stays_one(tmp_path):
     mlstm.save(model(imported=True), tmp_path / "model.safetensors")
-    assert mlstm.load(tmp_path / "model.safetensors").imported
+    assert load_one(tmp_path / "model.safetensors").imported
 
 
 def test_other_programs_can_open_it(file):
@@ -74,7 +79,7 @@ def test_any_changed_bit_is_named_as_damage(file, tmp_path):
 def refused(path, data: bytes) -> str:
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:
-        mlstm.load(path)
+        load_one(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
     return str(caught.value)
@@ -135,20 +140,21 @@ def test_a_file_of_another_version_says_which_is_read(file, tmp_path):
     with (tmp_path / "x.safetensors").open("wb") as out:
         tensor_files.write(out, arrays, header.metadata | {"format_version": "9"})
     with pytest.raises(InputError, match="format_version '9'; this version reads 1"):
-        mlstm.load(tmp_path / "x.safetensors")
+        load_one(tmp_path / "x.safetensors")
 
 
 def test_a_file_of_unknown_arrays_is_named(tmp_path):
     save_file({"a": np.zeros(3, np.float32)}, tmp_path / "x.safetensors")
     with pytest.raises(InputError, match=r"no model that can be read \('a'"):
-        mlstm.load(tmp_path / "x.safetensors")
+        load_one(tmp_path / "x.safetensors")
 
 
 def test_what_cannot_be_saved_is_refused(tmp_path):
     with pytest.raises(InputError, match="a model is saved as"):
         mlstm.save(model(), tmp_path / "model.pt")
+    several: Any = [model(), model()]
     with pytest.raises(InputError, match="one model is needed"):
-        mlstm.save([model(), model()], tmp_path / "model.safetensors")
+        mlstm.save(several, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="3 symbols, the vocabulary has 4"):
         mlstm.save(model(vocabulary=untold(4)), tmp_path / "model.safetensors")
     bytes_model = model(ModelConfig(embedding=2, hidden=4), Bytes())
@@ -156,3 +162,23 @@ def test_what_cannot_be_saved_is_refused(tmp_path):
     with pytest.raises(InputError, match="not finite"):
         mlstm.save(bytes_model, tmp_path / "model.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def read(path: Path) -> Found:
+    return checked(safetensors.read(path), str(path))
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])
+def test_every_mutation_of_a_file_of_ours_is_refused(file, count):
+    refused, gave = survives(read, file, count)
+    same = sum(mutated(file.read_bytes(), seed) == file.read_bytes() for seed in range(count))
+    assert (refused, gave) == (count - same, same)
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])
+def test_a_mutated_state_dict_is_refused_or_a_sound_model(tmp_path, count):
+    random = np.random.default_rng(0)
+    shapes = {"weight_ih_l0": (12, 5), "weight_hh_l0": (12, 3), "bias_ih_l0": (12,)}
+    arrays = {name: random.normal(size=s).astype(np.float32) for name, s in shapes.items()}
+    save_file(arrays, tmp_path / "lstm.safetensors")
+    assert sum(survives(read, tmp_path / "lstm.safetensors", count)) == count

@@ -1,5 +1,7 @@
 """TensorFlow 1's LSTM cells, as char-rnn-tensorflow trains them."""
 
+import pickle
+
 import numpy as np
 import pytest
 from mutations import survives
@@ -102,6 +104,23 @@ def test_without_a_readout_the_recurrent_layers_are_read_alone(tmp_path):
     kernel, bias, embedding = p.values()
     expected = cells_over([(kernel, bias)], embedding[IDS])
     np.testing.assert_allclose(states_of(found, IDS, "0.h")[0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", [0, 2])  # of Python 2, of Python 3 then
+def test_a_pickled_vocabulary_beside_the_arrays_tells_the_symbols(tmp_path, protocol):
+    np.savez(tmp_path / "w.npz", **variables(1))
+    characters = tuple("e tan\n€")
+    pair = characters, {character: k for k, character in enumerate(characters)}
+    (tmp_path / "chars_vocab.pkl").write_bytes(pickle.dumps(pair, protocol))
+    found = tensorflow.read(tmp_path / "w.npz")
+    assert found.vocabulary.decode(range(V)) == "e tan\n€".encode()
+    for wrong in [characters, (characters[1:], {}), (tuple(range(V)), {}), ("", {})]:
+        (tmp_path / "chars_vocab.pkl").write_bytes(pickle.dumps(wrong))
+        with pytest.raises(InputError, match=r"chars_vocab\.pkl: (not the 7|a symbol)"):
+            tensorflow.read(tmp_path / "w.npz")
+    (tmp_path / "chars_vocab.pkl").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
+    with pytest.raises(InputError, match="system"):
+        tensorflow.read(tmp_path / "w.npz")
 
 
 def test_arrays_that_are_not_of_such_a_model_are_named(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 import mlstm
 from mlstm.corpus.vocabulary import Table, amino_acids
+from mlstm.loading import load_one
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
 from mlstm.trained import Model
@@ -68,7 +69,7 @@ def test_encode_gives_the_states_of_its_ids(launch, model, tmp_path):
     (tmp_path / "texts.txt").write_bytes(b"one\ntwo &amp\nthree\n".replace(b" &amp", b""))
     flags = f"--input={tmp_path / 'texts.txt'}", f"--output={tmp_path / 'x.npy'}"
     said(launch("encode", f"--model={model}", *flags))
-    loaded = mlstm.load(model)
+    loaded = load_one(model)
     expected = loaded.encode([b"\n one ", b"\n two ", b"\n three "], cleaning="none")
     np.testing.assert_allclose(np.load(tmp_path / "x.npy"), expected, atol=1e-6)
 
@@ -144,8 +145,8 @@ def test_a_run_begins_with_a_model_of_a_table_in_its_shape_and_its_loss_falls(
     printed = said(launch("train", *train, f"--config.data.source={corpus}"))
     assert f"as {model} has it: " in printed
     assert "model.hidden=8" in printed
-    before = mlstm.evaluate(mlstm.load(model), mlstm.open_source(corpus).split("test"))
-    trained = mlstm.load(run)
+    before = mlstm.evaluate(load_one(model), mlstm.open_source(corpus).split("test"))
+    trained = load_one(run)
     after = mlstm.evaluate(trained, mlstm.open_source(corpus).split("test"))
     assert after.bits_per_byte < before.bits_per_byte - 0.3
     assert (trained.vocabulary, trained.cleaning) == (LETTERS, "openai")

@@ -1,0 +1,220 @@
+import functools
+import hashlib
+import http.server
+import threading
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from mlstm.corpus.vocabulary import Bytes
+from mlstm.errors import InputError
+from mlstm.formats import downloads, openai, published
+from mlstm.formats.found import Found
+from mlstm.formats.published import Part, Published
+from mlstm.loading import load_one
+from mlstm.model import language_model
+from mlstm.model.language_model import ModelConfig
+
+DATA = bytes(np.random.default_rng(0).integers(0, 256, 3 << 20, dtype=np.uint8))
+SHA256 = hashlib.sha256(DATA).hexdigest()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    asked: list[str | None]
+    folder: Path
+    address: str
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, and parts of its files; /cut/NAME breaks off, /old/NAME knows no parts."""
+
+    server: Server
+
+    def do_GET(self):
+        _, kind, name = self.path.split("/", 2)
+        path = Path(self.directory) / name
+        if not path.is_file():
+            self.send_error(404, "Not Found")
+            return
+        data, start = path.read_bytes(), 0
+        asked = self.headers.get("Range")
+        self.server.asked.append(asked)
+        if asked and kind != "old":
+            start = int(asked.removeprefix("bytes=").rstrip("-"))
+            if start >= len(data):
+                self.send_error(416)
+                return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        stop = len(data) // 2 if kind == "cut" and not start else len(data)
+        self.wfile.write(data[start:stop])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path):
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(Handler, directory=str(folder))
+    with Server(("127.0.0.1", 0), handler) as served:
+        served.asked = []
+        served.folder = folder
+        served.address = f"http://127.0.0.1:{served.server_port}"
+        thread = threading.Thread(target=served.serve_forever, daemon=True)
+        thread.start()
+        yield served
+        served.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLSTM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_file_is_downloaded_once_and_checked(server, tmp_path):
+    (server.folder / "a").write_bytes(DATA)
+    told = []
+    for _ in range(2):
+        downloads.fetch(f"{server.address}/x/a", tmp_path / "in" / "a", SHA256,
+                        lambda *counts: told.append(counts))  # fmt: skip
+    assert (tmp_path / "in" / "a").read_bytes() == DATA
+    assert server.asked == [None]
+    assert told[-1] == (len(DATA), len(DATA))
+
+
+def test_a_transfer_that_was_cut_off_goes_on_where_it_was(server, tmp_path):
+    (server.folder / "a").write_bytes(DATA)
+    with pytest.raises(InputError, match="cut off"):
+        downloads.fetch(f"{server.address}/cut/a", tmp_path / "a", SHA256)
+    assert not (tmp_path / "a").exists()
+    downloads.fetch(f"{server.address}/cut/a", tmp_path / "a", SHA256)
+    assert (tmp_path / "a").read_bytes() == DATA
+    assert server.asked == [None, f"bytes={len(DATA) // 2}-"]
+
+
+@pytest.mark.parametrize("kind", ["old", "x"])
+def test_what_is_left_of_another_file_is_written_over(server, tmp_path, kind):
+    (server.folder / "a").write_bytes(DATA)
+    left = DATA[:100] if kind == "old" else b"0" * (len(DATA) + 1)
+    (tmp_path / ".a.part").write_bytes(left)
+    downloads.fetch(f"{server.address}/{kind}/a", tmp_path / "a", SHA256)
+    assert (tmp_path / "a").read_bytes() == DATA
+
+
+def test_another_file_than_was_published_is_not_kept(server, tmp_path):
+    (server.folder / "a").write_bytes(DATA[:-1])
+    with pytest.raises(InputError, match="not the file that was published"):
+        downloads.fetch(f"{server.address}/x/a", tmp_path / "a", SHA256)
+    assert not [path for path in tmp_path.glob("*a*") if path.is_file() and path.stat().st_size]
+
+
+def model(*parts: Part, **changes: Any) -> Published:
+    settings: dict[str, Any] = {"licence": "MIT", "format": "openai", **changes}
+    return Published("tiny", "a model", "http://page", parts=parts, **settings)
+
+
+def test_a_model_by_name_is_fetched_into_the_cache_and_loaded(server, cache, monkeypatch):
+    config = ModelConfig(embedding=3, hidden=8)
+    made = jax.tree.map(np.asarray, language_model.init_parameters(config, jax.random.key(0)))
+    openai.write(Found(config, made, Bytes(), "openai"), server.folder / "m")
+    for name in openai.NAMES:
+        (server.folder / "m" / name).rename(server.folder / name)
+    parts = [Part(name, f"{server.address}/x/{name}") for name in openai.NAMES]
+    monkeypatch.setattr(published, "MODELS", (model(*parts),))
+    loaded = load_one("published:tiny")
+    assert (loaded.origin, loaded.imported) == ("published:tiny", True)
+    jax.tree.map(np.testing.assert_array_equal, loaded.parameters, made)
+    assert (cache / "tiny" / "3.npy").is_file()
+    asked = len(server.asked)
+    load_one("published:tiny")
+    assert len(server.asked) == asked
+
+
+def test_pieces_are_joined(server, cache):
+    for name in ("xaa", "xab"):
+        (server.folder / name).write_bytes(name.encode())
+    parts = [Part(name, f"{server.address}/x/{name}") for name in ("xaa", "xab")]
+    entry = model(*parts, joined="model.npy")
+    assert published.fetched(entry).read_bytes() == b"xaaxab"
+    assert published.fetched(entry).read_bytes() == b"xaaxab"
+    assert len(server.asked) == 2
+
+
+def test_without_a_network_one_line_says_which_file_goes_where(cache):
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as closed:
+        port = closed.server_port
+    entry = model(Part("a.npy", f"http://127.0.0.1:{port}/a.npy"), Part("b.npy", "http://x/b.npy"))
+    with pytest.raises(InputError) as caught:
+        published.fetched(entry)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert "cannot be reached" in said
+    assert f"put a.npy, b.npy of http://page into {cache / 'tiny'}" in said
+    for name in ("a.npy", "b.npy"):
+        (cache / "tiny" / name).write_bytes(b"x")
+    assert published.fetched(entry) == cache / "tiny"
+
+
+def test_a_server_that_has_no_such_file_is_named(server, cache):
+    entry = model(Part("a.npy", f"{server.address}/x/a.npy"))
+    with pytest.raises(InputError, match="the server says 404"):
+        published.fetched(entry)
+
+
+def test_what_only_a_person_can_fetch_says_where_to_put_it(cache):
+    entry = model(Part("mlstm.pt"))
+    with pytest.raises(InputError, match=f"put it at {cache / 'tiny' / 'mlstm.pt'}"):
+        published.fetched(entry)
+    (cache / "tiny").mkdir(parents=True)
+    (cache / "tiny" / "mlstm.pt").write_bytes(b"x")
+    assert published.fetched(entry) == cache / "tiny" / "mlstm.pt"
+
+
+def test_a_model_of_a_package_that_is_not_there_says_so(monkeypatch, tmp_path):
+    entry = model(Part("weights.npz"), package="no_such_package")
+    with pytest.raises(InputError, match="package no_such_package, which is not installed"):
+        published.fetched(entry)
+    (tmp_path / "no_such_package").mkdir()
+    (tmp_path / "no_such_package" / "__init__.py").touch()
+    (tmp_path / "no_such_package" / "weights.npz").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert published.fetched(entry) == tmp_path / "no_such_package" / "weights.npz"
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("MLSTM_CACHE", raising=False)
+    assert published.cache() == tmp_path / "mlstm"
+    monkeypatch.setenv("MLSTM_CACHE", str(tmp_path / "own"))
+    assert published.cache() == tmp_path / "own"
+    monkeypatch.delenv("MLSTM_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert published.cache() == Path.home() / ".cache" / "mlstm"
+
+
+def test_every_published_model_is_of_a_format_that_is_read_and_is_in_the_table():
+    from mlstm.formats import known
+
+    formats = {module.NAME for module in known.modules()}
+    names = [entry.name for entry in published.MODELS]
+    assert len(set(names)) == len(names)
+    for entry in published.MODELS:
+        assert entry.format in formats
+        assert entry.name in published.table()
+        assert published.entry(f"published:{entry.name}") is entry
+
+
+def test_openai_s_arrays_have_the_sha256_that_is_written_down(mlstm_data):
+    parts = published.entry("openai").parts
+    known = [part for part in parts if part.sha256]
+    assert len(known) == 8
+    for part in known:
+        assert downloads.digest(mlstm_data / "openai_pieces" / part.name) == part.sha256
