@@ -16,8 +16,8 @@ The weights of a cell are normalised, w = g v / ||v|| for each output unit. The 
 is no class: its readout column is 0, its bias `NEVER`. The package's own training (evotuning)
 counts classes otherwise: there the id 24, the start, is none, and class = id below it; say
 classes="evotuned" of such a model. dense may be missing: then the recurrent layers are read alone.
- Versions 1 and 2 of the package pickled a list: the embedding, a dict for
-each layer, the pair (w, b), and () for layers without weights; this is read too.
+Versions 1 and 2 of the package pickled a list: the embedding, a dict for each layer, the pair
+(w, b), and () for layers without weights; this is read too.
 
 The weights that the package brings are free for non-commercial use alone: they are read where they
 are installed, and never copied.
