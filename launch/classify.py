@@ -61,7 +61,7 @@ _POOLING = flags.DEFINE_enum(
     "pooling", None, ["last", "mean", "max", "min"], "--fit: of the states of a document."
 )
 _CLEANING = flags.DEFINE_enum(
-    "cleaning", None, ["none", "openai"], "--fit: what is done to a text (default: the model's)."
+    "cleaning", None, naming.CLEANINGS, "--fit: what is done to a text (default: the model's)."
 )
 _ROWS = flags.DEFINE_integer(
     "probe_rows", 20_000, "--fit on tokens or bytes: about how many of each split are read.", 100

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from launch import program
+from launch import naming, program
 from mlstm.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _VOCABULARY = flags.DEFINE_enum(
     "What its ids are, where the file does not tell.",
 )
 _CLEANING = flags.DEFINE_enum(
-    "cleaning", None, ["none", "openai"], "What its texts were put through, where it is known."
+    "cleaning", None, naming.CLEANINGS, "What its texts were put through, where it is known."
 )
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint of a run (default: the best).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
@@ -112,9 +112,12 @@ def _read(name: str) -> tuple[Found, dict[str, Any], str]:
 
 def _options() -> dict[str, str]:
     """--option by name. Raises InputError."""
-    said = dict(text.partition("=")[::2] for text in _OPTION.value)
-    if not all(said.values()):
-        raise InputError(f"--option={_OPTION.value[-1]}: it is NAME=VALUE, as gates=ifog")
+    said = {}
+    for text in _OPTION.value:
+        name, _, value = text.partition("=")
+        if not value:
+            raise InputError(f"--option={text}: it is NAME=VALUE, as gates=ifog")
+        said[name] = value
     return said
 
 

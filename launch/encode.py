@@ -30,7 +30,7 @@ _POOLING = flags.DEFINE_enum(
     "Of the positions of a text: the state after the last one, or a figure over all.",
 )
 _CLEANING = flags.DEFINE_enum(
-    "cleaning", None, ["none", "openai"], "What is done to a text first (default: the model's own)."
+    "cleaning", None, naming.CLEANINGS, "What is done to a text first (default: the model's own)."
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Write to this .npy or .safetensors file.", required=True

@@ -33,7 +33,7 @@ _MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
 _MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
 tasks.define()
-flags.set_default(flags.FLAGS["task"], "sentiment")
+flags.FLAGS.set_default("task", "sentiment")
 flags.FLAGS[
     "label_field"
 ].help = (

@@ -57,7 +57,8 @@ class Model:
             after another; None is the primary one, `sites.primary`.
           pooling: over the positions of a text: "last" is the state after its last byte, else
             the "mean", "max" or "min" of each unit.
-          cleaning: a recipe of `corpus.cleaning`: "none", "openai". None is the model's own.
+          cleaning: a recipe of `corpus.cleaning`: "none", "openai", "unirep". None is the model's
+            own.
           streams: how many texts are read side by side; None chooses by their lengths.
           mesh: of `devices.mesh`, for several devices. Processes of one job give the same texts,
             and each gets all rows.

@@ -87,8 +87,15 @@ def test_moments_live_where_their_parameters_live(shapes, make):
 
 @pytest.mark.parametrize(
     "way",
-    [{}, {"keep": "states", "layout": "columns"}, {"products": "bfloat16"}],
-    ids=["products kept", "states kept, columns", "bfloat16"],
+    [
+        {},
+        {"keep": "states", "layout": "columns"},
+        {"products": "bfloat16"},
+        {"cell": "gru", "keep": "states"},
+        {"cell": "gru_reset_before", "layout": "columns"},
+        {"cell": "rnn", "layers": 2, "embedding": 0},
+    ],
+    ids=["products kept", "states kept, columns", "bfloat16", "GRU", "GRU, reset before", "RNN"],
 )
 def test_devices_that_share_hidden_units_find_the_gradients_of_one(way):
     """Chunks of 3 and a rest; the operands that were made whole are used again backward."""

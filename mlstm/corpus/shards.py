@@ -58,8 +58,9 @@ def prepare(
     vocabulary = vocabulary or Bytes()
     if not vocabulary.encodes:
         raise InputError(f"the vocabulary {vocabulary} cannot encode text: a corpus needs one")
+    texts: Iterable[Document | TextFile | CleanedDocument] = documents
     if check_recipe(cleaning) != "none":
-        documents = (CleanedDocument(document, cleaning) for document in documents)
+        texts = (CleanedDocument(document, cleaning) for document in documents)
     if reset not in manifests.RESETS:
         raise InputError(f"reset is {reset!r}; it can be {' or '.join(manifests.RESETS)}")
     if shard_bytes < 1:
@@ -75,7 +76,7 @@ def prepare(
         writers = {split: SplitWriter(new, split, shard_bytes, vocabulary) for split in SPLITS}
         try:
             fixed, skipped = splitting.write(
-                documents, writers, folder, splits=splits, strict=strict, progress=progress
+                texts, writers, folder, splits=splits, strict=strict, progress=progress
             )
             with writing(folder):
                 written = {split: writer.close() for split, writer in writers.items()}

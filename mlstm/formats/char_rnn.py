@@ -138,9 +138,7 @@ def _layers(arrays: Arrays, prefix: str) -> tuple[str, int, int, int]:
         if name.endswith("_reverse") or "weight_hr_l" in name:
             kind = "in two directions" if name.endswith("_reverse") else "with projections"
             raise InputError(f"{arrays.where}: its layers are {kind}, which are not read")
-    layers = 1
-    while f"{prefix}weight_ih_l{layers}" in arrays:
-        layers += 1
+    layers = torch_layers.count(arrays, lambda number: f"{prefix}weight_ih_l{number}")
     return cell, features, hidden, layers
 
 

@@ -62,9 +62,7 @@ def from_tensors(tensors: Mapping[str, Any], where: str) -> Found:
     hidden = arrays.shape("rnn.h2o.weight", 2)[1]
     cell = "lstm" if "rnn.layer_0.weight_ih" in arrays else "multiplicative_lstm"
     first = "weight_ih" if cell == "lstm" else "wx.weight"
-    layers = 1
-    while f"rnn.layer_{layers}.{first}" in arrays:
-        layers += 1
+    layers = torch_layers.count(arrays, lambda number: f"rnn.layer_{number}.{first}")
     of_layer = _lstm if cell == "lstm" else _multiplicative
     parameters = {
         "embedding": arrays.take("embed.weight", vocabulary, embedding),

@@ -133,10 +133,7 @@ def _layers(arrays: Arrays, prefix: str) -> tuple[str, int, int]:
             f"{arrays.where}: {name(0)} has {rows} rows of {hidden} units; the 4 gates of an LSTM "
             "or mLSTM and the 3 of a GRU are read"
         )
-    layers = 1
-    while name(layers) in arrays:
-        layers += 1
-    return cell, hidden, layers
+    return cell, hidden, torch_layers.count(arrays, name)
 
 
 Weights = dict[str, tuple[np.ndarray, np.ndarray | None]]

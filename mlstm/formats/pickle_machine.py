@@ -4,13 +4,11 @@ It has the opcodes of data. What may be called is listed, nothing is imported, a
 anything is set.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from mlstm.errors import InputError
+from mlstm.formats.pickle_values import Object, Pending, key, one_line, shown, weight
 
 BUILT = 4
 """Bytes that calls may be given and may build, for each byte of the file."""
@@ -23,55 +21,6 @@ _VALUES = {
     *("BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-
-
-class Pending:
-    """What a call gives when its value is known only after the BUILD that follows."""
-
-    value: Any = None
-
-    def build(self, state: Any) -> Any:
-        """The value, from the state that BUILD gives."""
-        raise NotImplementedError
-
-
-@dataclasses.dataclass(eq=False, repr=False)
-class Object:
-    """In the place of an instance of another project's class: what was in it, and none of it."""
-
-    kind: str
-    arguments: tuple = ()
-    state: Any = None
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """An attribute that the instance had."""
-        return self.state.get(name, default) if isinstance(self.state, dict) else default
-
-
-def key(value: Any) -> Any:
-    """`value`, if it may be a key: its hash takes no time and cannot be aimed at others'."""
-    short = isinstance(value, int) and abs(value) < 1 << 60
-    if not (short or value is None or isinstance(value, str | bytes)):
-        raise ValueError(f"a key of the type {type(value).__name__}")
-    return value
-
-
-def _bytes(value: Any) -> int:
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    if isinstance(value, str | bytes | bytearray):
-        return len(value)
-    return 100 * len(value) if isinstance(value, list | tuple | dict | set | frozenset) else 0
-
-
-def shown(name: str) -> str:
-    """A name out of a file, fit for a line of text."""
-    return ascii(name[:80])[1:-1]
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, in a line that is not long."""
-    return " ".join(str(error)[:400].split())[:100] or type(error).__name__
 
 
 class Machine:
@@ -279,7 +228,7 @@ class Machine:
         return value
 
     def _charge(self, value: Any) -> None:
-        self.built += _bytes(value)
+        self.built += weight(value)
         if self.built > BUILT * self.size + SPARE:
             raise InputError(f"{self.where}: its pickle builds more than the file could hold")
 

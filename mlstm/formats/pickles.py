@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from mlstm.errors import InputError
-from mlstm.formats.pickle_machine import Machine, Object, Pending, key, one_line, shown
+from mlstm.formats.pickle_machine import Machine
+from mlstm.formats.pickle_values import Object, Pending, key, one_line, shown
 
 __all__ = [
     "Object",

@@ -21,6 +21,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,7 @@ def write(found: Found, path: Path, **said: Any) -> None:
         tensor_files.write(file, arrays, metadata)
 
 
-def save(model: Model, path: str) -> None:
+def save(model: Model, path: str | os.PathLike) -> None:
     """Write a model as one .safetensors file, which `mlstm.load` reads. Raises InputError."""
     from mlstm.errors import check_one
 
@@ -190,7 +191,7 @@ def _digest(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
     shapes = {name: array.shape for name, array in sorted(arrays.items())}
     found.update(json.dumps([said, shapes], sort_keys=True).encode())
     for _, array in sorted(arrays.items()):
-        found.update(memoryview(array.reshape(-1)).cast("B"))
+        found.update(array.reshape(-1).view(np.uint8).data)
     return found.hexdigest()
 
 

@@ -108,7 +108,7 @@ def write(file: BinaryIO, arrays: dict[str, np.ndarray], metadata: dict[str, str
     text = _encoded(Header(metadata, entries, 0))
     file.write(struct.pack("<Q", len(text)) + text)
     for _, array in sorted(arrays.items()):
-        file.write(memoryview(array.reshape(-1)).cast("B"))
+        file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def _encoded(header: Header) -> bytes:

@@ -64,8 +64,9 @@ def read(path: Path, classes: Iterable[tuple[str, str]] = ()) -> Any:
         raise InputError(f"{where}: is not a file")
     try:
         with path.open("rb") as file:
-            # An empty file cannot be mapped.
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.read(1) else b""
+            if not file.read(1):  # which cannot be mapped
+                raise InputError(f"{where}: an empty file")
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise InputError(f"{where}: {error.strerror}") from error
     if data[:4] == b"PK\x03\x04":
@@ -75,7 +76,7 @@ def read(path: Path, classes: Iterable[tuple[str, str]] = ()) -> Any:
             f"{where}: a tar file of torch's first versions, which is not read; load it with torch "
             "and save its state_dict again"
         )
-    if isinstance(data, bytes) or data[:2] != b"\x80\x02":
+    if data[:2] != b"\x80\x02":
         raise InputError(f"{where}: no file of torch.save")
     return _read_legacy(data, where, classes)
 
@@ -141,7 +142,7 @@ def _allowed(classes: Iterable[tuple[str, str]]) -> _Allowed:
 def _read_zip(data: mmap.mmap, where: str, classes: Iterable[tuple[str, str]]) -> Any:
     try:
         # zipfile reads the directory alone; what that says is compared with the file.
-        with zipfile.ZipFile(_Bounded(data)) as archive:  # pyright: ignore[reportArgumentType]
+        with zipfile.ZipFile(_Bounded(data)) as archive:  # pyright: ignore[reportCallIssue]
             entries = archive.infolist()
     except Exception as error:  # zipfile raises half a dozen kinds for damaged directories
         raise InputError(f"{where}: a damaged zip file ({one_line(error)})") from error

@@ -9,7 +9,7 @@ GRU. Ours are (F, G, H), one bias (G, H).
     rnn   G = 1                ours (F, H)
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -22,6 +22,8 @@ CELLS = {4: "lstm", 3: "gru", 1: "rnn"}
 IFGO = (0, 1, 3, 2)
 """From i, f, g, o to i, f, o, u and back."""
 NORM_FLOOR = 1e-12
+MOST = 64
+"""Layers that are read. More would take minutes to set up, and no published model has as many."""
 
 
 class Arrays:
@@ -62,6 +64,16 @@ class Arrays:
             raise InputError(
                 f"{self.where}: {len(self.tensors)} arrays that are no part of this format: {names}"
             )
+
+
+def count(arrays: Arrays, name: Callable[[int], str]) -> int:
+    """How many layers have an array `name(layer)`."""
+    layers = 1
+    while name(layers) in arrays:
+        layers += 1
+    if layers > MOST:
+        raise InputError(f"{arrays.where}: {layers} layers; up to {MOST} are read")
+    return layers
 
 
 def ours(weight: np.ndarray, order: tuple[int, ...] = (0,)) -> np.ndarray:

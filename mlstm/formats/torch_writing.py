@@ -31,7 +31,7 @@ def write(arrays: Mapping[str, np.ndarray], path: Path) -> None:
         _add(archive, file, "byteorder", b"little")
         for key, array in enumerate(storages.values()):
             raw = np.ascontiguousarray(array, "<f4").reshape(-1).view(np.uint8)
-            _add(archive, file, f"data/{key}", memoryview(raw))
+            _add(archive, file, f"data/{key}", raw.data)
         _add(archive, file, "version", b"3\n")
 
 

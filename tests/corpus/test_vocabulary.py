@@ -45,7 +45,7 @@ def test_ids_that_are_no_bytes_are_refused_rather_than_wrapped():
 def test_a_saved_vocabulary_is_read_back(table):
     saved = json.loads(json.dumps(table.to_json()))
     assert from_json(saved) == table
-    assert from_json(saved).name == table.name
+    assert from_json(saved).to_json() == saved
     assert from_json(Bytes().to_json()) == Bytes()
 
 

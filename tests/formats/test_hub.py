@@ -26,7 +26,7 @@ def hub(monkeypatch, tmp_path):
         return str(folder)
 
     package = types.ModuleType("huggingface_hub")
-    package.snapshot_download = snapshot_download
+    vars(package)["snapshot_download"] = snapshot_download
     monkeypatch.setitem(sys.modules, "huggingface_hub", package)
     return folder, asked
 

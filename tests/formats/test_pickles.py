@@ -221,7 +221,7 @@ def test_deep_nesting_and_doubling_do_no_harm():
 
 def test_persistent_ids_go_to_the_caller():
     def persistent(found):
-        raise KeyError("storage 7") if found == 7 else None
+        raise KeyError(f"storage {found}")
 
     assert restricted(b"\x80\x02K\x05Q.", {}, "f", lambda found: found + 1) == 6
     assert restricted(b"P12\n.", {}, "f", lambda found: found) == "12"

@@ -3,6 +3,7 @@ import hashlib
 import http.server
 import threading
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,8 +22,16 @@ DATA = bytes(np.random.default_rng(0).integers(0, 256, 3 << 20, dtype=np.uint8))
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
+class Server(http.server.ThreadingHTTPServer):
+    asked: list[str | None]
+    folder: Path
+    address: str
+
+
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves a folder, and parts of its files; /cut/NAME breaks off, /old/NAME knows no parts."""
+
+    server: Server
 
     def do_GET(self):
         _, kind, name = self.path.split("/", 2)
@@ -53,7 +62,7 @@ def server(tmp_path):
     folder = tmp_path / "served"
     folder.mkdir()
     handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+    with Server(("127.0.0.1", 0), handler) as served:
         served.asked = []
         served.folder = folder
         served.address = f"http://127.0.0.1:{served.server_port}"
@@ -107,8 +116,8 @@ def test_another_file_than_was_published_is_not_kept(server, tmp_path):
     assert not [path for path in tmp_path.glob("*a*") if path.is_file() and path.stat().st_size]
 
 
-def model(*parts: Part, **changes) -> Published:
-    settings = {"licence": "MIT", "format": "openai"} | changes
+def model(*parts: Part, **changes: Any) -> Published:
+    settings: dict[str, Any] = {"licence": "MIT", "format": "openai", **changes}
     return Published("tiny", "a model", "http://page", parts=parts, **settings)
 
 

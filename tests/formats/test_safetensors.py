@@ -3,16 +3,20 @@ import json
 import struct
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from mutations import mutated, survives
 from safetensors.numpy import load_file, save_file
 
 import mlstm
-from mlstm.corpus.vocabulary import Bytes, Table, untold
+from mlstm.corpus.vocabulary import Bytes, Table, Vocabulary, untold
 from mlstm.errors import InputError
-from mlstm.formats.found import by_name
+from mlstm.formats import safetensors
+from mlstm.formats.found import Found, by_name, checked
 from mlstm.loading import load_one
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
@@ -22,7 +26,7 @@ TABLE = Table((None, b"a", b"\xff"), unknown=1, name="three")
 CONFIG = ModelConfig(vocabulary=3, embedding=2, hidden=4, layers=2, weight_norm=True)
 
 
-def model(config=CONFIG, vocabulary=TABLE, **changes) -> Model:
+def model(config=CONFIG, vocabulary: Vocabulary = TABLE, **changes) -> Model:
     parameters = language_model.init_parameters(config, jax.random.key(0))
     return Model(config, parameters, vocabulary, "openai", **changes)
 
@@ -148,8 +152,9 @@ def test_a_file_of_unknown_arrays_is_named(tmp_path):
 def test_what_cannot_be_saved_is_refused(tmp_path):
     with pytest.raises(InputError, match="a model is saved as"):
         mlstm.save(model(), tmp_path / "model.pt")
+    several: Any = [model(), model()]
     with pytest.raises(InputError, match="one model is needed"):
-        mlstm.save([model(), model()], tmp_path / "model.safetensors")
+        mlstm.save(several, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="3 symbols, the vocabulary has 4"):
         mlstm.save(model(vocabulary=untold(4)), tmp_path / "model.safetensors")
     bytes_model = model(ModelConfig(embedding=2, hidden=4), Bytes())
@@ -157,3 +162,23 @@ def test_what_cannot_be_saved_is_refused(tmp_path):
     with pytest.raises(InputError, match="not finite"):
         mlstm.save(bytes_model, tmp_path / "model.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def read(path: Path) -> Found:
+    return checked(safetensors.read(path), str(path))
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])
+def test_every_mutation_of_a_file_of_ours_is_refused(file, count):
+    refused, gave = survives(read, file, count)
+    same = sum(mutated(file.read_bytes(), seed) == file.read_bytes() for seed in range(count))
+    assert (refused, gave) == (count - same, same)
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])
+def test_a_mutated_state_dict_is_refused_or_a_sound_model(tmp_path, count):
+    random = np.random.default_rng(0)
+    shapes = {"weight_ih_l0": (12, 5), "weight_hh_l0": (12, 3), "bias_ih_l0": (12,)}
+    arrays = {name: random.normal(size=s).astype(np.float32) for name, s in shapes.items()}
+    save_file(arrays, tmp_path / "lstm.safetensors")
+    assert sum(survives(read, tmp_path / "lstm.safetensors", count)) == count

@@ -164,7 +164,7 @@ def test_a_damaged_legacy_container_is_named(tmp_path):
         (good.replace(b"FloatStorage", b"ShortStorage"), "cut short"),
         (good[:3], "damaged pickle"),
         (good[:40], "damaged pickle|does not end"),
-        (b"", "no file of torch.save"),
+        (b"", "an empty file"),
         (b"hello", "no file of torch.save"),
         (bytes(257) + b"ustar" + bytes(250), "a tar file of torch's first versions"),
     ]:

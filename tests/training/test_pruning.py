@@ -157,6 +157,28 @@ def test_every_kind_of_model_keeps_its_pruned_units_dead(corpus, kind):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.parameters))
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"model.cell": "gru"},
+        {"model.cell": "gru_reset_before"},
+        {"model.cell": "rnn", "model.layers": 3, "model.residual": True},
+    ],
+    ids=lambda kind: kind["model.cell"],
+)
+def test_a_pruned_unit_of_a_cell_without_c_is_dead(corpus, kind):
+    setup, state = trained(corpus, 4, **{"train.prune": "0.h[3,5,15]"}, **kind)
+    model, ids = setup.config.model, np.arange(97, 105, dtype=np.int32)[:, None]
+    assert not any(masks.remains(model, state).values())
+    hidden = language_model.forward(
+        model, state.parameters, ids, language_model.initial_state(model, 1), emit=("0.h",)
+    ).emitted["0.h"]
+    dead = np.zeros(model.hidden, bool)
+    dead[[3, 5, 15]] = True
+    assert (np.asarray(hidden)[..., dead] == 0).all()
+    assert (np.asarray(hidden)[..., ~dead] != 0).all()
+
+
 def emitted(model, parameters, reference, products="float32"):
     ids = np.random.default_rng(1).integers(97, 105, (20, 3)).astype(np.int32)
     sites = ("0.m", "0.c", "0.h") if model.cell == "multiplicative_lstm" else ("0.c", "0.h")

@@ -157,6 +157,16 @@ def test_gate_saturation_is_that_of_the_state_that_the_step_starts_from(corpus, 
     assert bits(first) != bits(later)
 
 
+def test_gates_of_a_gru_are_watched_and_an_rnn_has_none(corpus):
+    batch = make(corpus).stream.batch(0, 0)._replace(resets=None)
+    for cell, gates in (("gru", {"0.r", "0.z"}), ("rnn", set())):
+        model = language_model.ModelConfig(cell=cell, hidden=16, embedding=8)
+        parameters = language_model.init_parameters(model, jax.random.key(0))
+        state = language_model.initial_state(model, 8)
+        found = make_gate_saturation(model)(parameters, state, jnp.int32(1), batch)
+        assert set(found) == gates
+
+
 def test_an_update_that_is_not_finite_never_reaches_the_parameters(corpus):
     setup = make(corpus, **{"optimizer.name": "sgd", "optimizer.learning_rate": 3e38,
                             "optimizer.schedule": "constant"})  # fmt: skip
@@ -186,17 +196,26 @@ def test_dropout_is_a_function_of_the_key_and_the_step_alone(corpus):
     assert not np.allclose(one[1], plain[1])
 
 
+NOISE = {
+    "model.hidden_dropout": 0.2,
+    "model.embedding_dropout": 0.2,
+    "model.zoneout_cell": 0.3,
+    "model.zoneout_hidden": 0.1,
+}
+
+
 @pytest.mark.parametrize(
     ("mesh", "way"),
     [
         ((8, 1), {}),
         ((4, 2), {}),
         ((4, 2), {"model.keep": "states", "model.layout": "columns", "model.chunk": 3}),
+        ((4, 2), NOISE),
     ],
 )
 def test_a_mesh_gives_the_losses_of_one_device_over_50_steps_in_float64(corpus, mesh, way):
     with jax.enable_x64(True):
-        _, want = run(make(corpus, jnp.float64), 50)
+        _, want = run(make(corpus, jnp.float64, **(NOISE if way is NOISE else {})), 50)
         placed = {"mesh.data": mesh[0], "mesh.model": mesh[1], **way}
         state, found = run(make(corpus, jnp.float64, **placed), 50)
         assert found.dtype == np.float64

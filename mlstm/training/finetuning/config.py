@@ -17,18 +17,19 @@ CLASS_WEIGHTS = ("none", "balanced")
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """A zero turns off what can be turned off."""
+    """A zero turns off what can be turned off. The defaults are those of the best accuracy on the
+    dev part of 2,000 film reviews, of a few that were tried with a model of 256 units."""
 
     sites: tuple[str, ...] = ()  # states that are read; none is the primary one
-    poolings: tuple[str, ...] = ("mean",)  # one after another: last, mean, max, min
+    poolings: tuple[str, ...] = ("mean", "max")  # one after another: last, mean, max, min
     sizes: tuple[int, ...] = ()  # hidden layers of the head; none is a linear one
     activation: str = setting("relu", choices=tuple(ACTIVATIONS))
     dropout: float = setting(0.0, low=0, below=1)  # of what each layer of the head reads
 
-    epochs: int = setting(5, low=0)
+    epochs: int = setting(3, low=0)
     batch: int = setting(16, low=1)  # texts of a step
-    freeze: int = setting(500, low=0)  # steps of the head alone, before the first epoch
-    learning_rate: float = setting(1e-3, above=0)  # of the head
+    freeze: int = setting(200, low=0)  # steps of the head alone, before the first epoch
+    learning_rate: float = setting(2e-3, above=0)  # of the head
     model_rate: float = setting(1.0, low=0)  # that of the language model, as a share of it
     optimizer: str = setting("adamw", choices=("adamw", "adam", "sgd", "rmsprop", "lamb", "lion"))
     schedule: str = setting("linear", choices=("constant", "linear", "cosine"))
@@ -40,7 +41,7 @@ class FinetuneConfig:
     class_weights: str = setting("none", choices=CLASS_WEIGHTS)
     thresholds: str = setting("accuracy", choices=THRESHOLDS)  # what they are best at on dev
     limit: int = setting(0, low=0)  # the last bytes of a text that are read; 0 is all
-    truncate: int = setting(0, low=0)  # the last bytes that a gradient goes through; 0 is all
+    truncate: int = setting(1024, low=0)  # the last bytes that a gradient goes through; 0 is all
     buckets: int = setting(6, low=1)  # lengths of batches, each compiled once
     seed: int = setting(0, low=0, high=2**31 - 1)
 

@@ -89,7 +89,8 @@ def has(labelling: Labelling, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def check_variety(labelling: Labelling, labels: np.ndarray, name: str) -> None:
     """InputError where there is nothing to learn: one class alone."""
     members, known = has(labelling, labels)
-    for k, label in enumerate(labelling.classes):
+    first = 1 if labelling.kind == BINARY else 0  # a yes or no is said once
+    for k, label in list(enumerate(labelling.classes))[first:]:
         values = members[known[:, k], k]
         if labelling.kind == EXCLUSIVE:
             if values.all():

@@ -102,7 +102,7 @@ def make_optimizer(config: FinetuneConfig, steps: int) -> optax.GradientTransfor
     """One for the head and one for the model, whose rate is a share of the head's, behind the
     clipping of the whole gradient."""
     chain = [optax.clip_by_global_norm(config.clip)] if config.clip else []
-    each = {
+    each: dict[Any, optax.GradientTransformation] = {
         "head": optimizer.make(config.optimizer_config(config.learning_rate, steps), steps),
         "model": optimizer.make(
             config.optimizer_config(config.learning_rate, steps, config.model_rate), steps
@@ -163,7 +163,7 @@ def train_head(
     steps = len(order)
     rule = optimizer.make(config.optimizer_config(config.learning_rate, steps), steps)
 
-    def step(carry, now):
+    def step(carry: Any, now: Any) -> Any:
         at, texts = now
 
         def nats(parameters):
@@ -175,5 +175,5 @@ def train_head(
         updates, moments = rule.update(jax.grad(nats)(parameters), moments, parameters)
         return (optax.apply_updates(parameters, updates), moments), None
 
-    carry = parameters, rule.init(parameters)
+    carry: Any = parameters, rule.init(parameters)
     return jax.lax.scan(step, carry, (jnp.arange(steps), order))[0][0]

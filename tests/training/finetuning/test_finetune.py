@@ -14,7 +14,7 @@ from mlstm.training.finetuning.examples import balanced, targets
 from probing.evidence.probes.logistic import LogisticProbe
 
 YES_NO = Labelling(BINARY, ("no", "yes"))
-QUICK = FinetuneConfig(epochs=8, learning_rate=1e-2, freeze=100, buckets=1)
+QUICK = FinetuneConfig(epochs=8, learning_rate=1e-2, freeze=100, buckets=1, poolings=("mean",))
 
 
 @pytest.fixture(scope="module")

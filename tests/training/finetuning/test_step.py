@@ -1,5 +1,7 @@
 """The gradient of a batch, and the head by itself."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,12 +19,19 @@ from mlstm.training.finetuning.step import Given, Shape, State
 POOLINGS = ("last", "mean", "max", "min")
 
 
-def problem(kind, outputs, dtype, *, layers=1, before=0, weight=0.3):
+def problem(kind, outputs, dtype, *, layers=1, before=0):
     """A shape, random parameters of model and head, and a batch of texts of several lengths; of
     `before` steps it takes the state as given."""
     model = ModelConfig(vocabulary=11, embedding=3, hidden=5, layers=layers, chunk=4)
     what = What((f"{layers - 1}.c", "0.h"), POOLINGS)
     head = HeadConfig(what.features(model), outputs, (4, 3), "tanh")
+    shape = Shape(model, head, what, kind, 0.3)
+    return shape, *_arrays(shape, dtype, before)
+
+
+@partial(jax.jit, static_argnums=range(3))
+def _arrays(shape, dtype, before):
+    model, head, what = shape.model, shape.head, shape.what
     keys = iter(jax.random.split(jax.random.key(0), 20))
     parameters = {
         "model": language_model.init_parameters(model, next(keys), dtype),
@@ -35,16 +44,16 @@ def problem(kind, outputs, dtype, *, layers=1, before=0, weight=0.3):
         "scale": 0.5 + jax.random.uniform(next(keys), (head.features,), dtype),
     }
     draw = np.random.default_rng(0)
-    texts = [draw.integers(0, 11, n) for n in (9, 14, 3, 0, 6)]
-    laid = whole_texts.lay(texts, 14, 6)
+    laid = whole_texts.lay([draw.integers(0, 11, n) for n in (9, 14, 3, 0, 6)], 14, 6)
     running = whole_texts.begin(model, what, 6, dtype)
     if before:
         running, _ = whole_texts.read(
             model, parameters["model"], running, laid.ids[:before], laid.mask[:before], what
         )
-    wanted = np.eye(outputs)[draw.integers(0, outputs, 6)] if kind == EXCLUSIVE else None
-    wanted = draw.integers(0, 2, (6, outputs)) if wanted is None else wanted
-    weights = np.ones((6, outputs)) * (np.arange(6) < 5)[:, None]
+    K = head.outputs
+    wanted = np.eye(K)[draw.integers(0, K, 6)] if shape.kind == EXCLUSIVE else None
+    wanted = draw.integers(0, 2, (6, K)) if wanted is None else wanted
+    weights = np.ones((6, K)) * (np.arange(6) < 5)[:, None]
     given = Given(
         running,
         jnp.asarray(laid.ids[before:]),
@@ -52,7 +61,7 @@ def problem(kind, outputs, dtype, *, layers=1, before=0, weight=0.3):
         jnp.asarray(wanted, dtype),
         jnp.asarray(weights, dtype),
     )
-    return Shape(model, head, what, kind, weight), parameters, standard, given
+    return parameters, standard, given
 
 
 @pytest.mark.parametrize(
@@ -85,12 +94,13 @@ def test_a_gradient_that_is_cut_agrees_with_differences_of_the_loss_after_the_cu
     with jax.enable_x64(True):
         shape, parameters, standard, given = problem(BINARY, 1, jnp.float64, before=8)
 
+        @jax.jit
         def total(table):
             changed = parameters["model"] | {"embedding": table}
             return step.loss(shape, parameters | {"model": changed}, standard, given)[0]
 
         table = parameters["model"]["embedding"]
-        found = jax.grad(total)(table)
+        found = jax.jit(jax.grad(total))(table)
         for symbol, unit in ((0, 0), (5, 2)):
             change = jnp.zeros_like(table).at[symbol, unit].set(1e-6)
             slope = (total(table + change) - total(table - change)) / 2e-6
@@ -101,9 +111,8 @@ def test_what_is_not_known_does_not_reach_the_loss():
     shape, parameters, standard, given = problem(SEVERAL, 2, jnp.float32)
     known = given._replace(weights=given.weights.at[0, 1].set(0))
     other = known._replace(wanted=known.wanted.at[0, 1].set(1 - known.wanted[0, 1]))
-    first, second = (step.loss(shape, parameters, standard, of)[0] for of in (known, other))
-    assert first == second
-    assert first != step.loss(shape, parameters, standard, given)[0]
+    total = jax.jit(lambda of: step.loss(shape, parameters, standard, of)[0])
+    assert total(known) == total(other) != total(given)
 
 
 def test_a_step_that_is_not_finite_changes_nothing_and_is_counted():
@@ -126,28 +135,29 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted():
 
 
 def test_the_models_rate_is_a_share_of_the_heads():
-    shape, parameters, standard, given = problem(BINARY, 1, jnp.float32)
+    parameters = {"model": {"b": jnp.ones(3)}, "head": {"b": jnp.ones(2)}}
+    gradient = jax.tree.map(jnp.ones_like, parameters)
     moved = {}
     for share in (1.0, 0.1, 0.0):
-        config = FinetuneConfig(model_rate=share, schedule="constant", warmup=0.0, clip=0.0)
+        config = FinetuneConfig(model_rate=share, schedule="constant", warmup=0.0)
         optimizer = step.make_optimizer(config, 10)
-        fresh = jax.tree.map(jnp.array, parameters)
-        state = State(fresh, optimizer.init(fresh), jnp.int32(0), jnp.int32(0))
-        after, _ = step.make_step(shape, config, 10)(state, standard, given, jax.random.key(0))
-        moved[share] = {
-            part: max(
-                float(np.abs(a - b).max())
-                for a, b in zip(
-                    jax.tree.leaves(after.parameters[part]),
-                    jax.tree.leaves(parameters[part]),
-                    strict=True,
-                )
-            )
-            for part in ("model", "head")
-        }
+        updates, _ = optimizer.update(gradient, optimizer.init(parameters), parameters)
+        moved[share] = {part: float(abs(updates[part]["b"][0])) for part in parameters}
     assert moved[0.0]["model"] == 0
-    assert moved[0.1]["model"] == pytest.approx(0.1 * moved[1.0]["model"], rel=1e-2)
-    assert moved[0.1]["head"] == pytest.approx(moved[1.0]["head"], rel=1e-4)
+    assert moved[0.1]["model"] == pytest.approx(0.1 * moved[1.0]["model"])
+    assert moved[0.1]["head"] == moved[1.0]["head"] == moved[1.0]["model"] > 0
+
+
+def test_the_gradient_of_head_and_model_is_clipped_as_one():
+    parameters = {"model": {"b": jnp.zeros(1)}, "head": {"b": jnp.zeros(1)}}
+    gradient = {"model": {"b": jnp.full(1, 3.0)}, "head": {"b": jnp.full(1, 4.0)}}
+    config = FinetuneConfig(
+        clip=1.0, optimizer="sgd", schedule="constant", warmup=0.0, learning_rate=1.0
+    )
+    optimizer = step.make_optimizer(config, 10)
+    updates, _ = optimizer.update(gradient, optimizer.init(parameters), parameters)
+    assert updates["head"]["b"][0] == pytest.approx(-0.8, rel=0.01)
+    assert updates["model"]["b"][0] == pytest.approx(-0.6, rel=0.01)
 
 
 def test_dropout_of_the_head_keeps_the_mean_and_needs_a_key():
