@@ -30,7 +30,7 @@ def test_every_format_has_its_section_and_its_arrays_in_the_documentation():
     page = " ".join(PAGE.read_text().split())
     for module in known.modules():
         assert f"## `{module.NAME}`" in page
-        for line in re.findall(r"^    (.*)$", module.__doc__, re.MULTILINE):
+        for line in re.findall(r"^    (.*)$", str(module.__doc__), re.MULTILINE):
             assert " ".join(line.split()) in page, f"{module.NAME}: {line}"
 
 
