@@ -75,11 +75,14 @@ def main(_) -> None:
     from mlstm.corpus.files import user_path
     from mlstm.loading import load_one
     from mlstm.output import check_folder
+    from mlstm.runs import is_run
     from mlstm.training.finetuning import Examples, finetune, measured
     from mlstm.training.finetuning.report import Report
 
     config = _config()
     workdir, output = user_path(_MODEL.value), user_path(_OUTPUT.value)
+    if is_run(output):
+        raise InputError(f"--output={output} is a training run; give a folder of its own")
     documents = _documents(workdir)
     check_folder(output)
     model = load_one(workdir, _STEP.value, _MODEL_SEED.value)

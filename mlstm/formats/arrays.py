@@ -7,6 +7,7 @@ import ast
 import contextlib
 import math
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -24,6 +25,13 @@ MOST_MEMBERS = 10_000
 RATIO = 16
 """What a .npz may hold for each byte of the file, beyond `SLACK` bytes."""
 SLACK = 1 << 20
+
+
+_DAMAGED = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, ValueError,
+    RuntimeError, LookupError, ArithmeticError,
+)  # fmt: skip
+"""What zipfile raises of an archive that is none."""
 
 
 class Header(NamedTuple):
@@ -110,10 +118,7 @@ def read_npz(path: str | Path, where: str = "") -> dict[str, np.ndarray]:
         raise
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
-    except (
-        zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, ValueError,
-        NotImplementedError, RuntimeError, LookupError, ArithmeticError,
-    ) as error:  # fmt: skip
+    except _DAMAGED as error:
         raise InputError(f"{where}: the .npz file is damaged ({_one_line(error)})") from None
 
 
@@ -127,13 +132,15 @@ def read_named(path: str | Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: no .npy files in it")
     if len(files) > MOST_MEMBERS:
         raise InputError(f"{path}: {len(files):,} .npy files, at most {MOST_MEMBERS:,} are read")
+    if not all(file.name.isprintable() for file in files):
+        raise InputError(f"{path}: a .npy file in it has a name that cannot be shown")
     return {file.stem: read_npy(file) for file in files}
 
 
 def names(path: Path) -> frozenset[str]:
     """The names of the arrays of a .npz file or of a folder, without reading any; none where it is
     neither."""
-    with contextlib.suppress(OSError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile):
+    with contextlib.suppress(OSError, *_DAMAGED):
         if path.is_dir():
             return frozenset(file.stem for file in path.glob("*.npy"))
         if begins_with(path, ZIP_MAGIC):
@@ -176,7 +183,8 @@ def check_names(there: Collection[str], wanted: Collection[str], where: str) -> 
         raise InputError(f"{where}: no {', '.join(missing[:30])}; needed: {', '.join(wanted)}")
     others = sorted(set(there) - set(wanted))
     if others:
-        raise InputError(f"{where}: also has {', '.join(others[:10])}, which this format has not")
+        listed = ", ".join(name[:60] for name in others[:10])
+        raise InputError(f"{where}: also has {listed}, which this format has not")
 
 
 def read_file(path: Path) -> bytes:
@@ -222,7 +230,7 @@ def _check_members(members: list[zipfile.ZipInfo], size: int, where: str) -> Non
     seen = set()
     for member in members:
         name = member.filename
-        if not name.endswith(".npy") or name in seen:
+        if not name.endswith(".npy") or not name.isprintable() or name in seen:
             raise InputError(
                 f"{where}: {name[:80]!r} is there twice"
                 if name in seen

@@ -57,7 +57,6 @@ def from_tensors(tensors: Mapping[str, Any], where: str, saved: Any = None) -> F
     arrays = Arrays({_name(name): tensor for name, tensor in tensors.items()}, where)
     prefix = "rnn." if "rnn.weight_ih_l0" in arrays else ""
     cell, features, hidden, layers = _layers(arrays, prefix)
-    notes = _notes(saved, cell, where)
 
     vocabulary, embedding, parameters = features, 0, {}
     if "encoder.weight" in arrays:
@@ -68,6 +67,7 @@ def from_tensors(tensors: Mapping[str, Any], where: str, saved: Any = None) -> F
                 f"{features}"
             )
         parameters["embedding"] = arrays.take("encoder.weight", vocabulary, embedding)
+    notes = _notes(saved, cell, vocabulary, where)
     parameters["layers"] = {
         str(number): torch_layers.layer(
             cell,
@@ -154,20 +154,28 @@ def _matrices(
     ]
 
 
-def _notes(saved: Any, cell: str, where: str) -> tuple[str, ...]:
+def _notes(saved: Any, cell: str, vocabulary: int, where: str) -> tuple[str, ...]:
     """What was assumed; InputError where a module says that it is another."""
-    module = saved
-    if isinstance(saved, Object) and isinstance(saved.get("_modules"), dict):
-        module = saved.get("_modules").get("rnn", saved)
-    mode = module.get("mode") if isinstance(module, Object) else None
+    notes = ("Its 100 symbols are taken as string.printable.",) if vocabulary == 100 else ()
+    mode = _recurrent(saved).get("mode")
     if mode is None:
-        return ("Taken as tanh: a state dict does not tell it from ReLU.",) if cell == "rnn" else ()
+        tanh = "Taken as tanh: a state dict does not tell it from ReLU."
+        return (*notes, tanh) if cell == "rnn" else notes
     mode = mode if isinstance(mode, str) else "of no kind"
     if _MODES.get(mode) != cell:
         raise InputError(
             f"{where}: its layers are {shown(mode)}; nn.LSTM, nn.GRU and nn.RNN with tanh are read"
         )
-    return ()
+    return notes
+
+
+def _recurrent(saved: Any) -> Object:
+    """Of a whole module the layers, which lie in "rnn", the whole perhaps in a DataParallel."""
+    for name in ("module", "rnn"):
+        parts = saved.get("_modules") if isinstance(saved, Object) else None
+        if isinstance(parts, dict) and isinstance(parts.get(name), Object):
+            saved = parts[name]
+    return saved if isinstance(saved, Object) else Object("state dict")
 
 
 def _symbols(size: int) -> Vocabulary:

@@ -107,12 +107,13 @@ def _layers(root: Object, where: str) -> list[Layer]:
     settings = _settings(root, where)
     found, budget = [], RATIO * root.size + SLACK
     for name in names:
-        group = weights.member(name)
+        group = weights.member(name) if name.isprintable() else None
         if group is None:
             raise InputError(f"{where}: no group of the layer {name[:80]!r}")
         arrays: dict[str, np.ndarray] = {}
         for path in (group.text("weight_names") or [])[:MOST_LAYERS]:
-            dataset, last = group.member(path), path.rsplit("/", 1)[-1].removesuffix(":0")
+            dataset = group.member(path) if path.isprintable() else None
+            last = path.rsplit("/", 1)[-1].removesuffix(":0")
             if dataset is None or last in arrays:
                 raise InputError(
                     f"{where}: the layer {name[:80]!r} has "

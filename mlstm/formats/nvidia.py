@@ -163,7 +163,8 @@ def _layer(cell: str, weights: Weights, weight_norm: bool, gates: str) -> dict[s
         ours = {"w_ih": "wx", "w_hh": "wh", "w_mih": "wmx", "w_mhh": "wmh"}[name]
         split = (0,) if ours.startswith("wm") else order
         if gain is not None and not weight_norm:
-            weight = weight * (gain / np.linalg.norm(weight, axis=1))[:, None]
+            with np.errstate(all="ignore"):  # what is not finite is said so later
+                weight = weight * (gain / np.linalg.norm(weight, axis=1))[:, None]
         found[ours] = torch_layers.ours(weight, split)
         if gain is not None and weight_norm:
             parts = gain.reshape(len(split), -1)[list(split)]

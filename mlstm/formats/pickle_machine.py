@@ -86,6 +86,8 @@ class Machine:
         self.stack.append(self.stack[-1])
 
     def op_put(self, argument: int) -> None:
+        if not 0 <= argument < 1 << 31:
+            raise ValueError("a memo that is too large")
         self.memo[argument] = self.stack[-1]
 
     op_binput = op_long_binput = op_put
@@ -210,6 +212,7 @@ class Machine:
         name, function = self.given.get(id(called), ("", None))
         if function is None or not callable(function) or type(arguments) is not tuple:
             raise InputError(f"{self.where}: its pickle calls what is no part of this format")
+        self._charge(arguments)
         for argument in arguments:
             self._charge(argument)
         self.stack.append(self._bounded(name, lambda: function(*arguments)))

@@ -42,7 +42,7 @@ def weight(value: Any) -> int:
         return value.nbytes
     if isinstance(value, str | bytes | bytearray):
         return len(value)
-    return 100 * len(value) if isinstance(value, list | tuple | dict | set | frozenset) else 0
+    return 50 * len(value) if isinstance(value, list | tuple | dict | set | frozenset) else 0
 
 
 def shown(name: str) -> str:

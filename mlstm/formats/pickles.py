@@ -80,9 +80,9 @@ def python_globals() -> dict[tuple[str, str], Any]:
         ("_codecs", "encode"): _encoded,
     }
     for module in ("builtins", "__builtin__"):
-        found[module, "set"] = lambda items=(): set(map(key, items))
+        found[module, "set"] = lambda items=(): set(_keys(items))
         found[module, "bytes"] = lambda: b""
-        found[module, "frozenset"] = lambda items=(): frozenset(map(key, items))
+        found[module, "frozenset"] = lambda items=(): frozenset(_keys(items))
     return found
 
 
@@ -101,7 +101,17 @@ def numpy_globals() -> dict[tuple[str, str], Any]:
 
 
 def _ordered(items: Any = ()) -> dict:
-    return {key(name): value for name, value in items}
+    return {key(name): value for name, value in _listed(items)}
+
+
+def _keys(items: Any) -> list[Any]:
+    return [key(item) for item in _listed(items)]
+
+
+def _listed(items: Any) -> list | tuple:
+    if not isinstance(items, list | tuple):
+        raise ValueError("a collection that is made of no list")
+    return items
 
 
 def _encoded(text: str, codec: str = "latin1") -> bytes:

@@ -33,6 +33,8 @@ DIRECTORY = 4 << 20
 NAMES = 10_000
 """Tensors, and modules, that are looked at in one file."""
 DEPTH = 30
+LONGEST = 1000
+"""Characters of a name."""
 NEAR = 1 << 20
 
 
@@ -91,7 +93,7 @@ def named_tensors(found: Any, where: str) -> dict[str, Tensor]:
         prefix, value, depth = waiting.pop()
         value = value.arguments[0] if _is_parameter(value) else value
         seen += 1
-        if seen > NAMES or depth > DEPTH:
+        if seen > NAMES or depth > DEPTH or len(prefix) > LONGEST:
             raise InputError(f"{where}: more parts in one another than a model has")
         if isinstance(value, Tensor):
             names[prefix] = value
@@ -105,7 +107,9 @@ def named_tensors(found: Any, where: str) -> dict[str, Tensor]:
                 waiting += [
                     (f"{prefix}.{name}" if prefix else name, value, depth + 1)
                     for name, value in part.items()
-                    if isinstance(name, str) and isinstance(value, Tensor | Object | dict)
+                    if isinstance(name, str)
+                    and len(name) < LONGEST
+                    and isinstance(value, Tensor | Object | dict)
                 ]
     return names
 
@@ -123,7 +127,11 @@ class _Allowed(dict):
 
     def __missing__(self, key: tuple[str, str]) -> Any:
         module, name = key
-        if not module.startswith(("torch.nn.", "torch.backends.")) or not name.isidentifier():
+        if (
+            len(self) > NAMES
+            or not module.startswith(("torch.nn.", "torch.backends."))
+            or not name.isidentifier()
+        ):
             raise KeyError(key)
         self[key] = found = pickles.stand_in(f"{module}.{name}")
         return found
@@ -140,9 +148,10 @@ def _allowed(classes: Iterable[tuple[str, str]]) -> _Allowed:
 
 
 def _read_zip(data: mmap.mmap, where: str, classes: Iterable[tuple[str, str]]) -> Any:
+    bounded: Any = _Bounded(data)
     try:
         # zipfile reads the directory alone; what that says is compared with the file.
-        with zipfile.ZipFile(_Bounded(data)) as archive:  # pyright: ignore[reportCallIssue]
+        with zipfile.ZipFile(bounded) as archive:
             entries = archive.infolist()
     except Exception as error:  # zipfile raises half a dozen kinds for damaged directories
         raise InputError(f"{where}: a damaged zip file ({one_line(error)})") from error

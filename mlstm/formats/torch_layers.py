@@ -116,10 +116,11 @@ def biases(
 ) -> dict[str, np.ndarray]:
     """Our bias from torch's two, of a GRU with bn."""
     first, second = (b.reshape(len(order), -1)[list(order)] for b in (b_ih, b_hh))
+    with np.errstate(all="ignore"):  # what is not finite is said so later
+        total = first + second
     if of_gru:
-        total = np.concatenate([first[:2] + second[:2], first[2:]])
+        total[2] = first[2]
         return {"b": total, "bn": np.ascontiguousarray(second[2])}
-    total = first + second
     return {"b": total if len(order) > 1 else total[0]}
 
 

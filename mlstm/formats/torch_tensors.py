@@ -114,7 +114,7 @@ class Tensor:
         numbers = storage.numbers()[self.offset :]
         strides = [stride * numbers.itemsize for stride in self.strides]
         view = np.lib.stride_tricks.as_strided(numbers, self.shape, strides, writeable=False)
-        with np.errstate(over="ignore"):  # a double beyond float32 is not finite, and said so later
+        with np.errstate(all="ignore"):  # what is not finite in float32 is said so later
             return view.astype(np.float32, order="C", copy=True)
 
 
@@ -124,7 +124,7 @@ def tensor_globals() -> dict[tuple[str, str], Any]:
         ("torch._utils", "_rebuild_tensor"): _rebuilt,
         ("torch._utils", "_rebuild_tensor_v2"): _rebuilt,
         ("torch._utils", "_rebuild_parameter"): _parameter,
-        ("torch", "Size"): tuple,
+        ("torch", "Size"): lambda shape=(): _lengths(shape),
         ("torch", "device"): pickles.stand_in("torch.device"),
     }
     for name in _TYPES:
@@ -136,12 +136,18 @@ def tensor_globals() -> dict[tuple[str, str], Any]:
 
 
 def _rebuilt(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
-    lengths = [offset, *shape, *strides]
-    if not isinstance(storage, Storage) or not 0 <= len(shape) == len(strides) <= 8:
+    (start,), shape, strides = _lengths([offset]), _lengths(shape), _lengths(strides)
+    if not isinstance(storage, Storage) or len(shape) != len(strides):
         raise ValueError("a tensor without a storage or a shape")
-    if not all(type(length) is int and 0 <= length < 1 << 50 for length in lengths):
+    return Tensor(storage, start, shape, strides)
+
+
+def _lengths(numbers: Any) -> tuple[int, ...]:
+    if not isinstance(numbers, list | tuple) or len(numbers) > 8:
         raise ValueError("a tensor of no shape")
-    return Tensor(storage, offset, tuple(shape), tuple(strides))
+    if not all(type(number) is int and 0 <= number < 1 << 50 for number in numbers):
+        raise ValueError("a tensor of no shape")
+    return tuple(numbers)
 
 
 def _parameter(tensor: Any, *_: Any) -> Tensor:

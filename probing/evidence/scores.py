@@ -212,7 +212,8 @@ class NeuronTable:
         tail += "\n" + self._null_line() + "\n" + self._controls_line()
         if self.twin is not None:
             tail += (
-                "\ntwin: the best neuron of the same architecture with random parameters "
+                "\ntwin: the best neuron of the same architecture with random parameters (of a "
+                "model that was imported: its own, shuffled) "
                 f"(seed {self.twin_seed}), chosen and tested in the same way"
             )
         if self.skipped:

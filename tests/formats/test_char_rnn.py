@@ -194,6 +194,8 @@ def test_what_is_not_read_is_said(tmp_path):
     found = weights("rnn", 1)
     relu = module("rnn", found, mode="RNN_RELU")
     refused(tmp_path, relu, r"a\.pt: its layers are RNN_RELU; nn\.LSTM, .* tanh are read")
+    wrapped = Module.of("torch.nn.parallel.data_parallel", "DataParallel", {}, {"module": relu})
+    refused(tmp_path, wrapped, r"a\.pt: its layers are RNN_RELU")
     back = {k.replace("_l0", "_l0_reverse"): v for k, v in found.items()}
     refused(tmp_path, back | found, "in two directions")
     projected = {"rnn.weight_hr_l0": np.zeros((3, H), "f4")}

@@ -206,6 +206,11 @@ def test_what_is_not_read_is_said(tmp_path):
     refused(r"w_hh has 6 rows of 6 units", lambda r: r.update({"rnns.0.w_hh": zeros}), "LSTM")
     refused(r"rnns\.0\.w_mhh", lambda r: r.pop("rnns.0.w_mhh"))
     refused(r"w_mhh has the shape \(6, 5\)", lambda r: r.update({"rnns.0.w_mhh": zeros[:, :5]}))
+    large = np.full(4 * H, 3e38, "f4")
+    refused(
+        r"layers\.0\.b .* not finite",
+        lambda r: r.update({"rnns.0.b_ih": large, "rnns.0.b_hh": large}),
+    )
     refused("not a recurrent model of sentiment-discovery", lambda r: r.clear())
     save_zip(tmp_path / "a.pt", {"encoder": {"layers.0.fc1.weight": zeros}})
     with pytest.raises(InputError, match="not a recurrent model"):

@@ -191,6 +191,11 @@ BOMBS = {
     + b"q\x010"
     + b"h\x00h\x01\x85R0" * 40_000
     + b"N.",
+    "memos that collide": b"\x80\x02N" + b"".join(
+        b"p%d\n" % (k * (2**61 - 1)) for k in range(1, 50_000)
+    ) + b".",
+    "a call of very many arguments for ever": b"\x80\x02cbuiltins\nset\nq\x00(" + b"N" * 100_000
+    + b"tq\x010" + b"h\x00h\x01R0" * 15_000 + b"N.",
     "sets of one list for ever": b"\x80\x02cbuiltins\nset\nq\x00](" + b"N" * 100_000 + b"eq\x010"
     + b"h\x00h\x01\x85R0" * 15_000 + b"N.",
 }  # fmt: skip

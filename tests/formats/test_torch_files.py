@@ -108,6 +108,17 @@ def test_parts_in_one_another_for_ever_are_refused(tmp_path):
             arrays(tmp_path / name)
 
 
+def test_names_that_grow_are_not_kept(tmp_path):
+    long = {"w": A}
+    for _ in range(3):
+        long = {"d" * 600: long}
+    save_zip(tmp_path / "a.pt", long)
+    with pytest.raises(InputError, match="more parts in one another"):
+        arrays(tmp_path / "a.pt")
+    save_zip(tmp_path / "a.pt", {"d" * 10_000: A, "w": A})
+    assert list(arrays(tmp_path / "a.pt")) == ["w"]
+
+
 def broken(tmp_path, change, message):
     save_zip(tmp_path / "a.pt", {"w": A}, change=change)
     with pytest.raises(InputError, match=message):

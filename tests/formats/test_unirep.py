@@ -92,6 +92,16 @@ def test_weights_that_older_versions_pickled_are_read(tmp_path, weights):
     check(unirep.read(tmp_path), weights)
 
 
+def test_classes_of_the_package_s_own_training_are_other_ids(tmp_path, weights):
+    np.savez(tmp_path / "w.npz", **weights)
+    ours = logits_of(unirep.read(tmp_path / "w.npz", classes="evotuned"), IDS)
+    _, logits = as_published(weights, IDS)
+    np.testing.assert_allclose(ours[..., [*range(24), 25]], logits, rtol=1e-5, atol=1e-5)
+    assert (ours[..., 24] <= NEVER / 2).all()
+    with pytest.raises(InputError, match="classes is 'other'; it may be published, evotuned"):
+        unirep.read(tmp_path / "w.npz", classes="other")
+
+
 def test_a_model_without_the_dense_layer_is_read_without_a_readout(tmp_path, weights):
     del weights["dense.w"], weights["dense.b"]
     np.savez(tmp_path / "w.npz", **weights)

@@ -110,6 +110,15 @@ def test_states_and_logits_of_the_published_models_are_those_of_the_package(unit
     close(logits[:, 1:], theirs.logits(seq_to_oh(text)[:-1]))
 
 
+def test_the_classes_of_the_package_s_own_training_are_the_ids_of_evotuned():
+    utils = pytest.importorskip("jax_unirep.utils", reason="needs the extra 'peers'")
+    _, classes = utils.evotuning_pairs("-".join(LETTERS))
+    ids = np.array(utils.aa_seq_to_int("-".join(LETTERS)[1:]))
+    told = classes.any(axis=1)  # the start is no class
+    assert set(ids[told]) >= {0, 25}
+    assert [unirep.IDS["evotuned"][k] for k in classes[told].argmax(1)] == ids[told].tolist()
+
+
 def test_fine_tuning_on_a_family_of_proteins_lowers_the_loss_of_others_of_it():
     """A hundred and forty sequences of four families, each a real protein in which a tenth of the
     letters is others; the model learns from a hundred, and is asked about the rest."""

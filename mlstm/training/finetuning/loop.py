@@ -24,6 +24,7 @@ from mlstm.classifier import Classifier, Labelling, limited
 from mlstm.errors import check_one
 from mlstm.model import sites
 from mlstm.model.head import HeadConfig
+from mlstm.model.language_model import ModelConfig
 from mlstm.model.whole_texts import What
 from mlstm.output import check_folder
 from mlstm.trained import Model
@@ -81,8 +82,8 @@ def finetune(
     progress: called with what is done, how much and of how much: bytes. tell: with a line for
     each epoch.
 
-    InputError for labels that do not fit, one class alone, a list of models,
-    where a folder holds the beginning of another fine-tuning.
+    InputError for labels that do not fit, one class alone, a list of models, a loss that is not
+    finite, and where a folder holds another fine-tuning, or the beginning of one.
     """
     check_one(model)
     config.check()
@@ -111,6 +112,7 @@ def finetune(
             "config": dataclasses.asdict(config) | {"sites": list(what.sites)},
             "labelling": [labelling.kind, *labelling.classes],
             "model": _digest(jax.tree.leaves(model.parameters)),
+            "model's cell": _function_of(model.config),
             "train texts": _digest([*ids, train.labels]),
             "dev texts": _digest([*dev_ids, dev.labels]),
         }
@@ -173,6 +175,11 @@ def _finished(folder: Path, of: dict[str, Any]) -> Finetuned | None:
     resuming.check_same(folder, made.about.get("of", {}), of)
     history = made.about["epochs"]
     return Finetuned(made, tuple(history), made.about["epoch"], len(history) - 1)
+
+
+def _function_of(config: ModelConfig) -> tuple:
+    """What a model computes with its parameters, but for rounding."""
+    return config.cell, config.layers, config.weight_norm, config.residual, config.products
 
 
 def _line(entry: dict[str, Any], epochs: int) -> str:
