@@ -35,6 +35,11 @@ class Bytes:
             )
         return array.astype(np.uint8).tobytes()
 
+    @property
+    def beginning(self) -> np.ndarray:
+        """(1,) the id that is read where there is no text to begin with: a line end."""
+        return self.encode(b"\n")
+
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind}
 
@@ -124,6 +129,14 @@ class Table:
             return b"".join(self.symbols[number] or b"" for number in array.tolist())
         codes, told = self._codes
         return codes[array][told[array]].tobytes()
+
+    @property
+    def beginning(self) -> np.ndarray:
+        """(1,) the id that is read where there is no text to begin with: a line end, else the
+        first that has text, else the first."""
+        told = [k for k, symbol in enumerate(self.symbols) if symbol is not None]
+        ends = [k for k in told if self.symbols[k] == b"\n"]
+        return np.array([*ends, *told, 0][:1], self.dtype)
 
     @functools.cached_property
     def _ids(self) -> np.ndarray:

@@ -73,8 +73,8 @@ def generate(
     """Continue a prompt, block by block.
 
     Args:
-      prompt: read whole, whatever its length. An empty one is read as a line end: no model has
-        seen a first byte without one before it.
+      prompt: read whole, whatever its length. An empty one is read as a line end, or the
+        vocabulary's first symbol: no model has seen a first byte without one before it.
       length: tokens to make for each sample.
       seed: the same seed, arguments and machine give the same bytes, whatever the block.
       edits: act at every step, those that read the prompt included, unless they say otherwise.
@@ -88,7 +88,7 @@ def generate(
     blocks = generate_ids(
         model.config,
         model.parameters,
-        model.vocabulary.encode(prompt or b"\n"),
+        model.vocabulary.encode(prompt) if prompt else model.vocabulary.beginning,
         length,
         choice=Choice(temperature, top_k, top_p),
         seed=seed,

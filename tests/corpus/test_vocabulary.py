@@ -127,6 +127,13 @@ def test_ids_take_the_least_memory(size, dtype):
     assert untold(size).dtype is dtype
 
 
+def test_what_is_read_before_a_text_is_a_line_end_or_the_first_symbol():
+    assert Bytes().beginning.tolist() == [10]
+    assert amino_acids().beginning.tolist() == [24]
+    assert Table((None, b"a", b"b")).beginning.tolist() == [1]
+    assert untold(3).beginning.tolist() == [0]
+
+
 def test_published_vocabularies_have_their_published_ids():
     shifted = offset_bytes()
     assert shifted.symbols[:2] == (None, b"\x00")
