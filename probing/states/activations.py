@@ -23,6 +23,7 @@ from mlstm import devices
 from mlstm.model import encoding, sites
 from mlstm.trained import Model
 from probing.states.gathering import Whole, rows_of
+from probing.states.ids import ids_of
 from probing.tasks.labelled import SPLITS, LabelledData, Labels
 
 WINDOW = 128
@@ -82,7 +83,7 @@ def stream(
     compiled a few times.
     """
     chosen = np.arange(len(data.documents)) if documents is None else np.asarray(documents)
-    texts = [model.vocabulary.encode(data.documents[i].data) for i in chosen]
+    texts = [ids_of(model, data, int(i)) for i in chosen]
     if streams is None:
         streams = encoding.choose_streams([len(text) for text in texts], WINDOW, mesh=mesh)
     splits, fold_of = data.splits, data.folds(folds)
@@ -220,10 +221,7 @@ def _sample_of_bytes(
     ]
     wanted = min(len(pieces), -(-rows * len(pieces) // data.bytes))
     pieces = [pieces[k] for k in np.linspace(0, len(pieces) - 1, wanted).astype(int)]
-    texts = [
-        model.vocabulary.encode(data.documents[i].data[start : start + PIECE])
-        for i, start in pieces
-    ]
+    texts = [ids_of(model, data, i, slice(start, start + PIECE)) for i, start in pieces]
     stride = max(1, -(-sum(map(len, texts)) // rows))
     kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
     lengths = [len(text) for text in texts]

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 import probing
+from mlstm.corpus.vocabulary import amino_acids
 from mlstm.errors import InputError
+from mlstm.model import language_model
 from mlstm.model.sites import parse_neuron
+from mlstm.trained import Model
 from probing.states import activations
 from probing.states.activations import sample, stream
 from probing.tasks import LabelledData, LabelledDocument, Labels, every_byte, stored
@@ -211,3 +214,13 @@ def test_about_as_many_rows_as_are_asked_for_come_from_whole_documents_by_the_se
 def test_what_arrays_cannot_give_is_refused_with_what_there_is(planted, words, given, says):
     with pytest.raises(InputError, match=says):
         probing.arrays(planted, words, **{"site": "0.c", **given})
+
+
+def test_a_document_that_the_vocabulary_cannot_read_is_named(tmp_path):
+    for name, text in (("good", b"MKV"), ("bad", b"MKV?")):
+        (tmp_path / f"{name}.txt").write_bytes(text * 9)
+    config = language_model.ModelConfig(vocabulary=26, embedding=2, hidden=4)
+    parameters = language_model.init_parameters(config, jax.random.key(0))
+    proteins = Model(config, parameters, amino_acids())
+    with pytest.raises(InputError, match=r"document bad\.txt: b'\?' at byte 3 is no symbol"):
+        sample(proteins, probing.tasks.text_position(tmp_path), ["0.c"])

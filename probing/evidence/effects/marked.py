@@ -15,6 +15,7 @@ import numpy as np
 
 from mlstm.errors import InputError
 from mlstm.trained import Model
+from probing.states.ids import ids_of
 from probing.tasks.keeping import keeping
 from probing.tasks.labelled import LabelledData
 
@@ -104,7 +105,7 @@ def mark(
     level, rule = _level(only, concept)
     texts, on, labelled = [], [], []
     for i in documents.tolist():
-        texts.append(model.vocabulary.encode(only.documents[i].data[:length]))
+        texts.append(ids_of(model, only, i, slice(length)))
         labels = only.labels(i)
         of = told(only.target(labels, concept), level)
         marks = np.zeros(len(only.documents[i].data) + 1, int)

@@ -13,6 +13,7 @@ from mlstm.model import encoding, language_model, sites
 from mlstm.model.cells import CELLS
 from mlstm.trained import Model
 from probing.evidence.effects.marked import excerpt
+from probing.states.ids import ids_of
 from probing.tasks.labelled import LabelledData
 
 BYTES = 1 << 18  # of train documents: what is only at their beginnings would shift the values
@@ -56,7 +57,7 @@ def units(
     """
     sites.check_site(model.config, site)
     documents, length = excerpt(data, "train", bytes)
-    ids = [model.vocabulary.encode(data.documents[i].data[:length]) for i in documents]
+    ids = [ids_of(model, data, int(i), slice(length)) for i in documents]
     stride = max(1, sum(map(len, ids)) // rows)
     n, pool = 0, []
     total, squares = np.zeros((2, model.config.hidden))
