@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from launch import naming, program
+from launch.progress import ProgressLine
 from mlstm.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def _read(name: str) -> tuple[Found, dict[str, Any], str]:
     for flag in (_STEP, _MODEL_SEED):
         if flag.present:
             raise InputError(f"--{flag.name} says nothing to what is no training run")
-    module, place = known.locate(name)
+    with ProgressLine("fetching", "bytes") as progress:
+        module, place = known.locate(name, progress)
     module = known.named(_FROM.value) if _FROM.value else module
     if module is None or not place.exists():
         raise unknown(place)

@@ -3,11 +3,13 @@
     python -m launch.prepare --output=data/stdlib
     python -m launch.prepare --input=shakespeare.txt --output=data/shakespeare --splits=0.9,0.1,0
     python -m launch.prepare --input=folder_of_texts/ --output=data/texts
+    python -m launch.prepare --input=reviews.csv --lines --text_field=review --output=data/reviews
     python -m launch.prepare --input=reviews/ --output=data/r --vocabulary_of=published:openai
     python -m launch.prepare --verify --output=data/texts       # is it still what was prepared?
 
-One file is cut by bytes into train, validation and test; of a folder each file is one document,
-and the hash of its name says which split it belongs to. .gz, .bz2, .xz and .zst are read through.
+One file is cut by bytes into train, validation and test; of a folder each file is one document, of
+a file with --lines each line, and the hash of its name says which split it belongs to. .gz, .bz2,
+.xz and .zst are read through.
 """
 
 import sys
@@ -26,6 +28,10 @@ _OUTPUT = flags.DEFINE_string("output", None, "The folder of the corpus.", requi
 _SPLITS = flags.DEFINE_string(
     "splits", None, "Fractions of train, validation and test (default: 0.9,0.05,0.05)."
 )
+_LINES = flags.DEFINE_bool(
+    "lines", False, "Each line of a file is a document, or each row of a .csv, .tsv, .jsonl."
+)
+_TEXT_FIELD = flags.DEFINE_string("text_field", "text", "--lines: the field of the text.")
 _VOCABULARY_OF = flags.DEFINE_string(
     "vocabulary_of",
     None,
@@ -53,13 +59,17 @@ def main(_) -> None:
             prepared.verify(progress)
         print(f"{prepared}\n  every file is as it was prepared")
         return
+    if _TEXT_FIELD.present and not _LINES.value:
+        raise InputError("--text_field says nothing without --lines")
     given: dict[str, Any] = {}
     if _VOCABULARY_OF.value:
         from mlstm.loading import text_of
 
         given = dict(zip(("vocabulary", "cleaning"), text_of(_VOCABULARY_OF.value), strict=True))
     with ProgressLine("preparing", "bytes") as progress:
-        prepared = corpus.prepare_source(
+        if _LINES.value:
+            given["field"] = _TEXT_FIELD.value
+        prepared = (corpus.prepare_texts if _LINES.value else corpus.prepare_source)(
             _INPUT.value,
             _OUTPUT.value,
             splits=_fractions(_SPLITS.value),

@@ -10,11 +10,12 @@ import pytest
 
 import mlstm
 from mlstm.checkpoint import Checkpoints
+from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
-from mlstm.loading import load_one
+from mlstm.loading import load_one, text_of
 from mlstm.model import language_model
 from mlstm.model.language_model import ModelConfig
-from mlstm.runs import validation_curve
+from mlstm.runs import is_run, validation_curve
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = ModelConfig(embedding=4, hidden=8, layers=2)
@@ -188,3 +189,29 @@ def test_every_public_name_is_there():
         assert getattr(mlstm, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = mlstm.nothing
+
+
+def test_a_model_in_a_file_is_loaded_as_one_of_a_run_is_but_has_no_text_and_no_log(run, tmp_path):
+    file = tmp_path / "model.safetensors"
+    mlstm.save(load_one(run, 2), file)
+    model = load_one(file)
+    assert is_of_step(model, 2)
+    assert (model.origin, model.seed, model.imported) == (str(file), 0, False)
+    assert "from " + str(file) in repr(model)
+    assert text_of(file) == text_of(run) == (Bytes(), "none")
+    assert validation_curve(file) == []
+    for options in ({"step": 2}, {"seed": 0}):
+        with pytest.raises(InputError, match="no training run: it has no steps and no seeds"):
+            mlstm.load(file, **options)
+    for name in (file, "published:openai", "hf:someone/words"):
+        with pytest.raises(InputError, match="no training run, and no text comes with it"):
+            mlstm.corpus_of(name)
+
+
+def test_a_folder_is_a_run_by_what_is_in_it(run, tmp_path):
+    assert is_run(run)
+    assert not is_run(tmp_path)
+    (tmp_path / "config.json").write_text('{"architectures": ["LSTM"]}')
+    assert not is_run(tmp_path)
+    for name in ("published:openai", "hf:someone/words", "~nosuch/run", run / "config.json", "\0"):
+        assert not is_run(name)

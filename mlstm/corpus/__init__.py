@@ -1,7 +1,7 @@
 """Text to token streams: sources, prepared corpora on disk, truncated-BPTT windows."""
 
 from mlstm.corpus.reading import Corpus, Split
-from mlstm.corpus.shards import open_source, prepare, prepare_source
+from mlstm.corpus.shards import open_source, prepare, prepare_source, prepare_texts
 from mlstm.corpus.sources import Document, TextFile, documents
 from mlstm.corpus.stream import Batch, Stream, prefetch
 from mlstm.corpus.vocabulary import Bytes, Table
@@ -20,4 +20,5 @@ __all__ = [
     "prefetch",
     "prepare",
     "prepare_source",
+    "prepare_texts",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlstm.corpus import agreement, identity, sources, splitting, temporary
+from mlstm.corpus import agreement, identity, sources, splitting, temporary, texts
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.cleaned import CleanedDocument
 from mlstm.corpus.cleaning import check_recipe
@@ -58,9 +58,9 @@ def prepare(
     vocabulary = vocabulary or Bytes()
     if not vocabulary.encodes:
         raise InputError(f"the vocabulary {vocabulary} cannot encode text: a corpus needs one")
-    texts: Iterable[Document | TextFile | CleanedDocument] = documents
+    cleaned: Iterable[Document | TextFile | CleanedDocument] = documents
     if check_recipe(cleaning) != "none":
-        texts = (CleanedDocument(document, cleaning) for document in documents)
+        cleaned = (CleanedDocument(document, cleaning) for document in documents)
     if reset not in manifests.RESETS:
         raise InputError(f"reset is {reset!r}; it can be {' or '.join(manifests.RESETS)}")
     if shard_bytes < 1:
@@ -76,7 +76,7 @@ def prepare(
         writers = {split: SplitWriter(new, split, shard_bytes, vocabulary) for split in SPLITS}
         try:
             fixed, skipped = splitting.write(
-                texts, writers, folder, splits=splits, strict=strict, progress=progress
+                cleaned, writers, folder, splits=splits, strict=strict, progress=progress
             )
             with writing(folder):
                 written = {split: writer.close() for split, writer in writers.items()}
@@ -130,6 +130,43 @@ def prepare_source(
         folder,
         source=identity.describe(source, files, report),
         progress=lambda done: report(hashed + done),
+        **settings,
+    )
+
+
+def prepare_texts(
+    file: str | os.PathLike,
+    folder: str | os.PathLike,
+    *,
+    field: str = "text",
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Corpus:
+    """Prepares one file of which each line is a document, or each row of a .csv or .tsv or each
+    object of a .jsonl, of which `field` is the text (see `corpus.texts`); named by their numbers.
+
+    `settings` are those of `prepare`; `progress` is called as by `prepare_source`. Raises
+    InputError.
+    """
+    files = list(sources.documents(file))
+    path, size = files[0].path, sum(each.size for each in files)
+    if len(files) != 1 or os.path.isdir(user_path(file)):
+        raise InputError(f"{file} is no single file, whose lines would be the documents")
+
+    def report(done: int) -> None:
+        if progress:
+            progress(min(done, 2 * size), 2 * size)
+
+    records = texts.read_records(path, field)
+    source = identity.describe(file, files, report)
+    return prepare(
+        (
+            Document(f"{path.name}:{number}", record.text)
+            for number, record in enumerate(records, 1)
+        ),
+        folder,
+        source=source | {"field": field},
+        progress=lambda done: report(size + done),
         **settings,
     )
 

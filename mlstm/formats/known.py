@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -61,9 +61,11 @@ def recognised(path: Path) -> ModuleType | None:
     return next((module for module in modules() if module.recognises(path)), None)
 
 
-def locate(path: str | os.PathLike) -> tuple[ModuleType | None, Path]:
+def locate(
+    path: str | os.PathLike, progress: Callable[[int, int], None] | None = None
+) -> tuple[ModuleType | None, Path]:
     """The format and the place on this machine, to which hf: and published: are brought first.
-    Raises InputError where that cannot be done."""
+    Raises InputError where that cannot be done. progress: of a download, in bytes."""
     name = os.fspath(path)
     if name.startswith("hf:"):
         from mlstm.formats import hub
@@ -75,7 +77,7 @@ def locate(path: str | os.PathLike) -> tuple[ModuleType | None, Path]:
         from mlstm.formats import published
 
         entry = published.entry(name)
-        return named(entry.format), published.fetched(entry)
+        return named(entry.format), published.fetched(entry, progress)
     place = user_path(path)
     return recognised(place), place
 

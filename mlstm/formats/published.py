@@ -164,17 +164,22 @@ def cache() -> Path:
 
 
 def fetched(model: Published, progress: Progress | None = None) -> Path:
-    """The model's file or folder on this machine, downloaded if need be. Raises InputError, which
-    says what a person can do."""
+    """The model's file or folder on this machine, downloaded if need be.
+
+    progress: called with the bytes so far and, about, in all. Raises InputError, which says what a
+    person can do.
+    """
     if model.package:
         return _installed(model)
     folder = cache() / model.name
     target = folder / model.joined if model.joined else None
     if target and target.is_file():
         return target
+    before = 0
     for part in model.parts:
         path = folder / part.name
         if path.is_file():
+            before += path.stat().st_size
             continue
         if part.address is None:
             raise InputError(
@@ -182,16 +187,24 @@ def fetched(model: Published, progress: Progress | None = None) -> Path:
                 f"it at {path}"
             )
         try:
-            downloads.fetch(part.address, path, part.sha256, progress)
+            downloads.fetch(part.address, path, part.sha256, _after(before, model, progress))
         except downloads.Unreachable as error:
             files = ", ".join(part.name for part in model.parts)
             raise InputError(
                 f"published:{model.name}: {error}; without a network put {files} of {model.page} "
                 f"into {folder}"
             ) from None
+        before += path.stat().st_size
     if target:
         return _join([folder / part.name for part in model.parts], target)
     return folder / model.parts[0].name if len(model.parts) == 1 else folder
+
+
+def _after(before: int, model: Published, progress: Progress | None) -> Progress | None:
+    """Of one file as that of all."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(before + done, max(model.bytes or 0, before + total))
 
 
 def _join(pieces: list[Path], target: Path) -> Path:

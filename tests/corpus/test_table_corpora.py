@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mlstm.corpus import Corpus, Document, open_source, prepare
+from mlstm.corpus import Corpus, Document, open_source, prepare, prepare_texts
 from mlstm.corpus.vocabulary import Bytes, Table, amino_acids, offset_bytes, untold
 from mlstm.errors import InputError
 
@@ -74,6 +74,29 @@ def test_a_prepared_corpus_is_refused_where_another_vocabulary_or_cleaning_is_as
         open_source(cache, cleaning="openai")
     with pytest.raises(InputError, match="other contents or settings"):
         prepare(documents(b"ab"), cache)
+
+
+def test_each_line_or_row_is_a_document_cleaned_by_itself(tmp_path):
+    (tmp_path / "lines.txt").write_bytes(b"mkv l\n\nMA*\n" + b"MM\n" * 60)
+    corpus = prepare_texts(
+        tmp_path / "lines.txt", tmp_path / "a", vocabulary=amino_acids(), cleaning="unirep"
+    )
+    found = [corpus.split(name) for name in corpus.splits]
+    texts = {name: part.document(k) for part in found for k, name in enumerate(part.names)}
+    assert texts["lines.txt:1"] == b"\nMKVL"
+    assert texts["lines.txt:3"] == b"\nMA*"
+    assert len(texts) == 62
+    assert corpus.manifest["skipped"]["empty"] == 1
+    rows = "id,review\n" + "".join(f'{k},"a ""{k}"", b"\n' for k in range(60))
+    (tmp_path / "rows.csv").write_text(rows)
+    corpus = prepare_texts(tmp_path / "rows.csv", tmp_path / "b", field="review", splits=(1, 0, 0))
+    train = corpus.split("train")
+    number = int(train.names[0].removeprefix("rows.csv:")) - 1
+    assert train.document(0) == f'a "{number}", b'.encode()
+    with pytest.raises(InputError, match='no field "text"'):
+        prepare_texts(tmp_path / "rows.csv", tmp_path / "c")
+    with pytest.raises(InputError, match="no single file"):
+        prepare_texts(tmp_path, tmp_path.parent / "d")
 
 
 def test_a_recipe_that_there_is_not_is_named(tmp_path):

@@ -68,6 +68,24 @@ def test_an_unknown_path_lists_what_can_be_read(tmp_path):
         assert module.NAME in str(caught.value)
 
 
+def test_options_are_of_the_format_and_of_its_types(tmp_path):
+    nvidia, tensorflow = known.named("nvidia"), known.named("tensorflow")
+    with pytest.raises(InputError, match="nvidia has no option 'forget_bias'; it has gates"):
+        known.read(nvidia, tmp_path, {"forget_bias": "1"})
+    with pytest.raises(InputError, match="forget_bias=much: it is a number"):
+        known.read(tensorflow, tmp_path, {"forget_bias": "much"})
+    with pytest.raises(InputError, match="openai has no option 'gates', nor any other"):
+        known.read(known.named("openai"), tmp_path, {"gates": "ifog"})
+
+
+def test_formats_that_are_not_there_or_are_not_written_are_named():
+    with pytest.raises(InputError, match="no format 'runes'; there are safetensors, openai"):
+        known.named("runes")
+    with pytest.raises(InputError, match="no format 'unirep'; there are safetensors, openai"):
+        known.named("unirep", writes=True)
+    assert known.named("char_rnn", writes=True).NAME == "char_rnn"
+
+
 def test_programs_name_every_cleaning():
     from launch.naming import CLEANINGS
 

@@ -129,6 +129,10 @@ def test_a_model_by_name_is_fetched_into_the_cache_and_loaded(server, cache, mon
         (server.folder / "m" / name).rename(server.folder / name)
     parts = [Part(name, f"{server.address}/x/{name}") for name in openai.NAMES]
     monkeypatch.setattr(published, "MODELS", (model(*parts),))
+    told: list[tuple[int, int]] = []
+    published.fetched(published.entry("tiny"), lambda *counts: told.append(counts))
+    size = sum((server.folder / name).stat().st_size for name in openai.NAMES)
+    assert told[-1] == (size, size)
     loaded = load_one("published:tiny")
     assert (loaded.origin, loaded.imported) == ("published:tiny", True)
     jax.tree.map(np.testing.assert_array_equal, loaded.parameters, made)

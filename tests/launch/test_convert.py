@@ -40,6 +40,7 @@ def digest(printed: str) -> str:
     return next(line for line in printed.splitlines() if line.startswith("digest"))
 
 
+@pytest.mark.slow
 def test_a_published_folder_becomes_one_file_and_a_folder_again(launch, folder, tmp_path):
     file, back = tmp_path / "openai.safetensors", tmp_path / "back"
     flags = "--from=openai", f"--input={folder}", f"--output={file}"
@@ -68,8 +69,6 @@ def test_a_run_is_described_and_saved_with_its_step(launch, trained_run, tmp_pat
     saved, run = load_one(file), load_one(trained_run, 1)
     assert (saved.step, saved.seed, saved.imported) == (1, 0, False)
     jax.tree.map(np.testing.assert_array_equal, saved.parameters, run.parameters)
-    line = refused(launch("convert", f"--input={trained_run}", "--to=char_rnn", "--output=x.pt"))
-    assert "no layers of multiplicative_lstm" in line
 
 
 def test_a_state_dict_in_safetensors_is_read_by_its_names(launch, tmp_path):
@@ -98,10 +97,8 @@ def test_a_state_dict_in_safetensors_is_read_by_its_names(launch, tmp_path):
 
 
 def test_what_a_file_does_not_say_is_told(launch, folder):
-    flags = f"--input={folder}", "--cleaning=none"
+    flags = f"--input={folder}", "--cleaning=none", "--vocabulary=bytes"
     assert "cleaning    none" in said(launch("convert", *flags))
-    line = refused(launch("convert", f"--input={folder}", "--vocabulary=printable"))
-    assert "256 symbols, the vocabulary has 100" in line
     line = refused(launch("convert", f"--input={folder}", "--option=gates=ifog"))
     assert "openai has no option 'gates'" in line
 
@@ -110,14 +107,9 @@ def test_what_a_file_does_not_say_is_told(launch, folder):
     ("flags", "words"),
     [
         ((), "--input is needed"),
-        (("--input=nothing",), "no such folder or file"),
         (("--input=README.md",), "no model of a format that can be read: safetensors, openai"),
-        (("--input=README.md", "--from=openai"), "README.md"),
-        (("--input=README.md", "--from=runes"), "no format 'runes'"),
         (("--input=README.md", "--to=unirep", "--output=x"), "no format 'unirep'"),
-        (("--input=README.md", "--output=x.pt"), "saved as .safetensors"),
         (("--input=published:nothing",), "there is none of this name"),
-        (("--input=hf:nothing",), "hf:owner/name"),
     ],
 )
 def test_what_cannot_be_converted_gets_one_line(launch, flags, words):

@@ -222,3 +222,16 @@ def test_ctrl_c_of_the_program_is_one_line_and_its_own_exit_code(tmp_path):
     assert stderr.splitlines()[-1] == "prepare: interrupted"
     assert "Traceback" not in stderr
     assert os.listdir(tmp_path / "out") == []
+
+
+def test_each_row_of_a_table_is_a_document(launch, tmp_path):
+    rows = "".join(f"{k},review {k}\n" for k in range(90))
+    (tmp_path / "reviews.csv").write_text("id,review\n" + rows)
+    flags = f"--input={tmp_path / 'reviews.csv'}", f"--output={tmp_path / 'corpus'}"
+    result = launch("prepare", *flags, "--lines", "--text_field=review")
+    assert result.returncode == 0, result.stderr
+    opened = Corpus.open(tmp_path / "corpus")
+    assert sum(opened.split(name).documents for name in opened.splits) == 90
+    assert opened.split("train").document(0).startswith(b"review ")
+    result = launch("prepare", *flags, "--text_field=review")
+    assert b"--text_field says nothing without --lines" in result.stderr
