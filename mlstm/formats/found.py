@@ -14,6 +14,9 @@ from mlstm.model.language_model import ModelConfig
 NEVER = -1e9
 """The readout's bias of a symbol that a model reads and never puts out."""
 
+MOST_LAYERS = 64
+"""A file of a stranger may say that it has more: each costs time to set up, the later the more."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Found:
@@ -28,9 +31,11 @@ class Found:
     """What was assumed, or not read; a sentence each."""
 
 
-def checked(found: Found, where: str) -> Found:
+def checked(found: Found, where: str, layers: int = MOST_LAYERS) -> Found:
     """`found`; InputError, which begins with `where`, if its arrays are not those that its config
-    asks for, or not all finite."""
+    asks for, or not all finite, or if it has more than so many layers."""
+    if found.config.layers > layers:
+        raise InputError(f"{where}: {found.config.layers:,} layers; at most {layers} are read")
     wanted = by_name(language_model.parameter_shapes(found.config))
     arrays = by_name(found.parameters)
     for name in sorted(wanted.keys() | arrays.keys()):

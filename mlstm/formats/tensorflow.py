@@ -27,13 +27,12 @@ import numpy as np
 from mlstm.corpus.vocabulary import Bytes, Table, untold
 from mlstm.errors import InputError
 from mlstm.formats import arrays
-from mlstm.formats.found import Found, checked
+from mlstm.formats.found import MOST_LAYERS, Found, checked
 from mlstm.formats.pickles import restricted
 from mlstm.formats.saver import by_key, is_checkpoint, refuse_checkpoint
 from mlstm.model.language_model import ModelConfig
 
 NAME = "tensorflow"
-MOST_LAYERS = 100
 
 _KERNEL = re.compile(r"(.*lstm_?cell(?:_linear)?)_(?:kernel|weights|matrix)")
 _BIAS = ("bias", "biases")

@@ -35,12 +35,11 @@ import numpy as np
 from mlstm.corpus.vocabulary import amino_acids
 from mlstm.errors import InputError
 from mlstm.formats import arrays
-from mlstm.formats.found import NEVER, Found, checked
+from mlstm.formats.found import MOST_LAYERS, NEVER, Found, checked
 from mlstm.model.language_model import ModelConfig
 
 NAME = "unirep"
 CLASSES = 25
-MOST_LAYERS = 100
 UNITS = (64, 256, 1900)
 FILES = ("model_weights.npz", "model_weights.pkl")
 IDS = {"published": list(range(1, 26)), "evotuned": [*range(24), 25]}

@@ -115,10 +115,11 @@ def told_by_probe(
 ) -> np.ndarray:
     """(N, K) bool of the test documents, by a LogisticProbe (L2, C chosen on dev) of the frozen
     model's states, pooled as `what` says."""
-    X = {}
-    for split in SPLITS:
-        ids = limited(features.read(model, documents.texts(split), model.cleaning), limit)
-        X[split] = whole_texts.pooled(model.config, model.parameters, ids, what, progress)
+    texts = {split: documents.texts(split) for split in SPLITS}
+    ids = features.read(model, [text for of in texts.values() for text in of], model.cleaning)
+    found = whole_texts.pooled(model.config, model.parameters, limited(ids, limit), what, progress)
+    ends = np.cumsum([len(texts[split]) for split in SPLITS])
+    X = dict(zip(SPLITS, np.split(found, ends[:-1]), strict=True))
     y = {split: documents.labels(split) for split in SPLITS}
     if documents.labelling.kind != SEVERAL:
         told = _probed(X, y)

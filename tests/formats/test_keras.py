@@ -51,6 +51,22 @@ def cudnn_lstm_layer(w, x):
     return np.stack(out)
 
 
+def cudnn_gru_layer(w, x):
+    """A CuDNNGRU from the buffers that cuDNN reads; gates z, r, h."""
+    gates = [part.reshape(H, -1) for part in map(np.ascontiguousarray, np.split(w[0], 3, axis=1))]
+    inner = [part.reshape(H, H) for part in map(np.ascontiguousarray, np.split(w[1], 3, axis=1))]
+    b = w[2].reshape(6, H)
+    h = np.zeros((x.shape[1], H))
+    out = []
+    for x_t in x:
+        a = [x_t @ gates[k].T + b[k] for k in range(3)]
+        from_h = [h @ inner[k].T + b[3 + k] for k in range(3)]
+        z, r = sigmoid(a[0] + from_h[0]), sigmoid(a[1] + from_h[1])
+        h = z * h + (1 - z) * np.tanh(a[2] + r * from_h[2])
+        out.append(h)
+    return np.stack(out)
+
+
 def gru_layer(w, x, reset_after):
     """(T, B, H) of a Keras GRU; gates z, r, h."""
     W, U, b = np.split(w[0], 3, axis=1), np.split(w[1], 3, axis=1), w[2].reshape(-1, 3, H)
@@ -141,9 +157,11 @@ def test_the_logits_are_those_of_a_keras_lstm(tmp_path, count, how):
     np.testing.assert_allclose(logits_of(found, IDS), wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_a_cudnn_lstm_is_read_in_the_order_of_its_buffers(tmp_path):
-    layers, wanted = word_model([recurrent_weights(E, 4, (8 * H,))], cudnn_lstm_layer)
+@pytest.mark.parametrize(("gates", "layer"), [(4, cudnn_lstm_layer), (3, cudnn_gru_layer)])
+def test_a_layer_of_cudnn_is_read_in_the_order_of_its_buffers(tmp_path, gates, layer):
+    layers, wanted = word_model([recurrent_weights(E, gates, (2 * gates * H,))], layer)
     found = keras.read(write(tmp_path / "w.h5", layers))
+    assert not any("sigmoid" in note for note in found.notes)
     np.testing.assert_allclose(logits_of(found, IDS), wanted, rtol=1e-5, atol=1e-5)
 
 

@@ -182,3 +182,9 @@ def test_a_mutated_state_dict_is_refused_or_a_sound_model(tmp_path, count):
     arrays = {name: random.normal(size=s).astype(np.float32) for name, s in shapes.items()}
     save_file(arrays, tmp_path / "lstm.safetensors")
     assert sum(survives(read, tmp_path / "lstm.safetensors", count)) == count
+
+
+def test_more_layers_than_can_be_set_up_in_time_are_refused(tmp_path):
+    deep = dataclasses.replace(CONFIG, layers=1_000)
+    with pytest.raises(InputError, match=r"1,000 layers; at most 64 are read"):
+        safetensors.write(Found(deep, {}, TABLE), tmp_path / "deep.safetensors")
