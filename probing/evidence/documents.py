@@ -119,8 +119,8 @@ def told_by_probe(
     ids = features.read(model, [text for of in texts.values() for text in of], model.cleaning)
     found = whole_texts.pooled(model.config, model.parameters, limited(ids, limit), what, progress)
     ends = np.cumsum([len(texts[split]) for split in SPLITS])
-    X = dict(zip(SPLITS, np.split(found, ends[:-1]), strict=True))
-    y = {split: documents.labels(split) for split in SPLITS}
+    X: dict[str, np.ndarray] = dict(zip(SPLITS, np.split(found, ends[:-1]), strict=True))
+    y: dict[str, np.ndarray] = {split: documents.labels(split) for split in SPLITS}
     if documents.labelling.kind != SEVERAL:
         told = _probed(X, y)
         return told[:, None] == np.arange(len(documents.labelling.classes))
