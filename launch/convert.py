@@ -105,7 +105,7 @@ def _read(name: str) -> tuple[Found, dict[str, Any], str]:
     with ProgressLine("fetching", "bytes") as progress:
         module, place = known.locate(name, progress)
     module = known.named(_FROM.value) if _FROM.value else module
-    if module is None or not place.exists():
+    if module is None or (not place.exists() and known.recognised(place) is None):
         raise unknown(place)
     found = checked(known.read(module, place, _options()), str(place))
     facts = known.facts(module, place) or {"imported": True}

@@ -16,6 +16,7 @@ from typing import Any
 
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
+from mlstm.formats import saver
 from mlstm.formats.found import Found
 
 MODULES = (
@@ -56,7 +57,7 @@ def named(name: str, *, writes: bool = False) -> ModuleType:
 
 def recognised(path: Path) -> ModuleType | None:
     """The format of a file or folder, None where no one knows it."""
-    if not path.exists():
+    if not path.exists() and not saver.is_checkpoint(path):  # of which a path may be the beginning
         return None
     return next((module for module in modules() if module.recognises(path)), None)
 

