@@ -107,6 +107,8 @@ ARRAY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         ({"a": ARRAY | {"shape": [2.0]}}, "no whole numbers"),
         ({"a": ARRAY | {"shape": [-2]}}, "no whole numbers"),
         ({"a": ARRAY | {"shape": [3]}}, "does not fit its place"),
+        ({"a": ARRAY | {"shape": [1] * 8 + [2]}}, "9 axes; at most 8 are read"),
+        ({"a": ARRAY | {"shape": [2**62]}}, "no whole numbers"),
         ({"a": ARRAY | {"shape": [2**60, 2**60]}}, "does not fit its place"),
         ({"a": ARRAY | {"data_offsets": [8, 0]}}, "does not fit its place"),
         ({"a": ARRAY, "b": ARRAY}, "one after another"),
@@ -116,6 +118,21 @@ ARRAY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 )
 def test_a_header_that_does_not_fit_its_file_is_refused(tmp_path, header, words):
     assert words in refused(tmp_path / "x.safetensors", container(header, bytes(8)))
+
+
+def test_many_axes_are_refused_before_their_product_is_taken(tmp_path, monkeypatch):
+    def product(numbers):
+        assert len(numbers) <= 8
+        return 2
+
+    monkeypatch.setattr("mlstm.formats.tensor_files.math.prod", product)
+    huge = ARRAY | {"shape": [2**61] * 40_000}
+    assert "40,000 axes" in refused(tmp_path / "x.safetensors", container({"a": huge}, bytes(8)))
+
+
+def test_a_header_of_many_megabytes_is_refused(tmp_path):
+    header = json.dumps({"a": ARRAY}).encode() + b" " * (8 << 20)
+    assert "at most 8388608" in refused(tmp_path / "x.safetensors", container(header, bytes(8)))
 
 
 def test_an_array_of_impossible_size_is_refused_before_memory_is_taken(tmp_path):
