@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections import defaultdict
@@ -18,11 +19,15 @@ COMMAND = re.compile(r"python -m launch\.(\w+)(.*)")
 FLAG = re.compile(r"(?<=\s)--([a-z_]+)(?:\.([a-z_.]+))?(?:=(\"[^\"]*\"|\S+))?")
 
 
+def blocks() -> list[str]:
+    """The lines of its commands."""
+    return "".join(re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)).splitlines()
+
+
 def named() -> dict[str, list[tuple[str, str, str]]]:
     """Program -> what its commands give: flag, field of the config, value."""
     found = defaultdict(list)
-    blocks = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
-    for line in "".join(blocks).splitlines():
+    for line in blocks():
         program, rest = COMMAND.fullmatch(line).groups()
         found[program] += FLAG.findall(rest)
         assert re.sub(FLAG, "", rest).strip() == "", f"what is no flag in {line}"
@@ -61,6 +66,28 @@ print(json.dumps({{
             assert field in fields, f"--config.{field}"
         elif known[flag] and value:
             assert value.strip('"') in known[flag], f"--{flag}={value}"
+
+
+TRAININGS = [line for line in blocks() if "launch.train" in line]
+
+
+@pytest.mark.parametrize("line", TRAININGS, ids=range(len(TRAININGS)))
+def test_what_a_training_is_given_is_a_config(line):
+    given = [part for part in shlex.split(line) if part.startswith("--config")]
+    script = f"""
+import sys
+sys.argv = ["train", *{given!r}]
+from absl import flags
+from launch import train
+from mlstm.training.config import from_config_dict
+flags.FLAGS(sys.argv)
+print(from_config_dict(flags.FLAGS.config).model)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ModelConfig(")
 
 
 def test_published_models_that_it_names_are_known():

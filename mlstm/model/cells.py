@@ -95,7 +95,7 @@ class Cell(nnx.Module):
                     drawn = norms if gain is None else gain(rngs.params(), norms.shape, dtype)
                     setattr(self, gain_of(name), nnx.Param(drawn))
         for name, axes in self.bias_gates.items():
-            draw, shape = recipe.bias(fans), (*axes, hidden)
+            draw, shape = recipe.bias(fans, name, self.bias_gates), (*axes, hidden)
             bias = jnp.zeros(shape, dtype) if draw is None else draw(rngs.params(), shape, dtype)
             if name == "b" and self.forget_gate is not None:
                 bias = bias.at[self.forget_gate].add(forget_bias)

@@ -17,7 +17,8 @@ h for the next step and for whatever reads the layer. Three more keys are of wha
     0.h@recurrence    the h that the next step reads
     0.h@readout       the h that the readout, or the layer above, reads
 
-A site emits the value after its edit.
+A site emits the value after its edit. Where units keep a share of their old value (zoneout), an
+edit of c or h acts on what the step makes and on what leaves it, and the latter is emitted.
 
 Legend: T time, B streams, H hidden, K rank. A term is (H,) or (B, H), into (H, K), out (K, H);
 under "at" in a stage stand terms of every step, (T, B or 1, H or 1).

@@ -6,7 +6,7 @@ recipe says otherwise; and the forget bias of the config is added to what it dra
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import jax
@@ -54,7 +54,7 @@ def truncated(deviation: float) -> Draw:
 
 
 _glorot, _he = jax.nn.initializers.glorot_uniform(), jax.nn.initializers.he_normal()
-_lecun, _orthogonal = jax.nn.initializers.lecun_normal(), jax.nn.initializers.orthogonal()
+_orthogonal = jax.nn.initializers.orthogonal()
 
 
 class Recipe:
@@ -70,8 +70,8 @@ class Recipe:
     def recurrent(self, fans: Fans) -> Draw:
         return _orthogonal
 
-    def bias(self, fans: Fans) -> Draw | None:
-        """None: zeros."""
+    def bias(self, fans: Fans, name: str, beside: Collection[str]) -> Draw | None:
+        """Of the bias of this name in a cell that has those of `beside`; None: zeros."""
         return None
 
     def gain(self, fans: Fans) -> Draw | None:
@@ -102,19 +102,23 @@ class Krause(Recipe):
 
 class Torch(Recipe):
     """PyTorch's own, and that of sentiment-discovery: the cell and the readout uniform up to
-    1 / sqrt(H), a bias the sum of two of them; with a forget bias of 0."""
+    1 / sqrt(H), a bias the sum of two of them where it has two (n of the GRU keeps them apart);
+    with a forget bias of 0."""
 
     def input(self, fans):
         return uniform(fans.hidden**-0.5)
 
     recurrent = input
 
-    def bias(self, fans):
+    def bias(self, fans, name, beside):
         one = self.input(fans)
 
         def draw(key, shape, dtype):
             first, second = jax.random.split(key)
-            return one(first, shape, dtype) + one(second, shape, dtype)
+            drawn, other = one(first, shape, dtype), one(second, shape, dtype)
+            if name == "bn":
+                return drawn
+            return drawn + (other.at[-1].set(0) if "bn" in beside else other)
 
         return draw
 
@@ -138,7 +142,10 @@ class Everywhere(Recipe):
     def input(self, fans):
         return self._draw
 
-    recurrent = bias = input  # pyright: ignore[reportAssignmentType]
+    recurrent = input
+
+    def bias(self, fans, name, beside):
+        return self._draw
 
 
 class ConceptNeurons(Recipe):
@@ -150,7 +157,7 @@ class ConceptNeurons(Recipe):
 
     recurrent = input
 
-    def bias(self, fans):
+    def bias(self, fans, name, beside):
         return uniform(math.sqrt(3 / fans.hidden))
 
     def readout_bias(self, inputs, outputs):
@@ -174,7 +181,7 @@ class OpenaiReproduction(Recipe):
 
     gain = recurrent  # pyright: ignore[reportAssignmentType]
 
-    def bias(self, fans):
+    def bias(self, fans, name, beside):
         return truncated(math.sqrt(2 / (1 + fans.hidden)))
 
     def readout_bias(self, inputs, outputs):

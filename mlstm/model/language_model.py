@@ -297,6 +297,13 @@ def embedding_of(config: ModelConfig, parameters: dict) -> jax.Array:
     return jnp.eye(config.vocabulary, dtype=dtype_of(parameters))
 
 
+def layer_weights(config: ModelConfig, parameters: dict, layer: int) -> tuple[dict, dict]:
+    """The weights of a layer as they act, weight normalisation applied: those on states, and those
+    on what it reads, with its biases."""
+    cell = _module(config, parameters).layers[str(layer)]
+    return cell.weights(), cell.input_weights()
+
+
 def readout_weight(parameters: dict) -> jax.Array:
     """(H, V). Raises InputError for a model without a readout."""
     if "readout" not in parameters:

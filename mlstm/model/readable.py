@@ -98,25 +98,28 @@ def masked_step(plan, state, inputs, product, edits, now=NO_CONTROLS, dropped=No
     its controls. `dropped` is what h is multiplied by where the recurrent weights read it.
 
     Zoneout (Krueger et al. 2016) acts on the states that leave the step: h is made of the c that
-    the step made, not of the one that a unit keeps.
+    the step made, not of the one that a unit keeps. An edit acts on both: on what the step makes,
+    and on what leaves it.
     """
     entering, cell = state, plan.cell
     if now.resets is not None:
         state = {k: jnp.where(layout.streams(now.resets), 0, v) for k, v in state.items()}
     if dropped is not None:
         product = _of_dropped(cell, product, dropped)
-    sites = {}
+    sites, made = {}, {}
 
     def site(name, value):
+        made[name] = value
         sites[name] = editing.edited(value, edits.get(name, ()), layout)
         return sites[name]
 
     new = dict(cell.step(state, inputs, product, site))
     for name, share in plan.zoneout:
         if now.zones is None:
-            new[name] = sites[name] = share * state[name] + (1 - share) * new[name]
+            mixed = share * state[name] + (1 - share) * made[name]
         else:
-            new[name] = sites[name] = jnp.where(now.zones[name], state[name], new[name])
+            mixed = jnp.where(now.zones[name], state[name], made[name])
+        new[name] = sites[name] = editing.edited(mixed, edits.get(name, ()), layout)
     sites["hidden"] = new["h"]
     if stages := edits.get("c@after_step"):
         new["c"] = sites["c"] = editing.edited(new["c"], stages, layout)

@@ -166,6 +166,11 @@ class Config:
     def check(self) -> None:
         """Raises InputError for what only several fields together can have wrong."""
         self.model.check()
+        if self.model.readout == "none":
+            raise InputError(
+                'config.model.readout is "none"; what is trained says what comes next: '
+                '"linear" or "tied"'
+            )
         if not self.data.source:
             raise InputError(
                 "config.data.source is empty: give a prepared corpus, a file, a folder or "

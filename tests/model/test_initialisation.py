@@ -105,3 +105,17 @@ def test_krause_draws_every_weight_orthogonal():
     for w in (layer["wmx"], layer["wmh"], layer["wx"], layer["wh"], parameters["readout"]["w"]):
         flat = np.asarray(w).reshape(len(w), -1)
         np.testing.assert_allclose(flat @ flat.T, np.eye(len(w)), atol=1e-5)
+
+
+def test_torch_draws_a_gru_as_pytorch_does():
+    """n keeps its two biases apart, so that neither is a sum."""
+    config = lm.ModelConfig(
+        cell="gru", embedding=8, hidden=400, initialisation="torch", forget_bias=0.0
+    )
+    layer = lm.init_parameters(config, jax.random.key(0))["layers"]["0"]
+    limit = 400**-0.5
+    for biases, count in ((layer["b"][0], 2), (layer["b"][1], 2), (layer["b"][2], 1)):
+        spread = np.asarray(biases).std()
+        assert spread == pytest.approx(limit * (count / 3) ** 0.5, rel=0.1)
+    for single in (layer["b"][2], layer["bn"]):
+        assert 0.9 * limit < np.abs(single).max() <= limit

@@ -8,6 +8,7 @@ import pytest
 from mlstm.errors import InputError
 from mlstm.model import language_model as lm
 from mlstm.model.cells import CELLS
+from mlstm.model.edits import make_edits
 from mlstm.model.sites import sites
 
 T, B = 12, 3
@@ -188,6 +189,37 @@ def test_zoneout_keeps_old_values_in_training_and_the_mean_of_both_elsewhere():
                     assert kept.any(0).any()
                 else:
                     close(share * before[k] + (1 - share) * made_new[k], s[k])
+
+
+def edited(config, text):
+    made = make_edits(config, text)
+    assert made
+    return made.arrays
+
+
+def test_an_edit_holds_where_units_keep_their_old_values():
+    with jax.enable_x64(True):
+        config, parameters, ids = made(cell="lstm", zoneout_cell=0.5, zoneout_hidden=0.3)
+        for key in (None, KEY):
+            for text in ("0.c[2]=2", "0.h[2]=2", "0.c[2]=-0.01..0.01"):
+                arrays = edited(config, text)
+                site = text[:3]
+                found = run(
+                    config, parameters, ids, edits=arrays, emit=(site, "0.h"), dropout_key=key
+                )
+                values = np.asarray(found.emitted[site])[..., 2]
+                if text.endswith("=2"):
+                    close(values, np.full_like(values, 2))
+                else:
+                    assert np.abs(values).max() <= 0.01
+                    assert np.abs(values).max() > 0
+        # h is made of the edited c at once: o tanh(2), but for what it keeps.
+        found = run(
+            config, parameters, ids, edits=edited(config, "0.c[2]=2"), emit=("0.o", "0.h")
+        ).emitted
+        h, o = (np.asarray(found[name])[..., 2] for name in ("0.h", "0.o"))
+        close(h[0], 0.7 * o[0] * np.tanh(2.0))
+        close(h[1:], 0.3 * h[:-1] + 0.7 * o[1:] * np.tanh(2.0))
 
 
 def test_noise_is_drawn_in_training_alone_and_by_its_key():

@@ -48,13 +48,16 @@ def readout(
     model: Model, neuron: Neuron, plain: Mapping[str, np.ndarray], deviation: float
 ) -> Reading | None:
     """What the readout takes from the neuron's own h, to first order; None where it reads another
-    layer, or no h of the neuron's own. plain: by site the neuron's values (L, M) in a run without
-    edits.
+    layer, no h of the neuron's own, or of c where zoneout makes h of another one.
+
+    plain: by site the neuron's values (L, M) in a run without edits.
 
     Of c, h = o tanh(c) is linearised: d h / d c = o (1 - tanh² c), averaged over places.
     """
     layer, name = neuron.site.layer, neuron.site.name
-    if layer != model.config.layers - 1 or name not in ("c", "h"):
+    config = model.config
+    read = layer == config.layers - 1 or config.residual
+    if not read or name not in ("c", "h") or (name == "c" and config.zoneout):
         return None
     slope = 1.0
     if name == "c":

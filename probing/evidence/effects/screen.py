@@ -8,7 +8,8 @@ first is small on average.
 
 A c that is ablated at every step acts through h = o tanh(c) alone, since what it would carry on is
 replaced. So of c the gradient is that of h, and d is o (tanh(mean) - tanh(c)), however far from
-linear tanh is between the two. Gradients reach to the end of a window of 128 steps.
+linear tanh is between the two (with zoneout c is as any other site). Gradients reach to the end of
+a window of 128 steps.
 """
 
 # T steps, B streams, H units
@@ -62,8 +63,9 @@ def screen(
 def _window(config, parameters, feed, state, mean, site):
     """The state after it, and (2, H): the estimates of both sides."""
     layer, name = site.split(".")
-    acting = f"{layer}.h" if name == "c" else site
-    emit = (site, f"{layer}.o") if name == "c" else (site,)
+    through_h = name == "c" and not config.zoneout  # which makes the carried c another one
+    acting = f"{layer}.h" if through_h else site
+    emit = (site, f"{layer}.o") if through_h else (site,)
 
     def cost(tap):
         out = language_model.forward(
@@ -85,7 +87,7 @@ def _window(config, parameters, feed, state, mean, site):
     _, pull, (after, emitted) = jax.vjp(cost, tap, has_aux=True)
     x = emitted[site]
     moved_by = mean - x
-    if name == "c":
+    if through_h:
         moved_by = emitted[f"{layer}.o"] * (jnp.tanh(mean) - jnp.tanh(x))
     delta = jnp.where(feed["mask"][..., None], moved_by, 0)
 

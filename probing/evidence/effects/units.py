@@ -91,10 +91,9 @@ def output_weight(model: Model, site: str) -> np.ndarray:
 
 def recurrent_readers(model: Model, layer: int, state: str) -> list[np.ndarray]:
     """The normalised recurrent weights of a layer that read h, or m: each (H, N)."""
-    folded = language_model.fold(model.config, model.parameters)
-    weights = folded["layers"][str(layer)]["weights"]
+    weights, _ = language_model.layer_weights(model.config, model.parameters, layer)
     read_by = [name for name, read in CELLS[model.config.cell].reads.items() if read == state]
-    return [_flat(np.concatenate([np.asarray(p) for p in weights[n]], -1)) for n in read_by]
+    return [_flat(np.asarray(weights[name])) for name in read_by]
 
 
 def upward_readers(model: Model, layer: int) -> list[np.ndarray]:
@@ -102,9 +101,9 @@ def upward_readers(model: Model, layer: int) -> list[np.ndarray]:
     last layer the readout; of a model with residual sums those of all layers above, and both."""
     config, last = model.config, model.config.layers - 1
     above = range(layer + 1, config.layers if config.residual else min(layer + 2, config.layers))
-    folded = language_model.fold(config, model.parameters)["layers"]
-    inputs = [w for n in above for k, w in folded[str(n)]["inputs"].items() if k.startswith("w")]
-    if layer == last or config.residual:
+    read = [language_model.layer_weights(config, model.parameters, n)[1] for n in above]
+    inputs = [w for weights in read for name, w in weights.items() if name.startswith("w")]
+    if config.readout != "none" and (layer == last or config.residual):
         inputs.append(language_model.readout_weight(model.parameters))
     return [_flat(np.asarray(w)) for w in inputs]
 
