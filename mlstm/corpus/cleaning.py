@@ -74,10 +74,11 @@ def openai(raw: bytes) -> Cleaned:
 
 
 def unirep(raw: bytes) -> Cleaned:
-    """A protein's letters as UniRep reads them (Alley et al. 2019): capitals, without white space,
-    after the start of a sequence, which `vocabulary.amino_acids` writes as a line end."""
+    """A protein's letters as UniRep reads them (Alley et al. 2019): capitals, without white space
+    and the gaps of an alignment ("-", "."), after the start of a sequence, which
+    `vocabulary.amino_acids` writes as a line end."""
     codes = np.frombuffer(raw.upper(), np.uint8)
-    kept = ~np.isin(codes, np.frombuffer(b" \t\n\r\v\f", np.uint8))
+    kept = ~np.isin(codes, np.frombuffer(b" \t\n\r\v\f-.", np.uint8))
     offsets = 1 + np.concatenate([[0], np.cumsum(kept)])
     return Cleaned(b"\n" + codes[kept].tobytes(), offsets)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mlstm.errors import InputError
 
-_AMINO_ACIDS = "-MRHKDESTNQCUGPAVIFYWLOX"
+_AMINO_ACIDS = "MRHKDESTNQCUGPAVIFYWLOX"
 
 
 @dataclass(frozen=True)
@@ -216,11 +216,13 @@ def printable() -> Table:
 
 
 def amino_acids() -> Table:
-    """The 26 ids of UniRep: letters of amino acids, a sequence's start as a line end, its stop "*".
+    """The 26 ids of UniRep: padding, which no text has, letters of amino acids, a sequence's start
+    as a line end, its stop "*".
 
-    B, Z and J, which stand for two amino acids each, are read as X.
+    B, Z and J, which stand for two amino acids each, are read as X. A gap, "-", is refused: UniRep
+    never puts the padding out, so that its loss would be without bounds.
     """
-    letters = tuple(letter.encode() for letter in _AMINO_ACIDS)
+    letters = (None, *(letter.encode() for letter in _AMINO_ACIDS))
     unclear = letters.index(b"X")
     return Table(
         (*letters, b"\n", b"*"),

@@ -45,6 +45,7 @@ class Object:
         """The group's member of this name, as "a/b" for one in a member; None where none is."""
         found: Object = self
         for part in name.split("/", MOST_PARTS):
+            self._bytes.spend()
             address = found._members.get(part)
             if address is None:
                 return None
@@ -54,6 +55,7 @@ class Object:
     def text(self, name: str) -> list[str] | None:
         """An attribute's text, or list of texts; None where there is none, or it is no text."""
         for kind, place in self._messages:
+            self._bytes.spend()
             if kind == 0x0C and (found := self._attribute(place, name)) is not None:
                 return found
         return None
@@ -128,6 +130,7 @@ class Object:
         if count * size > len(b.data):
             raise InputError(f"{self.where}: the attribute {name} is longer than the file")
         if kind == 3 and size:
+            b.spend_bytes(count * size)
             raw = b.piece(content, count * size)
             texts = [raw[at : at + size] for at in range(0, len(raw), size)]
         elif kind == 9 and b.number(starts[1] + 1, 1) & 15 == 1 and size == 16:

@@ -43,6 +43,10 @@ class Bytes:
         if self._left[0] < 0:
             raise InputError(f"{self.where}: its parts lie over one another; the file is damaged")
 
+    def spend_bytes(self, size: int) -> None:
+        """Count the reading of so many bytes of text: each of a file may be read twice."""
+        self.spend(size // 16)
+
     def piece(self, place: int, size: int) -> bytes:
         if place + size > len(self.data):
             raise InputError(
@@ -105,12 +109,14 @@ class Bytes:
     def heap_texts(self, place: int, count: int) -> list[bytes]:
         """Texts of any length: of each its length, and its heap and number there."""
         texts, total = [], 0
+        self.spend(count)
         for at in range(place, place + 16 * count, 16):
             length, heap, number = struct.unpack("<IQI", self.piece(at, 16))
             start, size = self._heap(heap).get(number, (0, 0)) if length else (0, 0)
             total += length
             if length > size or total > len(self.data):
                 raise InputError(f"{self.where}: text that is not in its heap; the file is damaged")
+            self.spend_bytes(length)
             texts.append(self.piece(start, length))
         return texts
 

@@ -95,8 +95,10 @@ def read(path: Path) -> Found:
 
 def _layers(root: Object, where: str) -> list[Layer]:
     """The model's layers in their order. Raises InputError."""
-    weights = root if root.text("layer_names") else root.member("model_weights")
-    names = weights.text("layer_names") if weights else None
+    weights, names = root, root.text("layer_names")
+    if not names:
+        weights = root.member("model_weights")
+        names = weights.text("layer_names") if weights else None
     if weights is None or names is None:
         raise InputError(
             f"{where}: no layer_names; a file that Keras 2 wrote is needed, by model.save or "
@@ -104,6 +106,8 @@ def _layers(root: Object, where: str) -> list[Layer]:
         )
     if len(names) > MOST_LAYERS:
         raise InputError(f"{where}: {len(names):,} layers; at most {MOST_LAYERS:,} are read")
+    if len(set(names)) < len(names):
+        raise InputError(f"{where}: its layer_names name one layer twice; it is damaged")
     settings = _settings(root, where)
     found, budget = [], RATIO * root.size + SLACK
     for name in names:

@@ -56,10 +56,18 @@ def named(name: str, *, writes: bool = False) -> ModuleType:
 
 
 def recognised(path: Path) -> ModuleType | None:
-    """The format of a file or folder, None where no one knows it."""
-    if not path.exists() and not saver.is_checkpoint(path):  # of which a path may be the beginning
-        return None
-    return next((module for module in modules() if module.recognises(path)), None)
+    """The format of a file or folder, None where no one knows it. Raises InputError where it may
+    not be read."""
+    try:
+        if path.is_file():
+            path.open("rb").close()
+        elif path.is_dir():
+            os.scandir(path).close()
+        elif not saver.is_checkpoint(path):  # of which a path may be the beginning
+            return None
+        return next((module for module in modules() if module.recognises(path)), None)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def locate(

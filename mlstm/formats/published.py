@@ -6,6 +6,7 @@ A name is read as "published:NAME". Files are kept in MLSTM_CACHE, else XDG_CACH
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 from dataclasses import dataclass
@@ -179,6 +180,7 @@ def fetched(model: Published, progress: Progress | None = None) -> Path:
     for part in model.parts:
         path = folder / part.name
         if path.is_file():
+            _check_once(part, path)
             before += path.stat().st_size
             continue
         if part.address is None:
@@ -198,6 +200,33 @@ def fetched(model: Published, progress: Progress | None = None) -> Path:
     if target:
         return _join([folder / part.name for part in model.parts], target)
     return folder / model.parts[0].name if len(model.parts) == 1 else folder
+
+
+def _check_once(part: Part, path: Path) -> None:
+    """InputError for a file that somebody put there and that is another. Beside one that was found
+    to be right stands its size and time, so that it is not read again."""
+    if part.sha256 is None:
+        return
+    state = path.stat()
+    facts = f"{part.sha256} {state.st_size} {state.st_mtime_ns}\n"
+    note = path.with_name(f".{path.name}.checked")
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if note.read_text() == facts:
+            return
+    _check(part, path, "remove it, to have it downloaded")
+    with contextlib.suppress(OSError):  # a cache that others keep
+        note.write_text(facts)
+
+
+def _check(part: Part, path: Path, advice: str) -> None:
+    try:
+        found = downloads.digest(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if found != part.sha256:
+        raise InputError(
+            f"{path}: is not the file that was published: its sha256 differs; {advice}"
+        )
 
 
 def _after(before: int, model: Published, progress: Progress | None) -> Progress | None:
@@ -224,8 +253,11 @@ def _installed(model: Published) -> Path:
     """In the folder of an installed package, which is not imported."""
     found = importlib.util.find_spec(str(model.package))
     for folder in (found.submodule_search_locations or ()) if found else ():
-        path = Path(folder) / model.parts[0].name
+        part = model.parts[0]
+        path = Path(folder) / part.name
         if path.is_file():
+            if part.sha256:
+                _check(part, path, f"install {model.package} again")
             return path
     raise InputError(
         f"published:{model.name} comes with the package {model.package}, which is not installed "

@@ -29,11 +29,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlstm.corpus import vocabulary as vocabularies
+from mlstm.corpus.cleaning import check_recipe
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
 from mlstm.formats import tensor_files
 from mlstm.formats.arrays import as_float32
 from mlstm.formats.found import Found, by_name, checked
+from mlstm.formats.pickle_values import one_line
 from mlstm.formats.tensor_files import Header
 from mlstm.model.language_model import ModelConfig
 from mlstm.output import writing
@@ -50,6 +52,7 @@ _STATE_DICTS = {
     "guillitte": re.compile(r"layer_0\."),
 }
 """Whose arrays they are, by a name that none of the others has."""
+_LONGEST_NAME = 100
 _KEYS = {"format", "format_version", "config", "vocabulary", "cleaning", "facts", "digest"}
 
 
@@ -75,23 +78,25 @@ def read(path: Path) -> Found:
         header.metadata, arrays
     ):
         raise InputError(f"{path}: damaged, or changed: its digest does not fit; get it again")
-    config, vocabulary, facts = (
-        json.loads(header.metadata[name]) for name in ("config", "vocabulary", "facts")
-    )
+    said = header.metadata
+    facts = _facts(path, header)
     try:
-        config = ModelConfig(**config).check()
-    except TypeError as error:
-        raise InputError(f"{path}: its config is not one of this version: {error}") from None
-    return checked(
-        Found(
+        config = ModelConfig(**_object(said["config"], "config")).check()
+        vocabulary = vocabularies.from_json(_object(said["vocabulary"], "vocabulary"))
+        found = Found(
             config,
             _tree(arrays),
-            vocabularies.from_json(vocabulary),
-            header.metadata["cleaning"],
+            vocabulary,
+            check_recipe(said["cleaning"]),
             (f"saved from {facts['origin']}",),
-        ),
-        str(path),
-    )
+        )
+    except TypeError as error:
+        raise InputError(
+            f"{path}: its config is not one of this version: {one_line(error)}"
+        ) from None
+    except InputError as error:  # which may show what a stranger wrote
+        raise InputError(f"{path}: {' '.join(str(error)[:400].split())}") from None
+    return checked(found, str(path))
 
 
 def facts(path: Path) -> dict[str, Any] | None:
@@ -99,8 +104,32 @@ def facts(path: Path) -> dict[str, Any] | None:
     header = tensor_files.read_header(_file(path))
     if header.metadata.get("format") != FORMAT:
         return None
-    said = json.loads(header.metadata["facts"])
+    said = _facts(path, header)
     return {name: said[name] for name in ("step", "seed", "imported")}
+
+
+def _facts(path: Path, header: Header) -> dict[str, Any]:
+    """What the metadata tell of the training. Raises InputError."""
+    try:
+        said = _object(header.metadata.get("facts", ""), "facts")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    kinds = {"step": (int, type(None)), "seed": (int, type(None)), "imported": (bool,)}
+    for name, allowed in (kinds | {"origin": (str,)}).items():
+        if name not in said or type(said[name]) not in allowed:
+            raise InputError(f"{path}: its facts tell no {name}, or another kind of it")
+    return said
+
+
+def _object(text: str, name: str) -> dict[str, Any]:
+    """A JSON object of the metadata. Raises InputError."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise InputError(f"its {name} is no object of JSON")
+    return said
 
 
 def write(found: Found, path: Path, **said: Any) -> None:
@@ -196,11 +225,19 @@ def _digest(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
 
 
 def _tree(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Nested by the dots of their names. Raises InputError where one would lie in another, and for
+    a name that none of ours has."""
     tree: dict[str, Any] = {}
     for name, array in arrays.items():
+        if len(name) > _LONGEST_NAME or not name.isprintable():
+            raise InputError(f"has an array {name[:80]!r}")
         *parents, last = name.split(".")
         place = tree
         for parent in parents:
             place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                break
+        if not isinstance(place, dict) or last in place:
+            raise InputError(f"the array {name[:80]!r} lies in another, or the other in it")
         place[last] = array
     return tree

@@ -18,7 +18,9 @@ import numpy as np
 
 from mlstm.errors import InputError
 
-_LONGEST = 100 << 20  # of a header, as the format has it
+_LONGEST = 8 << 20
+"""Bytes of a header: some tens of thousands of arrays. The format itself allows 100 MB."""
+_AXES = 8
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 _ALIGNED = 8
 
@@ -54,8 +56,10 @@ def read_header(path: Path) -> Header:
         with path.open("rb") as file:
             count = file.read(8)
             length = struct.unpack("<Q", count)[0] if len(count) == 8 else -1
-            if not 2 <= length <= min(size - 8, _LONGEST):
+            if not 2 <= length <= size - 8:
                 raise _damaged(path, f"a header of {length} bytes in a file of {size}")
+            if length > _LONGEST:
+                raise _damaged(path, f"a header of {length} bytes; at most {_LONGEST} are read")
             text = file.read(length)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -127,8 +131,10 @@ def _fault(header: Header, size: int) -> str | None:
             return f"array {name[:80]!r} is of type {entry['dtype']!r:.40}, which is not read"
         if not (_naturals(shape) and _naturals(offsets) and len(offsets) == 2):
             return f"array {name[:80]!r} has a shape or a place that are no whole numbers"
+        if len(shape) > _AXES:
+            return f"array {name[:80]!r} has {len(shape):,} axes; at most {_AXES} are read"
         wanted = math.prod(shape) * np.dtype(_TYPES[entry["dtype"]]).itemsize
-        if offsets[1] - offsets[0] != wanted or len(shape) > 32:
+        if offsets[1] - offsets[0] != wanted:
             return f"array {name[:80]!r} does not fit its place"
         places.append(offsets)
     end = 0

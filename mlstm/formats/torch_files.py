@@ -70,7 +70,7 @@ def read(path: Path, classes: Iterable[tuple[str, str]] = ()) -> Any:
                 raise InputError(f"{where}: an empty file")
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise InputError(f"{where}: {error.strerror}") from error
+        raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
     if data[:4] == b"PK\x03\x04":
         return _read_zip(data, where, classes)
     if _is_tar(data[:512]):

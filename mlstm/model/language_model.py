@@ -41,6 +41,8 @@ from mlstm.model.readable import (
 )
 from mlstm.model.sites import check_site
 
+LARGEST = 2**31 - 1
+"""Of any number in a config: sizes beyond it are those of no model."""
 GPU_UNROLL = 4
 """Steps in one turn of the loop over time on a GPU: what they keep is stored by one kernel."""
 
@@ -105,13 +107,15 @@ class ModelConfig:
 
     def check(self) -> "ModelConfig":
         """Return self, or raise InputError that names the field and what it may be."""
+        for field in dataclasses.fields(self):
+            _check_type(field, getattr(self, field.name))
         if self.cell not in CELLS:
             raise InputError(f'model.cell is "{self.cell}"; it may be {", ".join(CELLS)}')
         if self.products not in ("float32", "bfloat16"):
             raise InputError(f'model.products is "{self.products}"; it may be float32 or bfloat16')
         for name in ("vocabulary", "hidden", "layers"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if value < 1:
                 raise InputError(f"model.{name} is {value}; it must be a whole number above 0")
         if self.keep not in ("products", "states"):
             raise InputError(f'model.keep is "{self.keep}"; it may be products or states')
@@ -153,10 +157,8 @@ class ModelConfig:
             )
         for name in ("embedding", "chunk", "unroll"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 0:
+            if value < 0:
                 raise InputError(f"model.{name} is {value}; it must be a whole number, 0 or more")
-        if not math.isfinite(self.forget_bias):
-            raise InputError(f"model.forget_bias is {self.forget_bias}; it must be finite")
         return self
 
     @property
@@ -174,6 +176,21 @@ class ModelConfig:
         """The states that some zoneout acts on, and its share."""
         shares = {"h": self.zoneout_hidden, "c": self.zoneout_cell}
         return tuple((name, share) for name, share in shares.items() if share)
+
+
+def _check_type(field: dataclasses.Field, value: object) -> None:
+    """InputError for a value that is not of the field's type, or too large for any model."""
+    words = {
+        bool: "True or False",
+        int: f"a whole number, at most {LARGEST:,}",
+        float: f"a finite number, at most {LARGEST:,}",
+        str: "a word",
+    }
+    kinds: Any = (int, float) if field.type is float else field.type
+    fits = isinstance(value, kinds) and isinstance(value, bool) == (field.type is bool)
+    if not fits or (isinstance(value, int | float) and not abs(value) <= LARGEST):
+        shown = value if isinstance(value, int | float) else repr(value)
+        raise InputError(f"model.{field.name} is {shown!s:.60}; it must be {words[field.type]}")
 
 
 SHARES = (

@@ -1,5 +1,6 @@
 """Damage to files, and what a reader has to do with it: one clear line, or a sound model."""
 
+import copy
 import random
 import shutil
 import signal
@@ -9,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mlstm.errors import InputError
 from mlstm.formats.found import Found, checked
@@ -24,6 +26,13 @@ EXTREME = [
     b"\xff", b"\x00", b"\xff" * 16, b"\x00" * 16, b"99999999999", b"-1", b"(", b"'", b"\n",
 ]  # fmt: skip
 
+ODD: list[Any] = [
+    None, True, False, 0, -1, 1, 2, 3, 2**31 - 1, 2**31, 10**13, 2**63, 2**64, -(10**30), 10**400,
+    0.5, 1.0, -0.0, 1e308, float("nan"), float("inf"), "", "a", "1", "none", "linear", "tied", "\n",
+    "\u6f22", "\ud800", "x" * 3000, [], [1], [[]], [None], {}, {"a": 1}, {"kind": "bytes"},
+]  # fmt: skip
+"""Values of JSON that a reader may not expect."""
+
 
 def mutated(data: bytes, seed: int) -> bytes:
     """The bytes with one to four kinds of damage, the same for the same seed."""
@@ -34,9 +43,17 @@ def mutated(data: bytes, seed: int) -> bytes:
 
 
 def survives(
-    read: Callable[[Path], Found], path: Path, count: int, *, first: int = 0
+    read: Callable[[Path], Found],
+    path: Path,
+    count: int,
+    *,
+    first: int = 0,
+    damage: Callable[[Path, Path, int], None] | None = None,
 ) -> tuple[int, int]:
     """Reads `count` mutations of the file at `path`; of a folder one of its files is mutated.
+
+    damage: writes, of the file at the first path, the mutation of this seed to the second; without
+    it bytes are changed.
 
     Each has to give an InputError of one line, or a model that is sound: `read` itself checks it
     with `found.checked`. Fails, naming the mutation, on any other exception, warning, or a read of
@@ -46,7 +63,7 @@ def survives(
     for seed in range(first, first + count):
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / path.name
-            _copy_with_damage(path, place, seed)
+            (damage or _copy_with_damage)(path, place, seed)
             try:
                 found = _in_time(read, place)
             except InputError as error:
@@ -67,6 +84,28 @@ def survives(
                     f"mutation {seed} of {path} was let through: {error}"
                 ) from error
     return refused, count - refused
+
+
+def mutated_json(said: Any, seed: int) -> Any:
+    """The JSON value with one to three of its parts changed, the same for the same seed."""
+    draw = random.Random(seed)
+    for _ in range(draw.choice([1, 1, 2, 3])):
+        if not (isinstance(said, dict | list) and said) or draw.random() < 0.05:
+            return draw.choice(ODD)
+        part = said = copy.deepcopy(said)
+        while True:
+            key = draw.choice(list(part) if isinstance(part, dict) else range(len(part)))
+            if isinstance(part[key], dict | list) and part[key] and draw.random() < 0.7:
+                part = part[key]
+                continue
+            if draw.random() < 0.15:
+                del part[key]
+            elif draw.random() < 0.1 and isinstance(part, dict):
+                part[draw.choice(["", "other", "a.b", "1"])] = part.pop(key)
+            else:
+                part[key] = draw.choice(ODD)
+            break
+    return said
 
 
 def _copy_with_damage(path: Path, place: Path, seed: int) -> None:

@@ -323,6 +323,40 @@ def test_parts_that_lie_over_one_another_end_the_reading():
         list(Bytes(data, "w.h5").tree(0, 0, 8))
 
 
+def test_a_layer_that_is_named_again_and_again_is_refused(tmp_path):
+    layers, _ = word_model([recurrent_weights(E, 4)], lstm_layer)
+    write(tmp_path / "w.h5", layers)
+    with h5py.File(tmp_path / "w.h5", "a") as file:
+        file.attrs["layer_names"] = [b"rnn_0"] * 1000
+    with pytest.raises(InputError, match="layer_names name one layer twice"):
+        keras.read(tmp_path / "w.h5")
+
+
+def test_many_names_of_one_group_of_many_names_of_one_array_end_the_reading(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        group = file.create_group("0")
+        group["0"] = np.zeros(0, np.float32)
+        for number in range(1, 1000):
+            group[str(number)] = group["0"]
+            file[str(number)] = group
+        names = np.array([str(number).encode() for number in range(1000)])
+        group.attrs["weight_names"] = file.attrs["layer_names"] = names
+    read = []
+    monkeypatch.setattr(keras, "as_float32", lambda array, _: read.append(1) or array)
+    with pytest.raises(InputError, match="its parts lie over one another"):
+        keras.read(tmp_path / "w.h5")
+    assert len(read) < 50_000  # of a million that it asks for
+
+
+def test_many_attributes_that_are_looked_through_for_each_name_end_the_reading(tmp_path):
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        for number in range(400):
+            file.attrs[f"a{number}"] = b"x"
+    root = open_file(tmp_path / "w.h5")
+    with pytest.raises(InputError, match="its parts lie over one another"):
+        sum(root.text("b") is None for _ in range(100))
+
+
 @pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["weights", "model", "gzip"])
 def test_damaged_files_are_refused_in_one_line_or_give_a_sound_model(tmp_path, kind, count):

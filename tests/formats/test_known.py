@@ -1,6 +1,8 @@
 """All formats together: each is recognised as itself, and a user finds it in the documentation."""
 
+import errno
 import inspect
+import os
 import re
 from pathlib import Path
 
@@ -58,6 +60,24 @@ def test_folders_that_are_nothing_get_one_line(tmp_path):
         with pytest.raises(InputError) as caught:
             load_one(folder)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "folder"])
+def test_what_may_not_be_read_gets_one_line(tmp_path, monkeypatch, name):
+    """As of a user without the permission, which the user of a test may always have."""
+    path = tmp_path / name
+    path.mkdir() if name == "folder" else path.write_bytes(b"x")
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("os.scandir", refuse)
+    wanted = re.escape(f"{path}: cannot be read (Permission denied)")
+    with pytest.raises(InputError, match=wanted):
+        load_one(path)
+    with pytest.raises(InputError, match=wanted):
+        known.locate(path)
 
 
 def test_an_unknown_path_lists_what_can_be_read(tmp_path):

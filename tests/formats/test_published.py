@@ -1,6 +1,7 @@
 import functools
 import hashlib
 import http.server
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,41 @@ def test_a_model_of_a_package_that_is_not_there_says_so(monkeypatch, tmp_path):
     (tmp_path / "no_such_package" / "weights.npz").touch()
     monkeypatch.syspath_prepend(tmp_path)
     assert published.fetched(entry) == tmp_path / "no_such_package" / "weights.npz"
+
+
+def test_another_file_of_a_package_is_refused(monkeypatch, tmp_path):
+    entry = model(Part("weights.npz", sha256=SHA256), package="some_package")
+    (tmp_path / "some_package").mkdir()
+    (tmp_path / "some_package" / "__init__.py").touch()
+    file = tmp_path / "some_package" / "weights.npz"
+    monkeypatch.syspath_prepend(tmp_path)
+    file.write_bytes(DATA)
+    assert published.fetched(entry) == file
+    file.write_bytes(DATA[:-1])
+    with pytest.raises(InputError, match=r"weights\.npz: .*; install some_package again"):
+        published.fetched(entry)
+
+
+def test_a_file_that_somebody_put_there_is_checked_once(cache, monkeypatch):
+    entry = model(Part("a.npy", "http://x/a.npy", SHA256))
+    place = cache / "tiny" / "a.npy"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(DATA[:-1])
+    with pytest.raises(InputError) as caught:
+        published.fetched(entry)
+    assert str(caught.value).startswith(f"{place}: is not the file that was published")
+    assert "\n" not in str(caught.value)
+    read = []
+    digest = downloads.digest
+    monkeypatch.setattr(downloads, "digest", lambda path: read.append(path) or digest(path))
+    place.write_bytes(DATA)
+    for _ in range(3):
+        assert published.fetched(entry) == place
+    assert read == [place]
+    place.write_bytes(DATA[:-1] + b"?")
+    os.utime(place, (0, 0))
+    with pytest.raises(InputError, match="sha256 differs"):
+        published.fetched(entry)
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):

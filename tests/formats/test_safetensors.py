@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import random
+import re
 import struct
 import subprocess
 import sys
@@ -9,13 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from mutations import mutated, survives
+from mutations import mutated, mutated_json, survives
 from safetensors.numpy import load_file, save_file
 
 import mlstm
 from mlstm.corpus.vocabulary import Bytes, Table, Vocabulary, untold
 from mlstm.errors import InputError
-from mlstm.formats import safetensors
+from mlstm.formats import safetensors, tensor_files
 from mlstm.formats.found import Found, by_name, checked
 from mlstm.loading import load_one
 from mlstm.model import language_model
@@ -63,13 +65,13 @@ def test_other_programs_can_open_it(file):
 
 
 def test_any_changed_bit_is_named_as_damage(file, tmp_path):
-    data, random = file.read_bytes(), np.random.default_rng(0)
+    data, draw = file.read_bytes(), np.random.default_rng(0)
     path = tmp_path / "changed.safetensors"
     header = 8 + struct.unpack("<Q", data[:8])[0]
-    places = [*range(9), *random.integers(8, header, 200), *random.integers(header, len(data), 40)]
+    places = [*range(9), *draw.integers(8, header, 200), *draw.integers(header, len(data), 40)]
     for place in places:
         changed = bytearray(data)
-        changed[place] ^= 1 << int(random.integers(8))
+        changed[place] ^= 1 << int(draw.integers(8))
         refused(path, bytes(changed))
     for stop in (0, 1, 7, 8, 9, header, len(data) - 1):
         refused(path, data[:stop])
@@ -107,6 +109,8 @@ ARRAY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         ({"a": ARRAY | {"shape": [2.0]}}, "no whole numbers"),
         ({"a": ARRAY | {"shape": [-2]}}, "no whole numbers"),
         ({"a": ARRAY | {"shape": [3]}}, "does not fit its place"),
+        ({"a": ARRAY | {"shape": [1] * 8 + [2]}}, "9 axes; at most 8 are read"),
+        ({"a": ARRAY | {"shape": [2**62]}}, "no whole numbers"),
         ({"a": ARRAY | {"shape": [2**60, 2**60]}}, "does not fit its place"),
         ({"a": ARRAY | {"data_offsets": [8, 0]}}, "does not fit its place"),
         ({"a": ARRAY, "b": ARRAY}, "one after another"),
@@ -116,6 +120,21 @@ ARRAY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 )
 def test_a_header_that_does_not_fit_its_file_is_refused(tmp_path, header, words):
     assert words in refused(tmp_path / "x.safetensors", container(header, bytes(8)))
+
+
+def test_many_axes_are_refused_before_their_product_is_taken(tmp_path, monkeypatch):
+    def product(numbers):
+        assert len(numbers) <= 8
+        return 2
+
+    monkeypatch.setattr("mlstm.formats.tensor_files.math.prod", product)
+    huge = ARRAY | {"shape": [2**61] * 40_000}
+    assert "40,000 axes" in refused(tmp_path / "x.safetensors", container({"a": huge}, bytes(8)))
+
+
+def test_a_header_of_many_megabytes_is_refused(tmp_path):
+    header = json.dumps({"a": ARRAY}).encode() + b" " * (8 << 20)
+    assert "at most 8388608" in refused(tmp_path / "x.safetensors", container(header, bytes(8)))
 
 
 def test_an_array_of_impossible_size_is_refused_before_memory_is_taken(tmp_path):
@@ -133,8 +152,6 @@ def test_an_array_of_impossible_size_is_refused_before_memory_is_taken(tmp_path)
 
 
 def test_a_file_of_another_version_says_which_is_read(file, tmp_path):
-    from mlstm.formats import tensor_files
-
     header = tensor_files.read_header(file)
     arrays = tensor_files.read_arrays(file, header)
     with (tmp_path / "x.safetensors").open("wb") as out:
@@ -175,11 +192,112 @@ def test_every_mutation_of_a_file_of_ours_is_refused(file, count):
     assert (refused, gave) == (count - same, same)
 
 
+def signed(place: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """A file whose digest is right, whatever it holds."""
+    metadata["digest"] = safetensors._digest(metadata, arrays)
+    with place.open("wb") as out:
+        tensor_files.write(out, arrays, metadata)
+
+
+def parts(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    header = tensor_files.read_header(path)
+    return tensor_files.read_arrays(path, header), dict(header.metadata)
+
+
+@pytest.mark.parametrize(
+    ("said", "changes", "words"),
+    [
+        ("config", "{", "its config is no object of JSON"),
+        ("config", "[" * 100_000, "its config is no object of JSON"),
+        ("facts", "[]", "its facts is no object of JSON"),
+        ("facts", "{}", "its facts tell no step"),
+        ("vocabulary", "3", "its vocabulary is no object of JSON"),
+        ("cleaning", "other", 'no cleaning "other"'),
+        ("config", {"weight_norm": [1]}, r"model.weight_norm is \[1\]; it must be True or False"),
+        ("config", {"layers": True}, "model.layers is True; it must be a whole number"),
+        ("config", {"hidden": 10**13}, "model.hidden is 10000000000000; it must be a whole number"),
+        ("config", {"cell": {}}, "model.cell is {}; it must be a word"),
+        ("config", {"dropout": "1"}, "model.dropout is '1'; it must be a finite number"),
+        (
+            "config",
+            {"forget_bias": 10**400},
+            "model.forget_bias is 10+; it must be a finite number",
+        ),
+        ("config", {"more": 1}, "its config is not one of this version: .*'more'"),
+        ("facts", {"imported": 1}, "its facts tell no imported"),
+    ],
+)
+def test_a_file_with_a_right_digest_and_other_metadata_gets_a_line(
+    file, tmp_path, said, changes, words
+):
+    arrays, metadata = parts(file)
+    before = metadata[said]
+    after = changes if isinstance(changes, str) else json.dumps(json.loads(before) | changes)
+    signed(tmp_path / "x.safetensors", arrays, metadata | {said: after})
+    message = refused(tmp_path / "x.safetensors", (tmp_path / "x.safetensors").read_bytes())
+    assert re.search(words, message), message
+
+
+@pytest.mark.parametrize("names", [("a", "a.b"), ("a.b", "a.b.c"), ("." * 3000,)])
+def test_arrays_in_one_another_get_a_line(file, tmp_path, names):
+    arrays, metadata = parts(file)
+    arrays |= dict.fromkeys(names, np.zeros(1, np.float32))
+    signed(tmp_path / "x.safetensors", arrays, metadata)
+    refused(tmp_path / "x.safetensors", (tmp_path / "x.safetensors").read_bytes())
+
+
+def resigned(path: Path, place: Path, seed: int) -> None:
+    """Damage to what a file says or holds, by someone who computes the digest anew."""
+    draw = random.Random(seed)
+    arrays, metadata = parts(path)
+    name = draw.choice(["config", "config", "vocabulary", "facts", "arrays", "text"])
+    if name == "arrays":
+        damage_arrays(arrays, draw)
+    elif name == "text":
+        name = draw.choice(["config", "vocabulary", "facts", "cleaning"])
+        metadata[name] = mutated(metadata[name].encode(), seed).decode("latin-1")
+    else:
+        metadata[name] = json.dumps(mutated_json(json.loads(metadata[name]), seed))
+    signed(place, arrays, metadata)
+
+
+def damage_arrays(arrays: dict[str, np.ndarray], draw: random.Random) -> None:
+    name = draw.choice(sorted(arrays))
+    array = arrays[name].copy()
+    array.reshape(-1)[draw.randrange(array.size)] = draw.choice([np.nan, np.inf, 3e38, 0])
+    arrays[name] = array
+    match draw.randrange(5):
+        case 0:
+            del arrays[name]
+        case 1:
+            other = draw.choice(["", ".", "a", "layers", "layers.0", name + ".b", "\n", "." * 2000])
+            arrays[other] = arrays.pop(name)
+        case 2:
+            arrays[draw.choice(sorted(arrays))] = array
+        case 3:
+            arrays[name] = array.reshape(draw.choice([(-1,), (1, *array.shape), (-1, 1, 1, 1)]))
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])
+def test_a_mutation_that_was_signed_again_is_refused_or_a_sound_model(file, count):
+    refused, _ = survives(whole, file, count, damage=resigned)
+    assert refused > count / 2
+
+
+def whole(path: Path) -> Found:
+    """As `mlstm.load` takes it: what it says of its training too."""
+    found = read(path)
+    facts = safetensors.facts(path)
+    assert facts is not None
+    assert facts.keys() == {"step", "seed", "imported"}
+    return found
+
+
 @pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])
 def test_a_mutated_state_dict_is_refused_or_a_sound_model(tmp_path, count):
-    random = np.random.default_rng(0)
+    draw = np.random.default_rng(0)
     shapes = {"weight_ih_l0": (12, 5), "weight_hh_l0": (12, 3), "bias_ih_l0": (12,)}
-    arrays = {name: random.normal(size=s).astype(np.float32) for name, s in shapes.items()}
+    arrays = {name: draw.normal(size=s).astype(np.float32) for name, s in shapes.items()}
     save_file(arrays, tmp_path / "lstm.safetensors")
     assert sum(survives(read, tmp_path / "lstm.safetensors", count)) == count
 

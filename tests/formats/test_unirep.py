@@ -9,6 +9,7 @@ import pytest
 from mutations import survives
 from ours import logits_of, states_of
 
+from mlstm.corpus.cleaning import clean
 from mlstm.corpus.vocabulary import amino_acids
 from mlstm.errors import InputError
 from mlstm.formats import unirep
@@ -106,6 +107,22 @@ def test_a_model_without_the_dense_layer_is_read_without_a_readout(tmp_path, wei
     del weights["dense.w"], weights["dense.b"]
     np.savez(tmp_path / "w.npz", **weights)
     assert unirep.read(tmp_path / "w.npz").config.readout == "none"
+
+
+def test_no_letter_of_a_text_is_one_that_is_never_put_out(tmp_path, weights):
+    np.savez(tmp_path / "w.npz", **weights)
+    found = unirep.read(tmp_path / "w.npz")
+    put_out = found.parameters["readout"]["b"] > NEVER / 2
+    told = 0
+    for byte in range(256):
+        data = clean(b"A" + bytes([byte]), found.cleaning).data
+        try:
+            ids = found.vocabulary.encode(data)
+        except InputError:
+            continue
+        assert put_out[ids].all(), bytes([byte])
+        told += len(ids) > 2
+    assert told > 50
 
 
 class Runs:
