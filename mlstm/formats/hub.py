@@ -19,7 +19,7 @@ def fetched(name: str) -> Path:
     if repository.count("/") != 1 or not all(repository.split("/")):
         raise InputError(f"{name}: a model on the hub is hf:owner/name, or hf:owner/name:file")
     try:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import snapshot_download  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
             f"{name}: huggingface_hub is not installed (pip install huggingface_hub); or download "
