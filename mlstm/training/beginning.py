@@ -21,8 +21,8 @@ from mlstm.training.config import Config
 
 # Of training alone: a model that begins with another's arrays may be trained otherwise.
 _OF_TRAINING = {
-    "dropout", "output_dropout", "hidden_dropout", "embedding_dropout", "zoneout_cell",
-    "zoneout_hidden", "products", "forget_bias", "initialisation",
+    "dropout", "output_dropout", "hidden_dropout", "embedding_dropout", "products", "forget_bias",
+    "initialisation",
 }  # fmt: skip
 
 
