@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import io
 import math
 import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,11 @@ RATIO = 16
 """What a .npz may hold for each byte of the file, beyond `SLACK` bytes."""
 SLACK = 1 << 20
 
+
+LARGEST = 1 << 50
+"""Numbers of an array, axes of length 0 left out: of more numpy has no array, even an empty one."""
+DIRECTORY = 2 << 20
+"""Bytes of the list of a .npz's members."""
 
 _DAMAGED = (
     zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, ValueError,
@@ -105,7 +111,7 @@ def read_npz(path: str | Path, where: str = "") -> dict[str, np.ndarray]:
     where = where or str(path)
     check_file(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _opened(path) as archive:
             members = archive.infolist()
             _check_members(members, path.stat().st_size, where)
             return {
@@ -144,7 +150,7 @@ def names(path: Path) -> frozenset[str]:
         if path.is_dir():
             return frozenset(file.stem for file in path.glob("*.npy"))
         if begins_with(path, ZIP_MAGIC):
-            with zipfile.ZipFile(path) as archive:
+            with _opened(path) as archive:
                 members = archive.namelist()
             return frozenset(name.removesuffix(".npy") for name in members if name.endswith(".npy"))
     return frozenset()
@@ -211,6 +217,29 @@ def begins_with(path: Path, *magic: bytes) -> bool:
             return file.read(max(map(len, magic))).startswith(magic)
     except OSError:
         return False
+
+
+def is_possible(shape: Iterable[int]) -> bool:
+    """Whether numpy has an array of this shape."""
+    return math.prod(max(size, 1) for size in shape) <= LARGEST
+
+
+class _Directory(io.BufferedReader):
+    """A file of which zipfile, that reads all of the directory at once, gets no large piece."""
+
+    opened = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if not self.opened and (size or 0) > DIRECTORY:
+            raise zipfile.BadZipFile(f"a directory of {size:,} bytes")
+        return super().read(size)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    with _Directory(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+        file.opened = True
+        yield archive
 
 
 def _dtype(description: Any, where: str) -> np.dtype:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlstm.errors import InputError
+from mlstm.formats.arrays import is_possible
 
 AGAIN = "write it again with h5py.File(name, 'w', libver='earliest')"
 """What helps with a file of the newer layout."""
@@ -66,7 +67,10 @@ class Bytes:
         if version not in (1, 2) or rank > 32 or (version == 2 and self.number(place + 3, 1) > 1):
             raise InputError(f"{self.where}: an unknown kind of shape")
         start = place + (8 if version == 1 else 4)
-        return struct.unpack(f"<{rank}Q", self.piece(start, 8 * rank))
+        found = struct.unpack(f"<{rank}Q", self.piece(start, 8 * rank))
+        if not is_possible(found):
+            raise InputError(f"{self.where}: an array of the impossible shape {found}")
+        return found
 
     def dtype(self, place: int) -> np.dtype:
         """Of floating-point numbers as IEEE 754 has them; others are refused."""

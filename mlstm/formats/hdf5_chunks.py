@@ -63,6 +63,8 @@ def _filters(b: Bytes, place: int | None) -> list[int]:
         kind = b.number(at, 2)
         if version not in (1, 2) or kind not in (DEFLATE, SHUFFLE, FLETCHER32):
             raise InputError(f"{b.where}: compressed by another way than gzip, which is not read")
+        if kind in kinds:
+            raise InputError(f"{b.where}: compressed twice in one way, which is not read")
         kinds.append(kind)
         if version == 1:
             name, values = b.number(at + 2, 2), b.number(at + 6, 2)

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mlstm.errors import InputError
+from mlstm.formats.arrays import is_possible
 
 _LONGEST = 8 << 20
 """Bytes of a header: some tens of thousands of arrays. The format itself allows 100 MB."""
@@ -134,7 +135,7 @@ def _fault(header: Header, size: int) -> str | None:
         if len(shape) > _AXES:
             return f"array {name[:80]!r} has {len(shape):,} axes; at most {_AXES} are read"
         wanted = math.prod(shape) * np.dtype(_TYPES[entry["dtype"]]).itemsize
-        if offsets[1] - offsets[0] != wanted:
+        if offsets[1] - offsets[0] != wanted or not is_possible(shape):
             return f"array {name[:80]!r} does not fit its place"
         places.append(offsets)
     end = 0

@@ -104,6 +104,8 @@ def named_tensors(found: Any, where: str) -> dict[str, Tensor]:
             parts = [value]
         for part in parts:
             if isinstance(part, dict):
+                if len(waiting) + len(part) > NAMES:
+                    raise InputError(f"{where}: more parts than a model has")
                 waiting += [
                     (f"{prefix}.{name}" if prefix else name, value, depth + 1)
                     for name, value in part.items()

@@ -14,6 +14,7 @@ import numpy as np
 
 from mlstm.errors import InputError
 from mlstm.formats import pickles
+from mlstm.formats.arrays import is_possible
 
 READ = 4
 """Bytes that may be read of a file, as float32, for each byte it has: twice for half precision,
@@ -103,7 +104,7 @@ class Tensor:
         last = self.offset + sum(
             (length - 1) * stride for length, stride in zip(self.shape, self.strides, strict=True)
         )
-        if count and (last >= storage.count or count > storage.count):
+        if not is_possible(self.shape) or (count and max(last + 1, count) > storage.count):
             raise InputError(
                 f"{where}: a tensor of the shape {self.shape} reaches beyond its storage of "
                 f"{storage.count} numbers"

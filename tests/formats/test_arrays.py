@@ -1,6 +1,7 @@
 """Arrays of .npy and .npz files that others made, sound and damaged."""
 
 import io
+import struct
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -126,6 +127,25 @@ def test_an_npz_of_other_members_is_refused(tmp_path):
         arrays.read_npz(path)
     with pytest.raises(InputError, match="no such file"):
         arrays.read_npz(tmp_path / "absent.npz")
+
+
+def test_a_list_of_very_many_members_is_not_read(tmp_path):
+    entry = b"PK\x01\x02" + struct.pack("<HHHHHHIIIHHHHHII", 20, 20, *[0] * 14)
+    directory, path = entry * 60_000, tmp_path / "w.npz"
+    end = b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 60_000, 60_000, len(directory), 64, 0)
+    path.write_bytes(b"PK\x03\x04" + bytes(60) + directory + end)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="a directory of 2,760,000 bytes"):
+        arrays.read_npz(path)
+    assert not arrays.names(path)
+    assert tracemalloc.get_traced_memory()[1] < 2e6
+    tracemalloc.stop()
+
+
+def test_a_large_member_is_read_whole(tmp_path):
+    wanted = np.arange(1 << 20, dtype=np.float32)
+    np.savez(tmp_path / "w.npz", a=wanted)
+    np.testing.assert_array_equal(arrays.read_npz(tmp_path / "w.npz")["a"], wanted)
 
 
 def test_float32_is_made_of_finite_floating_point_alone():

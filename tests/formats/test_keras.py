@@ -293,12 +293,37 @@ def test_impossible_sizes_are_refused_before_memory_is_taken(tmp_path):
     tracemalloc.start()
     try:
         for name in ("fill.h5", "huge.h5"):
-            with pytest.raises(InputError, match="says that it holds"):
+            with pytest.raises(InputError, match="says that it holds|impossible shape"):
                 keras.read(tmp_path / name)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 2_000_000
+
+
+@pytest.mark.parametrize("shape", [(2**62, 0, 2**40), (2**60, 2**40, 0)])
+def test_an_empty_array_of_an_impossible_shape_is_refused(tmp_path, shape):
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.attrs["layer_names"] = [b"a"]
+        file.create_group("a").attrs["weight_names"] = [b"kernel:0"]
+        file["a"].create_dataset("kernel:0", shape=shape, dtype="f4")
+    with pytest.raises(InputError, match="an array of the impossible shape"):
+        keras.read(tmp_path / "w.h5")
+
+
+def test_chunks_that_are_compressed_again_and_again_are_refused(tmp_path):
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        how.set_chunk((8,))
+        for _ in range(30):
+            how.set_shuffle()
+        space = h5py.h5s.create_simple((8,))
+        data = h5py.h5d.create(file.id, b"a", h5py.h5t.IEEE_F32LE, space, how)
+        data.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ones(8, np.float32))
+    array = open_file(tmp_path / "w.h5").member("a")
+    assert array is not None
+    with pytest.raises(InputError, match="compressed twice in one way"):
+        array.array()
 
 
 def test_a_group_that_holds_itself_is_not_followed_for_ever(tmp_path):

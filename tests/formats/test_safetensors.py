@@ -92,6 +92,7 @@ def container(header: object, data: bytes = b"") -> bytes:
     return struct.pack("<Q", len(text)) + text + data
 
 
+EMPTY = {"dtype": "F32", "shape": [2**61, 0, 2**61], "data_offsets": [0, 0]}
 ARRAY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
@@ -111,6 +112,7 @@ ARRAY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         ({"a": ARRAY | {"shape": [3]}}, "does not fit its place"),
         ({"a": ARRAY | {"shape": [1] * 8 + [2]}}, "9 axes; at most 8 are read"),
         ({"a": ARRAY | {"shape": [2**62]}}, "no whole numbers"),
+        ({"rnns.0.w_hh": EMPTY}, "does not fit its place"),
         ({"a": ARRAY | {"shape": [2**60, 2**60]}}, "does not fit its place"),
         ({"a": ARRAY | {"data_offsets": [8, 0]}}, "does not fit its place"),
         ({"a": ARRAY, "b": ARRAY}, "one after another"),

@@ -58,6 +58,7 @@ def test_views_have_their_offset_and_strides(container, tmp_path):
 
 HUGE = {
     "a stride of 0 and a huge shape": Strided(A, 0, (1 << 20, 1 << 20), (0, 0)),
+    "an empty one of a huge shape": Strided(A, 0, (1 << 49, 0, 1 << 49), (0, 0, 0)),
     "beyond the storage": Strided(A, 1, (4, 6), (6, 1)),
     "an offset beyond it": Strided(A, 1 << 40, (1,), (1,)),
     "a negative stride": Strided(A, 23, (24,), (-1,)),
@@ -106,6 +107,16 @@ def test_parts_in_one_another_for_ever_are_refused(tmp_path):
     for name in ("deep.pt", "twice.pt", "itself.pt"):
         with pytest.raises(InputError, match="more parts in one another"):
             arrays(tmp_path / name)
+
+
+def test_very_many_names_of_one_part_are_not_kept():
+    part = {}
+    part |= {str(number): part for number in range(90_000)}
+    tracemalloc.start()
+    with pytest.raises(InputError, match="f: more parts than a model has"):
+        torch_files.named_tensors(part, "f")
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
 
 
 def test_names_that_grow_are_not_kept(tmp_path):
