@@ -293,7 +293,7 @@ def test_impossible_sizes_are_refused_before_memory_is_taken(tmp_path):
     tracemalloc.start()
     try:
         for name in ("fill.h5", "huge.h5"):
-            with pytest.raises(InputError, match="says that it holds|impossible shape"):
+            with pytest.raises(InputError, match=r"says that it holds|impossible shape"):
                 keras.read(tmp_path / name)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
