@@ -44,6 +44,10 @@ IDS = {"published": list(range(1, 26)), "evotuned": [*range(24), 25]}
 """The id of each class."""
 VECTORS = ("b", "gx", "gh", "gmx", "gmh")
 
+_NO_START = (
+    "it never puts out the start of a sequence: the loss of a text of several sequences is without "
+    "bounds at the start of each but the first; score them one by one"
+)
 _CELL = re.compile(r"mlstm\.(\d{1,4})\.(\w+)")
 
 
@@ -102,7 +106,8 @@ def read(path: Path, classes: str = "published") -> Found:
         "multiplicative_lstm", CLASSES + 1, E, H, layers, weight_norm=True,
         readout="linear" if with_readout else "none",
     )  # fmt: skip
-    return checked(Found(config, parameters, amino_acids(), "unirep"), where)
+    notes = (_NO_START,) if with_readout and classes == "evotuned" else ()
+    return checked(Found(config, parameters, amino_acids(), "unirep", notes), where)
 
 
 def _count(found: dict[str, np.ndarray], where: str) -> int:

@@ -99,6 +99,9 @@ def test_classes_of_the_package_s_own_training_are_other_ids(tmp_path, weights):
     _, logits = as_published(weights, IDS)
     np.testing.assert_allclose(ours[..., [*range(24), 25]], logits, rtol=1e-5, atol=1e-5)
     assert (ours[..., 24] <= NEVER / 2).all()
+    (note,) = unirep.read(tmp_path / "w.npz", classes="evotuned").notes
+    assert "never puts out the start of a sequence" in note
+    assert not unirep.read(tmp_path / "w.npz").notes
     with pytest.raises(InputError, match="classes is 'other'; it may be published, evotuned"):
         unirep.read(tmp_path / "w.npz", classes="other")
 
