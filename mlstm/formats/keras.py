@@ -69,6 +69,8 @@ def read(path: Path) -> Found:
     H = sizes.pop()
     wx = read_layers[0][2]["wx"]
     V, E = embedding.shape if embedding is not None else (wx.shape[0], 0)
+    if not V:
+        raise InputError(f"{where}: its first layer reads no symbols: its kernel is {wx.shape}")
     parameters: dict[str, Any] = {
         "layers": {str(number): arrays for number, (_, _, arrays) in enumerate(read_layers)}
     }

@@ -326,6 +326,13 @@ def test_chunks_that_are_compressed_again_and_again_are_refused(tmp_path):
         array.array()
 
 
+def test_a_one_hot_layer_of_no_symbols_is_refused_by_its_file(tmp_path):
+    layers = [("rnn", recurrent_weights(0, 4))]
+    path = write(tmp_path / "w.h5", layers)
+    with pytest.raises(InputError, match=r"w\.h5: its first layer reads no symbols"):
+        keras.read(path)
+
+
 def test_a_group_that_holds_itself_is_not_followed_for_ever(tmp_path):
     with h5py.File(tmp_path / "w.h5", "w") as file:
         group = file.create_group("model_weights")
