@@ -21,7 +21,7 @@ from mlstm.errors import InputError
 from mlstm.formats import arrays
 from mlstm.formats.found import Found, checked
 from mlstm.formats.saver import by_key, refuse_checkpoint
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 NAME = "concept_neurons"
 GATES = "ifoc"  # ours: i, f, o, u

@@ -30,7 +30,7 @@ from mlstm.formats import arrays
 from mlstm.formats.found import MOST_LAYERS, Found, checked
 from mlstm.formats.pickles import restricted
 from mlstm.formats.saver import by_key, is_checkpoint, refuse_checkpoint
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 NAME = "tensorflow"
 

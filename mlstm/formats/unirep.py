@@ -35,7 +35,7 @@ from mlstm.corpus.vocabulary import amino_acids
 from mlstm.errors import InputError
 from mlstm.formats import arrays
 from mlstm.formats.found import MOST_LAYERS, NEVER, Found, checked
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 NAME = "unirep"
 CLASSES = 25
