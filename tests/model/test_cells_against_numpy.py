@@ -85,8 +85,10 @@ def test_loss_and_gradients_are_those_of_the_equations(cell, weight_norm):
         )
         ids, targets = (random.integers(0, V, (T, B), np.int32) for _ in range(2))
 
+        state = lm.initial_state(config, B, jnp.float64)
+
         def loss(parameters):
-            hidden = lm.forward(config, parameters, ids, lm.initial_state(config, B)).hidden
+            hidden = lm.forward(config, parameters, ids, state).hidden
             return lm.negative_log_likelihood(config, parameters, hidden, targets).mean()
 
         ours, gradient = jax.jit(jax.value_and_grad(loss))(parameters)
