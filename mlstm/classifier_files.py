@@ -179,6 +179,8 @@ def _arrays(file: Path, config: HeadConfig) -> tuple[dict[str, Any], dict[str, A
             raise InputError(
                 f"{file}: array {name} has the shape {shape}, it has to be {shapes.get(name)}"
             )
+        if not np.isfinite(found[name]).all():
+            raise InputError(f"{file}: array {name} has values that are not finite; it is damaged")
     parameters: dict[str, Any] = {}
     for layer, of in heads.parameter_shapes(config).items():
         parameters[layer] = {name: jax.numpy.asarray(found[f"head.{layer}.{name}"]) for name in of}

@@ -1,12 +1,17 @@
 """Fine-tuning from end to end, on labels that only a changed model can tell."""
 
 import dataclasses
+import hashlib
+import json
+import shutil
 
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import mlstm
+from mlstm import classifier_files
 from mlstm.classifier import BINARY, EXCLUSIVE, SEVERAL, Labelling
 from mlstm.errors import InputError
 from mlstm.training.finetuning import Examples, FinetuneConfig, finetune, measured, resuming
@@ -217,3 +222,30 @@ def test_an_epoch_whose_loss_is_not_finite_ends_with_a_line(model, planted):
     config = dataclasses.replace(QUICK, learning_rate=1e30, optimizer="sgd", clip=0.0, freeze=0)
     with pytest.raises(InputError, match=r"not finite in .* a lower learning rate"):
         finetune(model, data, data, YES_NO, config)
+
+
+def test_a_head_that_is_not_finite_ends_with_a_line_and_leaves_no_classifier(
+    model, planted, tmp_path
+):
+    data = planted(32, 0)
+    config = FinetuneConfig(
+        epochs=0, freeze=40, sizes=(8, 8), optimizer="sgd", learning_rate=1e30, poolings=("mean",)
+    )
+    with pytest.raises(InputError, match=r"32 of 32 dev texts are not finite; a lower learning"):
+        finetune(model, data, data, YES_NO, config, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["head.0.w", "scale"])
+def test_a_file_of_values_that_are_not_finite_is_refused(made, tmp_path, name):
+    folder = tmp_path / "copy"
+    shutil.copytree(made[1], folder)
+    path, about = folder / classifier_files.ARRAYS, folder / classifier_files.ABOUT
+    arrays = safetensors.numpy.load_file(path)
+    arrays[name].flat[0] = np.nan
+    path.write_bytes(safetensors.numpy.save(arrays))
+    described = json.loads(about.read_text())
+    described["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    about.write_text(json.dumps(described))
+    with pytest.raises(InputError, match=f"array {name} has values that are not finite"):
+        mlstm.load_classifier(folder)
