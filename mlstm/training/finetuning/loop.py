@@ -173,6 +173,7 @@ def _finished(folder: Path, of: dict[str, Any]) -> Finetuned | None:
         return None
     made = classifier_files.load_classifier(folder)
     resuming.check_same(folder, made.about.get("of", {}), of)
+    resuming.remove(folder)  # it was killed between the last two lines of `finetune`
     history = made.about["epochs"]
     return Finetuned(made, tuple(history), made.about["epoch"], len(history) - 1)
 

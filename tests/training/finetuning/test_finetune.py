@@ -108,6 +108,24 @@ def test_a_folder_with_other_work_is_refused_and_says_what_is_other(model, plant
         finetune(model, planted(256, 0), planted(128, 5), YES_NO, QUICK, folder)
 
 
+def test_killed_between_saving_and_clearing_up_it_clears_up_when_begun_again(
+    model, planted, tmp_path, monkeypatch
+):
+    data = planted(32, 0), planted(32, 1)
+    config = dataclasses.replace(QUICK, epochs=0, freeze=5)
+
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(resuming, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(model, *data, YES_NO, config, tmp_path)
+    assert (tmp_path / resuming.FILE).exists()
+    assert finetune(model, *data, YES_NO, config, tmp_path).resumed == 0
+    assert not (tmp_path / resuming.FILE).exists()
+
+
 def test_a_damaged_state_is_named(model, planted, tmp_path):
     def stop(line):
         raise KeyboardInterrupt
