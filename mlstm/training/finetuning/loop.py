@@ -21,7 +21,7 @@ import numpy as np
 from mlstm import classifier_files
 from mlstm import features as reading
 from mlstm.classifier import Classifier, Labelling, limited
-from mlstm.errors import check_one
+from mlstm.errors import InputError, check_one
 from mlstm.model import sites
 from mlstm.model.head import HeadConfig
 from mlstm.model.language_model import ModelConfig
@@ -90,6 +90,11 @@ def finetune(
     labelling.check()
     train, dev = train.check(labelling, "train"), dev.check(labelling, "dev")
     check_variety(labelling, train.labels, "train")
+    if config.language_model_loss and model.config.readout == "none":
+        raise InputError(
+            f"language_model_loss is {config.language_model_loss}: the model has no readout, so "
+            "that what it puts out next is not known; leave it at 0"
+        )
     what = What(sites.check_sites(model.config, config.sites or None), config.poolings)
     head = HeadConfig(
         what.features(model.config),

@@ -220,6 +220,20 @@ def test_a_wrong_setting_is_named(model, planted, change, message):
         finetune(model, data, data, YES_NO, dataclasses.replace(QUICK, **change))
 
 
+def test_a_loss_of_bytes_needs_a_readout_and_says_so_before_the_work(model, planted):
+    rest = {name: of for name, of in model.parameters.items() if name != "readout"}
+    config = dataclasses.replace(model.config, readout="none")
+    mute = dataclasses.replace(model, config=config, parameters=rest)
+
+    def progress(*done):
+        raise AssertionError("texts are read already")
+
+    data = planted(32, 0)
+    settings = dataclasses.replace(QUICK, language_model_loss=0.1)
+    with pytest.raises(InputError, match=r"language_model_loss is 0.1: the model has no readout"):
+        finetune(mute, data, data, YES_NO, settings, progress=progress)
+
+
 @pytest.mark.parametrize(
     ("texts", "labels", "message"),
     [
