@@ -83,10 +83,12 @@ def finetune(
     each epoch.
 
     InputError for labels that do not fit, one class alone, a list of models, a loss that is not
-    finite, and where a folder holds another fine-tuning, or the beginning of one.
+    finite, and where a folder holds another model or fine-tuning, or the beginning of one.
     """
     check_one(model)
     config.check()
+    if folder is not None:
+        _check_free(Path(folder))
     labelling.check()
     train, dev = train.check(labelling, "train"), dev.check(labelling, "dev")
     check_variety(labelling, train.labels, "train")
@@ -170,6 +172,17 @@ def finetune(
         made.save(folder)
         resuming.remove(Path(folder))
     return Finetuned(made, tuple(history), chosen, resumed)
+
+
+def _check_free(folder: Path) -> None:
+    """InputError where a folder is a model that no fine-tuning left there: what is written beside
+    it would be read in its place."""
+    from mlstm.formats import known
+
+    if classifier_files.is_one(folder) or (folder / resuming.FILE).exists():
+        return
+    if module := known.recognised(folder):
+        raise InputError(f"{folder} is a model already ({module.NAME}); give a folder of its own")
 
 
 def _finished(folder: Path, of: dict[str, Any]) -> Finetuned | None:

@@ -126,6 +126,33 @@ def test_killed_between_saving_and_clearing_up_it_clears_up_when_begun_again(
     assert not (tmp_path / resuming.FILE).exists()
 
 
+@pytest.mark.parametrize("names", [[f"{k}.npy" for k in range(15)], ["model.safetensors"]])
+def test_the_folder_of_another_model_is_refused_and_left_as_it_was(model, planted, tmp_path, names):
+    for name in names:
+        (tmp_path / name).write_bytes(b"of others")
+    data = planted(32, 0)
+    with pytest.raises(InputError, match=r"is a model already .* give a folder of its own"):
+        finetune(model, data, data, YES_NO, dataclasses.replace(QUICK, epochs=0), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_killed_within_saving_it_goes_on(model, planted, tmp_path, monkeypatch):
+    data = planted(32, 0), planted(32, 1)
+    config = dataclasses.replace(QUICK, epochs=0, freeze=5)
+
+    def killed(path, content):
+        if path.name == classifier_files.ARRAYS:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(classifier_files, "write_whole", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(model, *data, YES_NO, config, tmp_path)
+    assert (tmp_path / classifier_files.MODEL).exists()
+    assert finetune(model, *data, YES_NO, config, tmp_path).resumed == 0
+    mlstm.load_classifier(tmp_path)
+
+
 def test_a_damaged_state_is_named(model, planted, tmp_path):
     def stop(line):
         raise KeyboardInterrupt
