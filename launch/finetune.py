@@ -133,6 +133,8 @@ def _documents(workdir) -> WholeDocuments:
     fields = (flags.FLAGS.label_field or "").split(",")
     if len(fields) == 1:
         return whole_documents(tasks.read(workdir))
+    if not all(fields) or len(set(fields)) < len(fields):
+        raise InputError(f"--label_field={','.join(fields)}: each label has a field of its own")
     found = {}
     for name in fields:
         flags.FLAGS["label_field"].value = name

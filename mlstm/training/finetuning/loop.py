@@ -29,7 +29,7 @@ from mlstm.model.whole_texts import What
 from mlstm.output import check_folder
 from mlstm.trained import Model
 from mlstm.training.finetuning import choosing, resuming, step
-from mlstm.training.finetuning.config import FinetuneConfig
+from mlstm.training.finetuning.config import FinetuneConfig, check_once
 from mlstm.training.finetuning.examples import Examples, balanced, check_variety, targets
 from mlstm.training.finetuning.step import Shape
 from mlstm.training.finetuning.work import Progress, Work
@@ -98,6 +98,7 @@ def finetune(
             "that what it puts out next is not known; leave it at 0"
         )
     what = What(sites.check_sites(model.config, config.sites or None), config.poolings)
+    check_once("sites", what.sites)
     head = HeadConfig(
         what.features(model.config),
         labelling.outputs,

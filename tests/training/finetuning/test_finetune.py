@@ -238,6 +238,8 @@ def test_the_users_model_is_left_as_it_was(model, planted):
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"sizes": (4, 0)}, "sizes has 0"),
+        ({"poolings": ("mean", "max", "mean")}, "poolings has mean twice"),
+        ({"sites": ("0.c", " 0.c")}, "sites has 0.c twice"),
         ({"thresholds": "recall"}, "thresholds is 'recall'"),
     ],
 )
