@@ -136,13 +136,16 @@ def test_the_folder_of_another_model_is_refused_and_left_as_it_was(model, plante
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
-def test_killed_within_saving_it_goes_on(model, planted, tmp_path, monkeypatch):
+@pytest.mark.parametrize("last", [classifier_files.ARRAYS, classifier_files.ABOUT])
+def test_killed_within_saving_it_goes_on(model, planted, tmp_path, monkeypatch, last):
     data = planted(32, 0), planted(32, 1)
     config = dataclasses.replace(QUICK, epochs=0, freeze=5)
+    write = classifier_files.write_whole
 
     def killed(path, content):
-        if path.name == classifier_files.ARRAYS:
+        if path.name == last:
             raise KeyboardInterrupt
+        write(path, content)
 
     with monkeypatch.context() as patched:
         patched.setattr(classifier_files, "write_whole", killed)
