@@ -117,6 +117,9 @@ def _check_mode() -> None:
         if flags.FLAGS[name].present:
             what = "--fit" if _FIT.value else "the texts of --input; add --fit"
             raise InputError(f"--{name} says nothing to {what}")
+    for name in ("show", "colour"):
+        if flags.FLAGS[name].present and not _ALONG.value:
+            raise InputError(f"--{name} says nothing without --along")
     if not _FIT.value and not (_INPUT.value and _OUTPUT.value):
         raise InputError("--input and --output are needed, or --fit with a task")
 
@@ -199,9 +202,8 @@ def _coloured(classifier: Probe | Finetuned, text: bytes, along: dict[str, list[
 
     name = _SHOW.value or classifier.shown
     colours = terminal.depth(_COLOUR.value)
-    chance = min(0.5, 1 / len(classifier.classes))
     values = np.array(along[name][:SHOWN_BYTES])
-    scale = Scale(chance, max(chance, 1 - chance))
+    scale = Scale(classifier.chance, 1 - classifier.chance)
     painted = terminal.coloured(text[:SHOWN_BYTES], values, scale, colours=colours)
     return f"probability of {name}\n{painted}"
 
