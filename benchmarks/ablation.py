@@ -19,7 +19,7 @@ import numpy as np
 import timing
 
 from mlstm.model import costs, edits, encoding, language_model, scoring
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 WINDOW = 128
 COLUMNS = {

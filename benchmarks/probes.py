@@ -36,7 +36,7 @@ import timing
 
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.model import encoding, language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.trained import Model
 from probing.evidence import figures, null
 from probing.evidence.probes import GaussianProbe, RidgeProbe, SingleNeuronProbes

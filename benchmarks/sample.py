@@ -13,7 +13,7 @@ import numpy as np
 import timing
 
 from mlstm.model import language_model, sampling
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 COLUMNS = {
     "name": ("", ""),

@@ -17,7 +17,7 @@ from flax import nnx
 
 from mlstm.model import language_model
 from mlstm.model.cells import gain_of, normalised
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.model.readable import ALONE, Placement
 
 

@@ -13,7 +13,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from torch import nn  # pyright: ignore[reportMissingImports]
 
 from mlstm.model.cells import gain_of, normalised
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 
 def linear(weight, bias=None) -> nn.Linear:

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from mlstm import devices
 from mlstm.corpus.stream import Batch
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.training import optimizer as optimizers
 from mlstm.training import setup, state
 from mlstm.training.config import (

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlstm.evaluation import evaluate as evaluate
     from mlstm.formats.safetensors import save as save
     from mlstm.loading import load as load
-    from mlstm.model.language_model import ModelConfig as ModelConfig
+    from mlstm.model.config import ModelConfig as ModelConfig
     from mlstm.model.sampling import generate as generate
     from mlstm.model.scoring import Score as Score
     from mlstm.runs import corpus_of as corpus_of
@@ -31,7 +31,7 @@ _HOMES = {
     "Corpus": "mlstm.corpus.reading",
     "InputError": "mlstm.errors",
     "Model": "mlstm.trained",
-    "ModelConfig": "mlstm.model.language_model",
+    "ModelConfig": "mlstm.model.config",
     "Score": "mlstm.model.scoring",
     "compare": "mlstm.evaluation",
     "corpus_of": "mlstm.runs",

@@ -18,7 +18,7 @@ from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus
 from mlstm.errors import InputError
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.trained import Model
 
 FORMAT_VERSION = 1

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from mlstm.corpus.vocabulary import Vocabulary
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from mlstm.corpus.shards import open_source, prepare_source
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.model.scoring import Score
 from mlstm.trained import Model
 

@@ -12,7 +12,7 @@ from mlstm import devices, features
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model import encoding, language_model, pooling
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.trained import Model
 
 CONFIG = ModelConfig(hidden=8, embedding=4, layers=2)

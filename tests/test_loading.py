@@ -14,7 +14,7 @@ from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.loading import load_one, text_of
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.runs import is_run, validation_curve
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -1,17 +1,12 @@
-"""Arrays of numpy files (.npy, .npz) that others made: what a header says is held against the bytes
-that are there before memory is taken, and nothing is unpickled."""
+"""Arrays of .npy files that others made: what a header says is held against the bytes that are
+there before memory is taken, and nothing is unpickled. Those of .npz files are in `npz_files`."""
 
 from __future__ import annotations
 
 import ast
-import contextlib
-import io
 import math
 import re
-import struct
-import zipfile
-import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,24 +15,14 @@ import numpy as np
 from mlstm.errors import InputError
 
 MAGIC = b"\x93NUMPY"
-ZIP_MAGIC = b"PK\x03\x04"
 LONGEST_HEADER = 10_000
-MOST_MEMBERS = 10_000
 RATIO = 16
-"""What a .npz may hold for each byte of the file, beyond `SLACK` bytes."""
+"""What a compressed file may hold for each of its bytes, beyond `SLACK` bytes."""
 SLACK = 1 << 20
 
 
 LARGEST = 1 << 50
 """Numbers of an array, axes of length 0 left out: of more numpy has no array, even an empty one."""
-DIRECTORY = 2 << 20
-"""Bytes of the list of a .npz's members."""
-
-_DAMAGED = (
-    zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, ValueError,
-    RuntimeError, LookupError, ArithmeticError,
-)  # fmt: skip
-"""What zipfile raises of an archive that is none."""
 
 
 class Header(NamedTuple):
@@ -99,61 +84,6 @@ def read_header(data: bytes, where: str) -> Header:
     ):
         raise InputError(f"{where}: the header has an impossible shape or order")
     return Header(_dtype(said["descr"], where), said["fortran_order"], shape, begin + length)
-
-
-def read_npz(path: str | Path, where: str = "") -> dict[str, np.ndarray]:
-    """The arrays of a .npz file by name.
-
-    InputError begins with `where`, or with the path. A file is refused that holds much more than
-    its size (`RATIO`), says so of any member, or has two members of one name.
-    """
-    path = Path(path)
-    where = where or str(path)
-    check_file(path)
-    try:
-        with _opened(path) as archive:
-            members = archive.infolist()
-            _check_members(members, path.stat().st_size, where)
-            return {
-                member.filename.removesuffix(".npy"): read_npy(
-                    _content(archive, member, where), f"{where}: {member.filename}"
-                )
-                for member in members
-            }
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
-    except _DAMAGED as error:
-        raise InputError(f"{where}: the .npz file is damaged ({_one_line(error)})") from None
-
-
-def read_named(path: str | Path) -> dict[str, np.ndarray]:
-    """Arrays by name: of a .npz file, or of a folder's files NAME.npy. Raises InputError."""
-    path = Path(path)
-    if not path.is_dir():
-        return read_npz(path)
-    files = sorted(path.glob("*.npy"))
-    if not files:
-        raise InputError(f"{path}: no .npy files in it")
-    if len(files) > MOST_MEMBERS:
-        raise InputError(f"{path}: {len(files):,} .npy files, at most {MOST_MEMBERS:,} are read")
-    if not all(file.name.isprintable() for file in files):
-        raise InputError(f"{path}: a .npy file in it has a name that cannot be shown")
-    return {file.stem: read_npy(file) for file in files}
-
-
-def names(path: Path) -> frozenset[str]:
-    """The names of the arrays of a .npz file or of a folder, without reading any; none where it is
-    neither."""
-    with contextlib.suppress(OSError, *_DAMAGED):
-        if path.is_dir():
-            return frozenset(file.stem for file in path.glob("*.npy"))
-        if begins_with(path, ZIP_MAGIC):
-            with _opened(path) as archive:
-                members = archive.namelist()
-            return frozenset(name.removesuffix(".npy") for name in members if name.endswith(".npy"))
-    return frozenset()
 
 
 def as_float32(array: np.ndarray, where: str) -> np.ndarray:
@@ -224,24 +154,6 @@ def is_possible(shape: Iterable[int]) -> bool:
     return math.prod(max(size, 1) for size in shape) <= LARGEST
 
 
-class _Directory(io.BufferedReader):
-    """A file of which zipfile, that reads all of the directory at once, gets no large piece."""
-
-    opened = False
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if not self.opened and (size or 0) > DIRECTORY:
-            raise zipfile.BadZipFile(f"a directory of {size:,} bytes")
-        return super().read(size)
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    with _Directory(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
-        file.opened = True
-        yield archive
-
-
 def _dtype(description: Any, where: str) -> np.dtype:
     """Numbers, truth values, and "O" for Python objects; of structures and text none."""
     if isinstance(description, str) and re.fullmatch(
@@ -249,44 +161,3 @@ def _dtype(description: Any, where: str) -> np.dtype:
     ):
         return np.dtype(description)
     raise InputError(f"{where}: holds {str(description)[:40]!r}; plain numbers are needed")
-
-
-def _check_members(members: list[zipfile.ZipInfo], size: int, where: str) -> None:
-    if not 0 < len(members) <= MOST_MEMBERS:
-        raise InputError(
-            f"{where}: a .npz of {len(members):,} arrays; 1 to {MOST_MEMBERS:,} are read"
-        )
-    seen = set()
-    for member in members:
-        name = member.filename
-        if not name.endswith(".npy") or not name.isprintable() or name in seen:
-            raise InputError(
-                f"{where}: {name[:80]!r} is there twice"
-                if name in seen
-                else f"{where}: not a .npz file: {name[:80]!r} in it is no .npy"
-            )
-        seen.add(name)
-        if member.flag_bits & 1:
-            raise InputError(f"{where}: {name[:80]!r} is encrypted")
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise InputError(
-                f"{where}: {name[:80]!r} is compressed in a way that .npz files are not"
-            )
-    declared = sum(member.file_size for member in members)
-    if declared > RATIO * size + SLACK:
-        raise InputError(
-            f"{where}: says that it holds {declared:,} bytes in a file of {size:,}; it is damaged"
-        )
-
-
-def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> bytes:
-    # With a size, what a stream unpacks to is bounded; read() alone unpacks all there is.
-    with archive.open(member) as file:
-        data = file.read(member.file_size)
-        if len(data) != member.file_size or file.read(1):
-            raise InputError(f"{where}: {member.filename[:80]!r} is cut short")
-    return data
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:100] or type(error).__name__

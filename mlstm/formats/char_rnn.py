@@ -33,7 +33,7 @@ from mlstm.formats import torch_files, torch_layers, torch_writing
 from mlstm.formats.found import Found, checked
 from mlstm.formats.pickles import Object, shown
 from mlstm.formats.torch_layers import Arrays
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 NAME = "char_rnn"
 _CLASSES = [(module, "CharRNN") for module in ("model", "__main__")]

@@ -18,10 +18,10 @@ import numpy as np
 
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
-from mlstm.formats import arrays
+from mlstm.formats import arrays, npz_files
 from mlstm.formats.found import Found, checked
 from mlstm.formats.saver import by_key, refuse_checkpoint
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 NAME = "concept_neurons"
 GATES = "ifoc"  # ours: i, f, o, u
@@ -32,7 +32,7 @@ READOUT = ["logits_softmax_W_out", "logits_softmax_b_out"]
 def recognises(path: Path) -> bool:
     """Whether arrays of these names are there."""
     try:
-        return by_key(arrays.names(path), "").keys() >= set(WEIGHTS)
+        return by_key(npz_files.names(path), "").keys() >= set(WEIGHTS)
     except InputError:
         return False
 
@@ -41,7 +41,7 @@ def read(path: Path) -> Found:
     """The model. Raises InputError; of a checkpoint of TensorFlow's Saver it says what to do."""
     path = Path(path)
     refuse_checkpoint(path)
-    found = arrays.read_named(path)
+    found = npz_files.read_named(path)
     named = {key: found[name] for key, name in by_key(found, str(path)).items()}
     arrays.check_names(named, WEIGHTS + READOUT, str(path))
     H = named["lstm_b_f"].size

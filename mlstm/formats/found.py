@@ -9,7 +9,7 @@ import numpy as np
 from mlstm.corpus.vocabulary import Vocabulary
 from mlstm.errors import InputError
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 NEVER = -1e9
 """The readout's bias of a symbol that a model reads and never puts out."""

@@ -33,7 +33,7 @@ from mlstm.corpus.vocabulary import Bytes, untold
 from mlstm.formats import torch_files, torch_layers
 from mlstm.formats.found import Found, checked
 from mlstm.formats.torch_layers import Arrays
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 NAME = "guillitte"
 _CLASSES = [

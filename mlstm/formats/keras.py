@@ -34,7 +34,7 @@ from mlstm.formats import keras_layers
 from mlstm.formats.arrays import RATIO, SLACK, as_float32, begins_with
 from mlstm.formats.found import Found, checked
 from mlstm.formats.hdf5 import MAGIC, Object, open_file
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 NAME = "keras"
 MOST_LAYERS = 1000

@@ -28,7 +28,7 @@ from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.formats.arrays import as_float32, read_npy
 from mlstm.formats.found import Found, checked
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.output import check_folder
 
 NAME = "openai"

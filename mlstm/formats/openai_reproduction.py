@@ -30,7 +30,7 @@ from mlstm.errors import InputError
 from mlstm.formats.arrays import LONGEST_HEADER, as_float32, read_file, read_header
 from mlstm.formats.found import Found, checked
 from mlstm.formats.pickles import numpy_globals, restricted
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 NAME = "openai_reproduction"
 GATES = {"u": 3, "i": 6, "o": 9, "f": 12}

@@ -37,7 +37,7 @@ from mlstm.formats.arrays import as_float32
 from mlstm.formats.found import Found, by_name, checked
 from mlstm.formats.pickle_values import one_line
 from mlstm.formats.tensor_files import Header
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.output import writing
 
 if TYPE_CHECKING:

@@ -26,11 +26,11 @@ import numpy as np
 
 from mlstm.corpus.vocabulary import Bytes, Table, untold
 from mlstm.errors import InputError
-from mlstm.formats import arrays
+from mlstm.formats import arrays, npz_files
 from mlstm.formats.found import MOST_LAYERS, Found, checked
 from mlstm.formats.pickles import restricted
 from mlstm.formats.saver import by_key, is_checkpoint, refuse_checkpoint
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 NAME = "tensorflow"
 
@@ -43,7 +43,7 @@ _LAYER = re.compile(r"(?:^|_)cell_?(\d{1,4})(?=_)")
 def recognises(path: Path) -> bool:
     """Arrays of such a cell, or a checkpoint of the Saver, of which `read` says what to do."""
     try:
-        keys = by_key(arrays.names(path), "")
+        keys = by_key(npz_files.names(path), "")
     except InputError:
         return False
     return any(_KERNEL.fullmatch(key.lower()) for key in keys) or is_checkpoint(path)
@@ -56,7 +56,7 @@ def read(path: Path, forget_bias: float = 1.0) -> Found:
     """
     path, where = Path(path), str(path)
     refuse_checkpoint(path)
-    found = arrays.read_named(path)
+    found = npz_files.read_named(path)
     named = {
         key.lower(): arrays.as_float32(found[name], f"{where}: {name[:80]}")
         for key, name in by_key(found, where).items()

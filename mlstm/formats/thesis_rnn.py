@@ -23,7 +23,7 @@ from mlstm.corpus.vocabulary import untold
 from mlstm.errors import InputError
 from mlstm.formats import arrays
 from mlstm.formats.found import Found, checked
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 NAME = "thesis_rnn"
 NAMES = ("W", "U", "b", "V", "c")

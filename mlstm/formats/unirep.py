@@ -33,9 +33,9 @@ import numpy as np
 
 from mlstm.corpus.vocabulary import amino_acids
 from mlstm.errors import InputError
-from mlstm.formats import arrays
+from mlstm.formats import arrays, npz_files
 from mlstm.formats.found import MOST_LAYERS, NEVER, Found, checked
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 NAME = "unirep"
 CLASSES = 25
@@ -55,7 +55,7 @@ def recognises(path: Path) -> bool:
     """A folder with a file of the package's name; or a .npz of these arrays."""
     if path.is_dir():
         return any((path / name).is_file() for name in FILES)
-    return path.name == FILES[1] or {"embedding", "mlstm.0.wmh"} <= arrays.names(path)
+    return path.name == FILES[1] or {"embedding", "mlstm.0.wmh"} <= npz_files.names(path)
 
 
 def read(path: Path, classes: str = "published") -> Found:
@@ -73,7 +73,7 @@ def read(path: Path, classes: str = "published") -> Found:
             raise InputError(f"{path}: neither {FILES[0]} nor {FILES[1]} is in it")
         path = file
     where = str(path)
-    found = _pickled(path) if path.suffix == ".pkl" else arrays.read_npz(path)
+    found = _pickled(path) if path.suffix == ".pkl" else npz_files.read_npz(path)
     layers = _count(found, where)
     H = found["mlstm.0.wmh"].shape[-1] if found["mlstm.0.wmh"].ndim else 0
     E = found["embedding"].shape[-1] if found["embedding"].ndim else 0

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlstm.model import encoding, language_model
+from mlstm.model.config import ModelConfig
 from mlstm.model.edits import Batch, resolve
-from mlstm.model.language_model import ModelConfig
 
 
 class CostWindow(NamedTuple):

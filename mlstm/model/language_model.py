@@ -1,7 +1,7 @@
-"""Embedding, recurrent layers, readout and loss, and the config that fixes their shapes.
+"""Embedding, recurrent layers, readout and loss.
 
-The functions are pure in (config, parameters, ids, state). `ModelConfig` is hashable: give it as a
-static argument to `jax.jit`. Parameters are one nested dict of arrays:
+The functions are pure in (config, parameters, ids, state); the config is a static argument to
+`jax.jit`. Parameters are one nested dict of arrays:
 
     {"embedding": (V, E),
      "layers": {"0": {the cell's, see cells.py}, "1": ...},
@@ -14,7 +14,6 @@ states and no logits.
 Legend: T time, B batch, E embedding, H hidden, V vocabulary.
 """
 
-import dataclasses
 import functools
 import math
 from typing import Any, NamedTuple
@@ -24,8 +23,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mlstm.errors import InputError
-from mlstm.model import editing, recurrence
+from mlstm.model import editing, noise, recurrence
 from mlstm.model.cells import CELLS
+from mlstm.model.config import ModelConfig
 from mlstm.model.initialisation import RECIPES
 from mlstm.model.layouts import LAYOUTS
 from mlstm.model.products import dot
@@ -41,163 +41,8 @@ from mlstm.model.readable import (
 )
 from mlstm.model.sites import check_site
 
-LARGEST = 2**31 - 1
-"""Of any number in a config: sizes beyond it are those of no model."""
 GPU_UNROLL = 4
 """Steps in one turn of the loop over time on a GPU: what they keep is stored by one kernel."""
-
-
-def rounding_only(default):
-    """A field that says how a model is computed, not what: it changes results by rounding alone."""
-    return dataclasses.field(default=default, metadata={"resume": "equal but for rounding"})
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """The shape of a model, and how its products are computed."""
-
-    cell: str = "multiplicative_lstm"
-    """One of `cells.CELLS`."""
-    vocabulary: int = 256
-    embedding: int = 64
-    """0: the input is one-hot."""
-    hidden: int = 256
-    layers: int = 1
-    weight_norm: bool = True
-    """w = g v / ||v|| for each output unit of the cell's weights; embedding and readout plain."""
-    readout: str = "linear"
-    """ "tied": its weight is the embedding's transpose (Press & Wolf 2017), so that embedding is
-    hidden. "none": there is none, as in a published model of which it is not known."""
-    residual: bool = False
-    """A layer but the first gives to what stands behind it the sum of what it read and of its h."""
-    initialisation: str = "orthogonal"
-    """One of `initialisation.RECIPES`: how parameters begin."""
-    forget_bias: float = 1.0
-    """Added at the start to the bias of the gate that says how much of the old state stays: f of
-    the LSTMs, z of the GRUs."""
-    dropout: float = 0.0
-    """Share of the units dropped between layers, in training, anew at each step."""
-    output_dropout: float = 0.0
-    """Share of the units dropped before the readout, in training, anew at each step."""
-    hidden_dropout: float = 0.0
-    """Share of the units of h dropped in training, the same ones through a whole window, for the
-    next step and for what stands behind the layer ("variational": Gal & Ghahramani 2016; Krause et
-    al. 2016). Where h enters a step without a weight, as in a GRU, it is not dropped."""
-    embedding_dropout: float = 0.0
-    """Share of the embedding's features dropped in training, the same ones through a window."""
-    zoneout_cell: float = 0.0
-    """Share of the units of c that keep their old value at a step of training; elsewhere each keeps
-    this share of it (Krueger et al. 2016)."""
-    zoneout_hidden: float = 0.0
-    """The same of h."""
-    products: str = "float32"
-    """ "bfloat16" rounds the operands of every matrix product, of the gradient's too; sums, states
-    and parameters stay float32. "float32" does not become TF32 on a GPU."""
-    keep: str = rounding_only("products")
-    """What the forward pass keeps for the backward pass: "products", or "states" alone, which needs
-    less memory and computes the products of a chunk again."""
-    chunk: int = rounding_only(0)
-    """Steps whose weight gradients are one product: fewer cost time, more cost memory. 0 is
-    1024 / batch steps, or, for the sake of memory, 256 / batch where states alone are kept; at
-    least four."""
-    layout: str = rounding_only("rows")
-    """How states lie in memory: a stream is one of the "rows", or of the "columns"."""
-    unroll: int = rounding_only(0)
-    """Steps in one turn of the loop over time; 0 is `GPU_UNROLL` on a GPU, else 1."""
-
-    def check(self) -> "ModelConfig":
-        """Return self, or raise InputError that names the field and what it may be."""
-        for field in dataclasses.fields(self):
-            _check_type(field, getattr(self, field.name))
-        if self.cell not in CELLS:
-            raise InputError(f'model.cell is "{self.cell}"; it may be {", ".join(CELLS)}')
-        if self.products not in ("float32", "bfloat16"):
-            raise InputError(f'model.products is "{self.products}"; it may be float32 or bfloat16')
-        for name in ("vocabulary", "hidden", "layers"):
-            value = getattr(self, name)
-            if value < 1:
-                raise InputError(f"model.{name} is {value}; it must be a whole number above 0")
-        if self.keep not in ("products", "states"):
-            raise InputError(f'model.keep is "{self.keep}"; it may be products or states')
-        if self.layout not in LAYOUTS:
-            raise InputError(f'model.layout is "{self.layout}"; it may be {", ".join(LAYOUTS)}')
-        if self.readout not in ("linear", "tied", "none"):
-            raise InputError(
-                f'model.readout is "{self.readout}"; it may be "linear", "tied" or "none"'
-            )
-        if self.readout == "tied" and self.embedding != self.hidden:
-            raise InputError(
-                f'model.readout is "tied", so model.embedding, {self.embedding}, has to be '
-                f"model.hidden, {self.hidden}"
-            )
-        if self.initialisation not in RECIPES:
-            raise InputError(
-                f'model.initialisation is "{self.initialisation}"; it may be {", ".join(RECIPES)}'
-            )
-        for name in SHARES:
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(
-                    f"model.{name} is {getattr(self, name)}; it is a share from 0 to below 1"
-                )
-        if self.embedding_dropout and not self.embedding:
-            raise InputError(
-                "model.embedding_dropout drops features of the embedding, and there is none "
-                "(model.embedding is 0)"
-            )
-        if self.zoneout_cell and "c" not in CELLS[self.cell].state_names:
-            raise InputError(
-                f"model.zoneout_cell acts on c, and {self.cell} has none; use zoneout_hidden"
-            )
-        if self.residual and self.layers == 1:
-            raise InputError("model.residual adds what a layer read to its h, from layer 1 on")
-        if self.dropout and self.layers == 1:
-            raise InputError(
-                f"model.dropout is {self.dropout} but acts between layers, and there is one; "
-                "model.output_dropout acts before the readout"
-            )
-        for name in ("embedding", "chunk", "unroll"):
-            value = getattr(self, name)
-            if value < 0:
-                raise InputError(f"model.{name} is {value}; it must be a whole number, 0 or more")
-        return self
-
-    @property
-    def features(self) -> int:
-        """How many numbers the first layer reads."""
-        return self.embedding or self.vocabulary
-
-    @property
-    def random(self) -> bool:
-        """Whether training draws anything at a step."""
-        return any(getattr(self, name) for name in SHARES)
-
-    @property
-    def zoneout(self) -> tuple[tuple[str, float], ...]:
-        """The states that some zoneout acts on, and its share."""
-        shares = {"h": self.zoneout_hidden, "c": self.zoneout_cell}
-        return tuple((name, share) for name, share in shares.items() if share)
-
-
-def _check_type(field: dataclasses.Field, value: object) -> None:
-    """InputError for a value that is not of the field's type, or too large for any model."""
-    words = {
-        bool: "True or False",
-        int: f"a whole number, at most {LARGEST:,}",
-        float: f"a finite number, at most {LARGEST:,}",
-        str: "a word",
-    }
-    kinds: Any = (int, float) if field.type is float else field.type
-    fits = isinstance(value, kinds) and isinstance(value, bool) == (field.type is bool)
-    if not fits or (isinstance(value, int | float) and not abs(value) <= LARGEST):
-        shown = value if isinstance(value, int | float) else repr(value)
-        raise InputError(f"model.{field.name} is {shown!s:.60}; it must be {words[field.type]}")
-
-
-SHARES = (
-    *("dropout", "output_dropout", "hidden_dropout", "embedding_dropout"),
-    *("zoneout_cell", "zoneout_hidden"),
-)
-"""The fields that say what share is dropped, or stays."""
 
 
 class LanguageModel(nnx.Module):
@@ -323,32 +168,6 @@ def initial_state(config: ModelConfig, batch: int, dtype=jnp.float32) -> tuple:
     )
 
 
-def _dropped(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    if rate == 0 or key is None:
-        return x
-    return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
-
-
-def _scale(shape: tuple, rate: float, key: jax.Array | None, part: int, dtype) -> jax.Array | None:
-    """What is multiplied with to drop a share; None where nothing is dropped."""
-    if rate == 0 or key is None:
-        return None
-    return _dropped(jnp.ones(shape, dtype), rate, jax.random.fold_in(key, part))
-
-
-def _zones(config: ModelConfig, shape: tuple, key: jax.Array | None) -> dict | None:
-    if key is None or not config.zoneout:
-        return None
-    return {
-        name: jax.random.bernoulli(jax.random.fold_in(key, part), share, shape)
-        for part, (name, share) in enumerate(config.zoneout, _ZONES)
-    }
-
-
-_HIDDEN, _EMBEDDING, _ZONES = range(3)
-"""Parts of a layer's key."""
-
-
 def _chunk(config: ModelConfig, streams: int) -> int:
     return max(4, (1024 if config.keep == "products" else 256) // max(1, streams))
 
@@ -421,7 +240,7 @@ def forward(
     scan = scan_plain if reference else recurrence.scan
     table, dtype = embedding_of(config, parameters), dtype_of(parameters)
     features = (streams, config.features)
-    scale = _scale(features, config.embedding_dropout, keys[0], _EMBEDDING, dtype)
+    scale = noise.scale(features, config.embedding_dropout, keys[0], noise.EMBEDDING, dtype)
     hidden: Any = embedded
     if scale is not None:
         hidden = (table[ids] if embedded is None else embedded) * scale
@@ -444,10 +263,10 @@ def forward(
                 ids if hidden is None else None,
                 mask,
                 resets,
-                _zones(config, (time, streams, config.hidden), keys[layer]),
+                noise.zones(config, (time, streams, config.hidden), keys[layer]),
             ),
-            scale := _scale(
-                (streams, config.hidden), config.hidden_dropout, keys[layer], _HIDDEN, dtype
+            scale := noise.scale(
+                (streams, config.hidden), config.hidden_dropout, keys[layer], noise.HIDDEN, dtype
             ),
         )
         states.append(result.state)
@@ -457,7 +276,7 @@ def forward(
         behind: Any = result.hidden if scale is None else result.hidden * scale
         if config.residual and layer > 0:
             behind = hidden + behind
-        hidden = _dropped(behind, rate, keys[layer])
+        hidden = noise.dropped(behind, rate, keys[layer])
     return Output(hidden, tuple(states), emitted)
 
 

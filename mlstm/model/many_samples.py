@@ -18,7 +18,7 @@ import numpy as np
 
 from mlstm.errors import InputError
 from mlstm.model import language_model, sampling
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.model.sampling import SOFTMAX, Choice
 
 STREAMS = 4096

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from mlstm import devices
 from mlstm.errors import InputError
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.model.readable import ALONE, Placement
 
 

@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 
 from mlstm import devices
 from mlstm.model import encoding, on_mesh
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 POOLINGS = ("last", "mean", "max", "min")
 ROWS = 64  # K

@@ -20,8 +20,8 @@ import numpy as np
 
 from mlstm.errors import InputError, check_one
 from mlstm.model import editing, language_model
+from mlstm.model.config import ModelConfig
 from mlstm.model.edits import Edit, Edits, make_edits, resolve
-from mlstm.model.language_model import ModelConfig
 
 if TYPE_CHECKING:
     from mlstm.trained import Model

@@ -19,9 +19,9 @@ from jax.sharding import Mesh
 
 from mlstm.errors import InputError
 from mlstm.model import language_model, on_mesh
+from mlstm.model.config import ModelConfig
 from mlstm.model.editing import Arrays
 from mlstm.model.edits import Edits
-from mlstm.model.language_model import ModelConfig
 from mlstm.model.readable import ALONE, Placement
 from mlstm.output import to_json
 

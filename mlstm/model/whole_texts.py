@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.model.pooling import POOLINGS
 
 WINDOW, TEXTS = 128, 64

@@ -14,7 +14,7 @@ from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus
 from mlstm.errors import InputError
 from mlstm.loading import load_one
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.runs import is_run, read_config, seeds_of
 from mlstm.training import config as configs
 from mlstm.training.config import Config

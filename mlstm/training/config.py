@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlstm.errors import InputError
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.training import pruning
 
 

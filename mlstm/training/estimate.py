@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from mlstm.model import language_model
 from mlstm.model.cells import CELLS
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.training.memory import mebibytes, of_compiled
 from mlstm.training.setup import Setup
 from mlstm.training.state import side_by_side

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from mlstm.model import language_model, pruning
 from mlstm.model.cells import CELLS
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.training.accumulation import first_part, make_gradient
 from mlstm.training.pruning import masked_moments
 from mlstm.training.state import Average, Position, TrainState

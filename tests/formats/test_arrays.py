@@ -11,7 +11,7 @@ import pytest
 from mutations import mutated
 
 from mlstm.errors import InputError
-from mlstm.formats import arrays
+from mlstm.formats import arrays, npz_files
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -74,11 +74,11 @@ def test_no_memory_is_taken_for_what_a_header_only_says(tmp_path):
     tracemalloc.start()
     try:
         with pytest.raises(InputError, match="says that it holds 200,0"):
-            arrays.read_npz(path)
+            npz_files.read_npz(path)
         with pytest.raises(InputError, match="needs"):
             arrays.read_npy(npy_saying("(50000000,)"))
         with pytest.raises(InputError, match=r"damaged|cut short"):
-            arrays.read_npz(_understated(path, tmp_path / "understated.npz"))
+            npz_files.read_npz(_understated(path, tmp_path / "understated.npz"))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -98,7 +98,7 @@ def test_an_npz_is_read_by_name_compressed_or_not(tmp_path):
     wanted = {"a": np.arange(5.0), "layer/b": np.ones((2, 3), np.float32)}
     for save in (np.savez, np.savez_compressed):
         save(tmp_path / "w.npz", **wanted)
-        read = arrays.read_npz(tmp_path / "w.npz")
+        read = npz_files.read_npz(tmp_path / "w.npz")
         assert read.keys() == wanted.keys()
         for name, array in wanted.items():
             np.testing.assert_array_equal(read[name], array)
@@ -106,10 +106,10 @@ def test_an_npz_is_read_by_name_compressed_or_not(tmp_path):
 
 def test_a_folder_of_arrays_is_read_by_name(tmp_path):
     np.save(tmp_path / "w.npy", np.ones(3))
-    assert arrays.read_named(tmp_path).keys() == {"w"}
+    assert npz_files.read_named(tmp_path).keys() == {"w"}
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no \.npy files"):
-        arrays.read_named(tmp_path / "empty")
+        npz_files.read_named(tmp_path / "empty")
 
 
 def test_an_npz_of_other_members_is_refused(tmp_path):
@@ -121,12 +121,12 @@ def test_an_npz_of_other_members_is_refused(tmp_path):
         with zipfile.ZipFile(path, "w", compression) as archive:
             archive.writestr(name, npy(np.ones(3)))
         with pytest.raises(InputError, match=message):
-            arrays.read_npz(path)
+            npz_files.read_npz(path)
     path.write_bytes(b"PK\x03\x04")
     with pytest.raises(InputError, match=r"w\.npz: the \.npz file is damaged"):
-        arrays.read_npz(path)
+        npz_files.read_npz(path)
     with pytest.raises(InputError, match="no such file"):
-        arrays.read_npz(tmp_path / "absent.npz")
+        npz_files.read_npz(tmp_path / "absent.npz")
 
 
 def test_a_list_of_very_many_members_is_not_read(tmp_path):
@@ -136,8 +136,8 @@ def test_a_list_of_very_many_members_is_not_read(tmp_path):
     path.write_bytes(b"PK\x03\x04" + bytes(60) + directory + end)
     tracemalloc.start()
     with pytest.raises(InputError, match="a directory of 2,760,000 bytes"):
-        arrays.read_npz(path)
-    assert not arrays.names(path)
+        npz_files.read_npz(path)
+    assert not npz_files.names(path)
     assert tracemalloc.get_traced_memory()[1] < 2e6
     tracemalloc.stop()
 
@@ -145,7 +145,7 @@ def test_a_list_of_very_many_members_is_not_read(tmp_path):
 def test_a_large_member_is_read_whole(tmp_path):
     wanted = np.arange(1 << 20, dtype=np.float32)
     np.savez(tmp_path / "w.npz", a=wanted)
-    np.testing.assert_array_equal(arrays.read_npz(tmp_path / "w.npz")["a"], wanted)
+    np.testing.assert_array_equal(npz_files.read_npz(tmp_path / "w.npz")["a"], wanted)
 
 
 def test_float32_is_made_of_finite_floating_point_alone():
@@ -173,7 +173,7 @@ def test_damaged_arrays_are_read_or_refused_in_one_line(tmp_path, kind, count):
     for seed in range(count):
         path.write_bytes(mutated(data, seed))
         try:
-            arrays.read_npy(path) if kind == "npy" else arrays.read_npz(path)
+            arrays.read_npy(path) if kind == "npy" else npz_files.read_npz(path)
         except InputError as error:
             assert "\n" not in str(error)  # noqa: PT017
             refused += 1

@@ -13,7 +13,7 @@ from mlstm.errors import InputError
 from mlstm.formats import char_rnn
 from mlstm.formats.found import Found
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 V, H = 100, 6
 CASES = [(cell, layers) for cell in ("lstm", "gru", "rnn") for layers in (1, 2, 3)]

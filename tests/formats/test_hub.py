@@ -9,7 +9,7 @@ from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.loading import load_one
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.trained import Model
 
 

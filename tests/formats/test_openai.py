@@ -10,7 +10,7 @@ from mlstm.errors import InputError
 from mlstm.formats import arrays, openai
 from mlstm.formats.found import Found
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 E, H = 5, 6
 SHAPES = [

@@ -17,7 +17,7 @@ from mlstm.formats.found import Found
 from mlstm.formats.published import Part, Published
 from mlstm.loading import load_one
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 DATA = bytes(np.random.default_rng(0).integers(0, 256, 3 << 20, dtype=np.uint8))
 SHA256 = hashlib.sha256(DATA).hexdigest()

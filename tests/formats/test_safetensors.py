@@ -21,7 +21,7 @@ from mlstm.formats import safetensors, tensor_files
 from mlstm.formats.found import Found, by_name, checked
 from mlstm.loading import load_one
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.trained import Model
 
 TABLE = Table((None, b"a", b"\xff"), unknown=1, name="three")

@@ -8,7 +8,7 @@ from mlstm.formats import openai
 from mlstm.formats.found import Found, by_name
 from mlstm.loading import load_one
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 
 
 def parameters(config) -> dict:

@@ -10,7 +10,7 @@ import mlstm
 from mlstm.corpus.vocabulary import Table, amino_acids
 from mlstm.loading import load_one
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.trained import Model
 
 LETTERS = Table((None, *(bytes([c]) for c in b"\n abcdefghijklmnopqrstuvwxyz.")), name="letters")

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from mlstm import devices
 from mlstm.model import encoding, language_model
+from mlstm.model.config import ModelConfig
 from mlstm.model.edits import make_edits, resolve
-from mlstm.model.language_model import ModelConfig
 
 CONFIG = ModelConfig(hidden=8, embedding=4, layers=2)
 PARAMETERS = language_model.init_parameters(CONFIG, jax.random.key(0))

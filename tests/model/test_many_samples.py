@@ -6,7 +6,7 @@ import pytest
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model import language_model, many_samples, sampling
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.model.many_samples import generate_many
 from mlstm.model.sampling import Choice
 from mlstm.trained import Model

@@ -6,8 +6,8 @@ import pytest
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model import language_model, sampling
+from mlstm.model.config import ModelConfig
 from mlstm.model.edits import make_edits, resolve
-from mlstm.model.language_model import ModelConfig
 from mlstm.model.sampling import Choice
 from mlstm.trained import Model
 

@@ -11,7 +11,7 @@ from mlstm.corpus.stream import Stream
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model import language_model, scoring
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.trained import Model
 
 CONFIG = ModelConfig(embedding=8, hidden=16)

@@ -6,7 +6,7 @@ import pytest
 
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.model import language_model, whole_texts
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.model.pooling import POOLINGS
 from mlstm.model.whole_texts import What
 from mlstm.trained import Model

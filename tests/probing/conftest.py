@@ -8,7 +8,7 @@ import pytest
 
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.trained import Model
 from probing.evidence.claims import Interval
 from probing.evidence.probes.metrics import ClassScore

@@ -14,7 +14,7 @@ from mlstm.formats import openai
 from mlstm.formats.found import Found
 from mlstm.loading import load_one
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.trained import Model
 from mlstm.training import beginning, loop
 from mlstm.training.config import Config, from_config_dict, to_dict

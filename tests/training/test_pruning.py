@@ -14,7 +14,7 @@ from mlstm.corpus.stream import Stream
 from mlstm.errors import InputError
 from mlstm.model import language_model, pruning
 from mlstm.model.cells import gain_of
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.runs import member
 from mlstm.training import loop
 from mlstm.training import pruning as masks

@@ -23,8 +23,8 @@ from mlstm import features as reading
 from mlstm.classifier import Classifier, Labelling, limited
 from mlstm.errors import InputError, check_one
 from mlstm.model import sites
+from mlstm.model.config import ModelConfig
 from mlstm.model.head import HeadConfig
-from mlstm.model.language_model import ModelConfig
 from mlstm.model.whole_texts import What
 from mlstm.output import check_folder
 from mlstm.trained import Model

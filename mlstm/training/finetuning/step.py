@@ -15,8 +15,8 @@ import optax
 
 from mlstm.classifier import EXCLUSIVE
 from mlstm.model import head, language_model, whole_texts
+from mlstm.model.config import ModelConfig
 from mlstm.model.head import HeadConfig
-from mlstm.model.language_model import ModelConfig
 from mlstm.model.whole_texts import Running, What
 from mlstm.training import optimizer
 from mlstm.training.finetuning.config import FinetuneConfig

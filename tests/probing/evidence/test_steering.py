@@ -9,7 +9,7 @@ import probing
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model import language_model, many_samples
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.model.sampling import Choice
 from mlstm.trained import Model
 from probing.evidence.effects.units import output_weight, units

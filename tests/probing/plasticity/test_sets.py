@@ -7,7 +7,7 @@ import pytest
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.trained import Model
 from probing.evidence import ranking
 from probing.evidence.effects.units import Units as Known

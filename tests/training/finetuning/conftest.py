@@ -4,7 +4,7 @@ import pytest
 
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.trained import Model
 from mlstm.training.finetuning import Examples
 

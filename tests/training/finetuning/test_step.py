@@ -10,8 +10,8 @@ import pytest
 from mlstm.classifier import BINARY, EXCLUSIVE, SEVERAL
 from mlstm.model import head as heads
 from mlstm.model import language_model, whole_texts
+from mlstm.model.config import ModelConfig
 from mlstm.model.head import HeadConfig
-from mlstm.model.language_model import ModelConfig
 from mlstm.model.whole_texts import What
 from mlstm.training.finetuning import FinetuneConfig, step
 from mlstm.training.finetuning.step import Given, Shape, State

@@ -6,7 +6,7 @@ import pytest
 
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.model.sites import check_neuron
 from mlstm.trained import Model
 from probing.evidence.effects import readers, units

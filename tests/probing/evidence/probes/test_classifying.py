@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.trained import Model
 from probing.evidence.probes.classifying import fit_classifier, load_classifier
 from probing.tasks import LabelledData, LabelledDocument, Labels, every_byte, stored
