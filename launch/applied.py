@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlstm import classifier_files
+from mlstm.classifier import SEVERAL
 from mlstm.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class Probe:
     def shown(self) -> str:
         """The class that coloured texts show."""
         return self.probe.about.concept or self.classes[-1]
+
+    @property
+    def chance(self) -> float:
+        """The probability of a class of which nothing is known: the middle of the colours."""
+        return 1 / len(self.classes)
 
     def ready(self) -> Applied:
         from mlstm.loading import load_one
@@ -82,6 +88,11 @@ class Finetuned:
     @property
     def shown(self) -> str:
         return self.classes[-1]
+
+    @property
+    def chance(self) -> float:
+        several = self.classifier.labelling.kind == SEVERAL
+        return 0.5 if several else 1 / len(self.classes)  # of several each is a yes or no
 
     def ready(self) -> Classifier:
         return self.classifier

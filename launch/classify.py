@@ -23,8 +23,6 @@ probe of tokens or bytes is applied that way only.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +36,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from launch.applied import Applied, Finetuned, Probe
+    from launch.rows import Texts
     from mlstm.classifier import Classifier
     from mlstm.corpus.texts import Record
 
-PIECE_TEXTS, PIECE_BYTES = 1024, 1 << 22  # what is held in memory at a time
 SHOWN, SHOWN_BYTES = 3, 800  # of the texts, in colour
 
 _MODEL = flags.DEFINE_string("model", None, f"{naming.MODEL} A fine-tuned classifier needs none.")
@@ -93,6 +91,7 @@ def main(_) -> None:
         _fit(load_one(workdir, _STEP.value, _MODEL_SEED.value), workdir, folder)
         return
     from launch import applied
+    from launch.rows import Texts
     from mlstm.output import check_folder
 
     output = user_path(str(_OUTPUT.value))
@@ -105,10 +104,10 @@ def main(_) -> None:
         raise InputError(
             f"{folder}: a probe of {classifier.unit}s is applied along the text: add --along"
         )
-    added = _added(classifier)
-    names, count, size = _survey(added)
+    field = flags.FLAGS.text_field or "text"
+    texts = Texts(str(_INPUT.value), field, _added(classifier))
     check_folder(output.parent)
-    _classify(classifier, output, [*names, *added], count, size)
+    _classify(classifier, texts, output)
 
 
 def _check_mode() -> None:
@@ -118,6 +117,9 @@ def _check_mode() -> None:
         if flags.FLAGS[name].present:
             what = "--fit" if _FIT.value else "the texts of --input; add --fit"
             raise InputError(f"--{name} says nothing to {what}")
+    for name in ("show", "colour"):
+        if flags.FLAGS[name].present and not _ALONG.value:
+            raise InputError(f"--{name} says nothing without --along")
     if not _FIT.value and not (_INPUT.value and _OUTPUT.value):
         raise InputError("--input and --output are needed, or --fit with a task")
 
@@ -143,12 +145,6 @@ def _fit(model, workdir: Path, folder: Path) -> None:
     print(f"\nprobe    {folder}")
 
 
-def _records() -> Iterator[Record]:
-    from mlstm.corpus.texts import read_records
-
-    return read_records(str(_INPUT.value), flags.FLAGS.text_field or "text")
-
-
 def _added(classifier: Probe | Finetuned) -> list[str]:
     """The names of the fields that a text gets."""
     if classifier.unit != "document":
@@ -157,65 +153,25 @@ def _added(classifier: Probe | Finetuned) -> list[str]:
     return [*names, "along"] if _ALONG.value else names
 
 
-def _survey(added: list[str]) -> tuple[list[str], int, int]:
-    """The names of all fields in the order in which they appear, how many texts, and their bytes.
-    Reads the input whole, so that what is wrong in it is said before the work."""
-    names: dict[str, None] = {}
-    count = size = 0
-    for record in _records():
-        count += 1
-        here = [name for name, _ in record.fields]
-        if len(set(here)) < len(here):
-            twice = next(name for name in here if here.count(name) > 1)
-            raise InputError(f'{_INPUT.value}:1: two fields have the name "{twice}"')
-        names.update(dict.fromkeys(here))
-        size += len(record.text)
-    if clash := [name for name in added if name in names]:
-        raise InputError(f'{_INPUT.value}: has a field "{clash[0]}", which is added: rename it')
-    return list(names), count, size
-
-
-def _pieces() -> Iterator[list[Record]]:
-    piece: list[Record] = []
-    size = 0
-    for record in _records():
-        piece.append(record)
-        size += len(record.text)
-        if len(piece) == PIECE_TEXTS or size >= PIECE_BYTES:
-            yield piece
-            piece, size = [], 0
-    if piece:
-        yield piece
-
-
-def _classify(
-    classifier: Probe | Finetuned, output: Path, names: list[str], count: int, size: int
-) -> None:
+def _classify(classifier: Probe | Finetuned, texts: Texts, output: Path) -> None:
+    from launch.rows import Rows
     from mlstm.output import writing
 
-    done = read = 0
+    rows = Rows(output, texts.names)
+    read = 0
     ready = classifier.ready()
     shown: list[str] = []
     with ProgressLine("classifying", "bytes") as progress, writing(output) as file:
-        if output.suffix == ".csv" and count:
-            file.write(_csv_line(names))
-        for piece in _pieces():
+        if texts.count:
+            file.write(rows.header())
+        for piece in texts.pieces():
             for record, new in zip(piece, _found(classifier, ready, piece), strict=True):
-                row = dict(record.fields) | new
-                if output.suffix == ".csv":
-                    file.write(_csv_line([row.get(name) for name in names]))
-                else:
-                    file.write(_json_line(row))
+                file.write(rows.line(dict(record.fields) | new))
                 if "along" in new and len(shown) < SHOWN:
                     shown.append(_coloured(classifier, record.text, new["along"]))
-            done += len(piece)
             read += sum(len(record.text) for record in piece)
-            progress(read, size)
-        if (done, read) != (count, size):
-            raise InputError(
-                f"{_INPUT.value}: changed while it was read, or is a pipe; give a file"
-            )
-    print("\n\n".join([*shown, f"{output}: {done:,} texts"]))
+            progress(read, texts.bytes)
+    print("\n\n".join([*shown, f"{output}: {texts.count:,} texts"]))
 
 
 def _found(
@@ -246,31 +202,10 @@ def _coloured(classifier: Probe | Finetuned, text: bytes, along: dict[str, list[
 
     name = _SHOW.value or classifier.shown
     colours = terminal.depth(_COLOUR.value)
-    chance = min(0.5, 1 / len(classifier.classes))
     values = np.array(along[name][:SHOWN_BYTES])
-    scale = Scale(chance, max(chance, 1 - chance))
+    scale = Scale(classifier.chance, 1 - classifier.chance)
     painted = terminal.coloured(text[:SHOWN_BYTES], values, scale, colours=colours)
     return f"probability of {name}\n{painted}"
-
-
-def _csv_line(values: list[Any]) -> bytes:
-    import json
-
-    line = io.StringIO(newline="")
-    plain = [
-        "" if value is None else value if isinstance(value, str | float) else json.dumps(value)
-        for value in values
-    ]
-    csv.writer(line, lineterminator="\n").writerow(plain)
-    return line.getvalue().encode("utf-8", "surrogateescape")
-
-
-def _json_line(row: dict[str, Any]) -> bytes:
-    """Bytes that are not UTF-8, which JSON has no place for, become U+FFFD."""
-    import json
-
-    line = json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape")
-    return line.decode("utf-8", "replace").encode() + b"\n"
 
 
 def run() -> None:

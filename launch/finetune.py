@@ -102,7 +102,7 @@ def main(_) -> None:
     labels = documents.labels("test")
     told = {"fine-tuned": _told(made.classifier, documents)}
     if _COMPARE.value:
-        told |= _others(model, made.classifier, documents)
+        told |= _others(model, made.classifier, documents, config.thresholds)
     report = Report(
         made, {name: measured(documents.labelling, labels, rows) for name, rows in told.items()}
     )
@@ -133,6 +133,8 @@ def _documents(workdir) -> WholeDocuments:
     fields = (flags.FLAGS.label_field or "").split(",")
     if len(fields) == 1:
         return whole_documents(tasks.read(workdir))
+    if not all(fields) or len(set(fields)) < len(fields):
+        raise InputError(f"--label_field={','.join(fields)}: each label has a field of its own")
     found = {}
     for name in fields:
         flags.FLAGS["label_field"].value = name
@@ -146,14 +148,16 @@ def _told(classifier, documents: WholeDocuments):
     return classifier.labelling.decide(probabilities, classifier.thresholds)
 
 
-def _others(model, classifier, documents: WholeDocuments) -> dict:
+def _others(model, classifier, documents: WholeDocuments, measure: str) -> dict:
     from probing.evidence.documents import told_by_majority, told_by_ngrams, told_by_probe
 
     with ProgressLine("the frozen model", "bytes") as progress:
-        probed = told_by_probe(model, documents, classifier.what, classifier.limit, progress)
+        probed = told_by_probe(
+            model, documents, classifier.what, classifier.limit, measure, progress
+        )
     return {
         "probe, model frozen": probed,
-        "character n-grams": told_by_ngrams(documents),
+        "character n-grams": told_by_ngrams(documents, model.cleaning, classifier.limit, measure),
         "most frequent class": told_by_majority(documents),
     }
 

@@ -80,11 +80,16 @@ def save(classifier: Classifier, folder: str | os.PathLike) -> None:
 
 
 def is_one(folder: str | os.PathLike) -> bool:
-    """Whether a folder says that it is a fine-tuned classifier."""
+    """Whether a folder says that it is a fine-tuned classifier; where its description is damaged
+    the arrays beside it say so."""
+    folder = Path(folder)
     try:
-        return json.loads((Path(folder) / ABOUT).read_bytes())["format"] == FORMAT
-    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        said = json.loads((folder / ABOUT).read_bytes())["format"] == FORMAT
+    except OSError:
         return False
+    except (ValueError, RecursionError, LookupError, TypeError):
+        said = False
+    return said or (folder / ARRAYS).exists()
 
 
 def load_classifier(folder: str | os.PathLike) -> Classifier:
@@ -147,7 +152,7 @@ def _read(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise InputError(f"{file}: not JSON; it is damaged") from None
     if not isinstance(described, dict) or described.get("format") != FORMAT:
-        raise InputError(f"{file}: not that of a fine-tuned classifier")
+        raise InputError(f"{file}: not that of a fine-tuned classifier; it is another or damaged")
     if described.get("format_version") != FORMAT_VERSION:
         raise InputError(
             f"{file}: format_version {described.get('format_version')}; this version reads "
@@ -179,6 +184,8 @@ def _arrays(file: Path, config: HeadConfig) -> tuple[dict[str, Any], dict[str, A
             raise InputError(
                 f"{file}: array {name} has the shape {shape}, it has to be {shapes.get(name)}"
             )
+        if not np.isfinite(found[name]).all():
+            raise InputError(f"{file}: array {name} has values that are not finite; it is damaged")
     parameters: dict[str, Any] = {}
     for layer, of in heads.parameter_shapes(config).items():
         parameters[layer] = {name: jax.numpy.asarray(found[f"head.{layer}.{name}"]) for name in of}

@@ -15,13 +15,15 @@ import numpy as np
 
 from mlstm import features
 from mlstm.classifier import BINARY, EXCLUSIVE, SEVERAL, Labelling, limited
+from mlstm.corpus.cleaning import clean
 from mlstm.errors import InputError
 from mlstm.model import whole_texts
 from mlstm.model.whole_texts import What
 from mlstm.trained import Model
+from mlstm.training.finetuning import choosing
 from probing.evidence.probes.logistic import LogisticProbe, choose_C
 from probing.evidence.surface import SurfaceModel
-from probing.tasks.labelled import SPLITS, LabelledData
+from probing.tasks.labelled import SPLITS, LabelledData, LabelledDocument, Labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +51,15 @@ class WholeDocuments:
                 raise InputError(f"{self.origin}: no labelled document in the {split} split")
         return found
 
+    def names(self, split: str) -> list[str]:
+        return list(self._documents[split])
+
     def texts(self, split: str) -> list[bytes]:
         return list(self._documents[split].values())
 
     def labels(self, split: str) -> np.ndarray:
         """(N,) places in the classes; of several labels (N, K) of 1, 0 and NaN."""
-        places = {name: n for n, name in enumerate(self._documents[split])}
+        places = {name: n for n, name in enumerate(self.names(split))}
         found = np.full((len(places), len(self.tasks)), np.nan)
         for k, task in enumerate(self.tasks):
             for i in task.indices(split).tolist():
@@ -111,42 +116,55 @@ def told_by_probe(
     documents: WholeDocuments,
     what: What,
     limit: int = 0,
+    measure: str = "none",
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """(N, K) bool of the test documents, by a LogisticProbe (L2, C chosen on dev) of the frozen
-    model's states, pooled as `what` says."""
+    model's states, pooled as `what` says, over the last `limit` ids of each text. measure: what the
+    thresholds are best at on dev, as those of a fine-tuning."""
     texts = {split: documents.texts(split) for split in SPLITS}
     ids = features.read(model, [text for of in texts.values() for text in of], model.cleaning)
     found = whole_texts.pooled(model.config, model.parameters, limited(ids, limit), what, progress)
     ends = np.cumsum([len(texts[split]) for split in SPLITS])
     X: dict[str, np.ndarray] = dict(zip(SPLITS, np.split(found, ends[:-1]), strict=True))
     y: dict[str, np.ndarray] = {split: documents.labels(split) for split in SPLITS}
-    if documents.labelling.kind != SEVERAL:
-        told = _probed(X, y)
-        return told[:, None] == np.arange(len(documents.labelling.classes))
+    labelling = documents.labelling
+    if labelling.kind != SEVERAL:
+        probe = _probe(X, y)
+        scores = {split: _scores(probe, X[split], labelling) for split in ("dev", "test")}
+        return _told(documents, scores, measure)
     columns = []
-    for k in range(len(documents.labelling.classes)):
-        known = {split: ~np.isnan(y[split][:, k]) for split in SPLITS}
-        of = {split: X[split] if split == "test" else X[split][known[split]] for split in SPLITS}
-        columns.append(_probed(of, {s: y[s][known[s], k].astype(int) for s in SPLITS}) == 1)
-    return np.stack(columns, 1)
+    for k in range(len(labelling.classes)):
+        known = {split: ~np.isnan(y[split][:, k]) for split in ("train", "dev")}
+        probe = _probe(
+            {split: X[split][here] for split, here in known.items()},
+            {split: y[split][here, k].astype(int) for split, here in known.items()},
+        )
+        columns.append({split: probe.decision_function(X[split]) for split in ("dev", "test")})
+    scores = {split: np.stack([of[split] for of in columns], 1) for split in ("dev", "test")}
+    return _told(documents, scores, measure)
 
 
-def told_by_ngrams(documents: WholeDocuments) -> np.ndarray:
+def told_by_ngrams(
+    documents: WholeDocuments, cleaning: str = "none", limit: int = 0, measure: str = "none"
+) -> np.ndarray:
     """(N, K) bool of the test documents, by the surface model: TF-IDF of character 1-5-grams and a
-    logistic regression, its C chosen on dev."""
-    names = list(documents._documents["test"])
-    columns = []
-    for task in documents.tasks:
-        here = {task.documents[i].name: i for i in task.indices("test").tolist() if task.counts[i]}
-        told = SurfaceModel().fit_classifier(task).told(task, list(here.values()))
-        of = dict(zip(here, told, strict=True))
-        # A document without this label is of no account: what is told of it is not looked at.
-        columns.append(np.array([of.get(name, "") for name in names]))
-    if documents.labelling.kind == SEVERAL:
-        classes = [task.classes[0] for task in documents.tasks]
-        return np.stack([c == name for c, name in zip(columns, classes, strict=True)], 1)
-    return columns[0][:, None] == np.array(documents.labelling.classes)
+    logistic regression, its C chosen on dev. It reads what a model of that cleaning and limit does;
+    measure: as of `told_by_probe`."""
+    tasks = [_as_read(task, cleaning, limit) for task in documents.tasks]
+    fitted = [SurfaceModel().fit_classifier(task) for task in tasks]
+    scores = {}
+    for split in ("dev", "test"):
+        places = {name: n for n, name in enumerate(documents.names(split))}
+        # A document without a label is of no account: what is told of it is not looked at.
+        scores[split] = np.zeros((len(places), documents.labelling.outputs))
+        for k, (task, model) in enumerate(zip(tasks, fitted, strict=True)):
+            columns = slice(k, k + 1) if documents.labelling.kind == SEVERAL else slice(None)
+            for i in task.indices(split).tolist():
+                if task.counts[i]:
+                    [row] = np.where(model.known_, model.scores(task, i), -np.inf)
+                    scores[split][places[task.documents[i].name], columns] = row
+    return _told(documents, scores, measure)
 
 
 def told_by_majority(documents: WholeDocuments) -> np.ndarray:
@@ -160,6 +178,39 @@ def told_by_majority(documents: WholeDocuments) -> np.ndarray:
     return np.tile(np.arange(K) == most, (count, 1))
 
 
-def _probed(X: dict[str, np.ndarray], y: dict[str, np.ndarray]) -> np.ndarray:
-    chosen = choose_C(LogisticProbe(), (X["train"], y["train"]), (X["dev"], y["dev"]))
-    return np.asarray(chosen.probe.predict(X["test"]))
+def _as_read(task: LabelledData, cleaning: str, limit: int) -> LabelledData:
+    """The same documents, labels and splits; of each text what a model reads of it."""
+
+    def cut(document: LabelledDocument) -> LabelledDocument:
+        text = clean(document.data, cleaning).data[-limit:] or b"\n"
+
+        def read() -> Labels:
+            labels = document.read()
+            last = np.full_like(labels.positions, len(text) - 1)
+            return labels._replace(positions=last, starts=np.zeros_like(last), ends=last + 1)
+
+        return dataclasses.replace(document, data=text, read=read)
+
+    placed = task.take(range(len(task.documents)))
+    return dataclasses.replace(placed, documents=tuple(map(cut, placed.documents)))
+
+
+def _probe(X: dict[str, np.ndarray], y: dict[str, np.ndarray]) -> LogisticProbe:
+    return choose_C(LogisticProbe(), (X["train"], y["train"]), (X["dev"], y["dev"])).probe
+
+
+def _scores(probe: LogisticProbe, X: np.ndarray, labelling: Labelling) -> np.ndarray:
+    """(N, outputs) scores; a class that train lacks is never told."""
+    found = probe.decision_function(X)
+    if labelling.kind == BINARY:
+        return found[:, None]
+    scores = np.full((len(X), labelling.outputs), -np.inf)
+    scores[:, probe.classes_] = found if found.ndim == 2 else np.stack([0 * found, found], 1)
+    return scores
+
+
+def _told(documents: WholeDocuments, scores: dict[str, np.ndarray], measure: str) -> np.ndarray:
+    """(N, K) bool of the test documents, with thresholds that are chosen on dev."""
+    labelling = documents.labelling
+    chosen = choosing.thresholds(labelling, documents.labels("dev"), scores["dev"], measure)
+    return labelling.decide(labelling.probabilities(scores["test"]), chosen["thresholds"])

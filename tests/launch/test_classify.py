@@ -128,7 +128,14 @@ def slow(*case):
         slow("in.txt", "a\n", ["--along"], "with --along as .jsonl"),
         slow("in.txt", "a\n", ["--task=patterns"], "--task says nothing to the texts of --input"),
         ("in.txt", "a\n", ["--fit"], "--input says nothing to --fit"),
-        ("in.txt", "a\n", ["--show=sad"], "the classes are negative, positive"),
+        (
+            "in.txt",
+            "a\n",
+            ["--show=sad", "--along", "--output=out.jsonl"],
+            "the classes are negative, positive",
+        ),
+        ("in.txt", "a\n", ["--show=positive"], "--show says nothing without --along"),
+        slow("in.txt", "a\n", ["--colour=none"], "--colour says nothing without --along"),
         slow("in.txt", "a\n", ["--input="], "--input and --output are needed"),
     ],
 )

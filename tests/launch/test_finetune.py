@@ -142,19 +142,26 @@ def test_killed_after_an_epoch_it_ends_as_one_that_never_was(
         assert (whole / name).read_bytes() == (again / name).read_bytes()
 
 
+def slow(*case):
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--sizes=a"], "--sizes=a: whole numbers with commas between"),
-        (["--poolings=sum"], 'no pooling "sum"'),
-        (["--sites=0.q"], 'no site "0.q"'),
-        (["--label_field=stars"], 'no field "stars"'),
-        (["--task=text_position"], "labels bytes; a classifier is fine-tuned on labels of whole"),
-        (["--learning_rate=0"], "learning_rate is 0.0: it has to be more than 0"),
-        (["--limit=-1"], "limit is -1"),
+        slow(["--sizes=a"], "--sizes=a: whole numbers with commas between"),
+        slow(["--poolings=sum"], 'no pooling "sum"'),
+        slow(["--sites=0.q"], 'no site "0.q"'),
+        slow(["--label_field=stars"], 'no field "stars"'),
+        (["--label_field=label,angry,label"], "each label has a field of its own"),
+        slow(["--label_field=label,"], "each label has a field of its own"),
+        slow(
+            ["--task=text_position"], "labels bytes; a classifier is fine-tuned on labels of whole"
+        ),
+        slow(["--learning_rate=0"], "learning_rate is 0.0: it has to be more than 0"),
+        slow(["--limit=-1"], "limit is -1"),
     ],
 )
-@pytest.mark.slow
 def test_what_is_wrong_is_one_line(launch, trained_run, reviews, tmp_path, flags, words):
     given = [f"--model={trained_run}", f"--data={reviews}", f"--output={tmp_path / 'out'}"]
     done = launch("finetune", *given, *flags)

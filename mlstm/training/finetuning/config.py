@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,13 +49,17 @@ class FinetuneConfig:
     def check(self) -> FinetuneConfig:
         """Return self, or raise InputError that names the field and what it may be."""
         for field in dataclasses.fields(self):
-            _check(field.name, getattr(self, field.name), field.metadata)
+            value = getattr(self, field.name)
+            _check_type(field.name, value, str(field.type))
+            _check(field.name, value, field.metadata)
         if not self.poolings:
             raise InputError("no pooling is named")
         for name in self.poolings:
             check_pooling(name)
+        for name in ("sites", "poolings"):
+            check_once(name, getattr(self, name))
         for size in self.sizes:
-            if type(size) is not int or size < 1:
+            if size < 1:
                 raise InputError(f"sizes has {size!r}: a layer has a whole number of units above 0")
         if not self.epochs and not self.freeze:
             raise InputError("epochs and freeze are both 0: there is nothing to train")
@@ -69,6 +74,33 @@ class FinetuneConfig:
             warmup=round(self.warmup * steps),
             weight_decay=self.weight_decay,
         )
+
+
+def check_once(name: str, values: Sequence[str]) -> None:
+    """InputError for a value that is there twice."""
+    for value in values:
+        if values.count(value) > 1:
+            raise InputError(f"{name} has {value} twice; each is read once")
+
+
+_TYPES = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": ((str,), "a word"),
+    "tuple[int, ...]": ((int,), "a tuple of whole numbers"),
+    "tuple[str, ...]": ((str,), "a tuple of names"),
+}
+"""By the type of a field: of what types its values are, and how they are called."""
+
+
+def _check_type(name: str, value: Any, of: str) -> None:
+    types, called = _TYPES[of]
+    several = of.startswith("tuple")
+    each = value if isinstance(value, tuple) else (value,)
+    fit = isinstance(value, tuple) == several
+    fit = fit and all(isinstance(x, types) and not isinstance(x, bool) for x in each)
+    if not fit:
+        raise InputError(f"{name} is {value!r}: it has to be {called}")
 
 
 def _check(name: str, value: Any, limits: Any) -> None:

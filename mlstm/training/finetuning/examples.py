@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,28 +27,35 @@ class Examples:
 
     def check(self, labelling: Labelling, name: str) -> Examples:
         """Return self, labels as float64 or int64; InputError that begins with `name`."""
-        labels = np.asarray(self.labels)
-        count, K = len(self.texts), len(labelling.classes)
+        count, K = _count(self.texts, name), len(labelling.classes)
         if not count:
             raise InputError(f"{name}: no texts")
-        if labelling.kind in (BINARY, EXCLUSIVE):
-            if labels.shape != (count,):
-                raise InputError(
-                    f"{name}: labels of shape {labels.shape}; {count} texts need ({count},)"
-                )
-            whole = labels.astype(np.int64)
-            if (whole != labels).any() or whole.min() < 0 or whole.max() >= K:
-                raise InputError(f"{name}: labels are whole numbers from 0 to {K - 1}")
-            return Examples(self.texts, whole)
-        if labels.shape != (count, K):
-            raise InputError(
-                f"{name}: labels of shape {labels.shape}; {count} texts of {K} labels need "
-                f"({count}, {K})"
-            )
-        values = labels.astype(np.float64)
-        if not (np.isnan(values) | (values == 0) | (values == 1)).all():
-            raise InputError(f"{name}: labels are 1, 0, or NaN where there is none")
-        return Examples(self.texts, values)
+        exclusive = labelling.kind in (BINARY, EXCLUSIVE)
+        wanted = (
+            f"labels are whole numbers from 0 to {K - 1}"
+            if exclusive
+            else "labels are 1, 0, or NaN where there is none"
+        )
+        try:
+            labels = np.asarray(self.labels)
+        except ValueError:  # rows of several lengths
+            raise InputError(f"{name}: labels are no array; {wanted}") from None
+        shape = (count,) if exclusive else (count, K)
+        if labels.shape != shape:
+            of = "texts" if exclusive else f"texts of {K} labels"
+            raise InputError(f"{name}: labels of shape {labels.shape}; {count} {of} need {shape}")
+        if labels.dtype.kind not in "biuf":
+            raise InputError(f"{name}: {wanted}; not {labels.dtype}")
+        fit = np.isin(labels, np.arange(K if exclusive else 2))
+        if not (fit if exclusive else fit | np.isnan(labels)).all():
+            raise InputError(f"{name}: {wanted}")
+        return Examples(self.texts, labels.astype(np.int64 if exclusive else np.float64))
+
+
+def _count(texts: Any, name: str) -> int:
+    if isinstance(texts, str | bytes) or not isinstance(texts, Collection):
+        raise InputError(f"{name}: texts is a {type(texts).__name__}; a list of them is needed")
+    return len(texts)
 
 
 def targets(labelling: Labelling, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ import numpy as np
 from mlstm import classifier_files
 from mlstm import features as reading
 from mlstm.classifier import Classifier, Labelling, limited
-from mlstm.errors import check_one
+from mlstm.errors import InputError, check_one
 from mlstm.model import sites
 from mlstm.model.config import ModelConfig
 from mlstm.model.head import HeadConfig
@@ -29,7 +29,7 @@ from mlstm.model.whole_texts import What
 from mlstm.output import check_folder
 from mlstm.trained import Model
 from mlstm.training.finetuning import choosing, resuming, step
-from mlstm.training.finetuning.config import FinetuneConfig
+from mlstm.training.finetuning.config import FinetuneConfig, check_once
 from mlstm.training.finetuning.examples import Examples, balanced, check_variety, targets
 from mlstm.training.finetuning.step import Shape
 from mlstm.training.finetuning.work import Progress, Work
@@ -83,14 +83,22 @@ def finetune(
     each epoch.
 
     InputError for labels that do not fit, one class alone, a list of models, a loss that is not
-    finite, and where a folder holds another fine-tuning, or the beginning of one.
+    finite, and where a folder holds another model or fine-tuning, or the beginning of one.
     """
     check_one(model)
     config.check()
+    if folder is not None:
+        _check_free(Path(folder))
     labelling.check()
     train, dev = train.check(labelling, "train"), dev.check(labelling, "dev")
     check_variety(labelling, train.labels, "train")
+    if config.language_model_loss and model.config.readout == "none":
+        raise InputError(
+            f"language_model_loss is {config.language_model_loss}: the model has no readout, so "
+            "that what it puts out next is not known; leave it at 0"
+        )
     what = What(sites.check_sites(model.config, config.sites or None), config.poolings)
+    check_once("sites", what.sites)
     head = HeadConfig(
         what.features(model.config),
         labelling.outputs,
@@ -167,12 +175,24 @@ def finetune(
     return Finetuned(made, tuple(history), chosen, resumed)
 
 
+def _check_free(folder: Path) -> None:
+    """InputError where a folder is a model that no fine-tuning left there: what is written beside
+    it would be read in its place."""
+    from mlstm.formats import known
+
+    if classifier_files.is_one(folder) or (folder / resuming.FILE).exists():
+        return
+    if module := known.recognised(folder):
+        raise InputError(f"{folder} is a model already ({module.NAME}); give a folder of its own")
+
+
 def _finished(folder: Path, of: dict[str, Any]) -> Finetuned | None:
     """What is in the folder already. InputError where that is another classifier."""
     if not classifier_files.is_one(folder):
         return None
     made = classifier_files.load_classifier(folder)
     resuming.check_same(folder, made.about.get("of", {}), of)
+    resuming.remove(folder)  # it was killed between the last two lines of `finetune`
     history = made.about["epochs"]
     return Finetuned(made, tuple(history), made.about["epoch"], len(history) - 1)
 

@@ -29,16 +29,30 @@ class Report:
             for label, of in (measured.labels or {}).items():
                 lines.append(_row(f"  {label}", of, width))
         texts = next(iter(self.rows.values())).texts
-        labelling, thresholds = self.made.classifier.labelling, self.made.classifier.thresholds
-        told = ", ".join(
-            f"{label} from {at:.3f} on"
-            for label, at in zip(labelling.labels, thresholds, strict=True)
-        )
         lines.append(
             f"{texts:,} test texts; 95% intervals by the bootstrap over texts; epoch "
-            f"{self.made.best}{f' and thresholds ({told})' if told else ''} chosen on dev"
+            f"{self.made.best} chosen on dev"
         )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._thresholds(), *self._limit()])
+
+    def _thresholds(self) -> list[str]:
+        classifier = self.made.classifier
+        measure = classifier.about["of"]["config"]["thresholds"]
+        labels = classifier.labelling.labels
+        if not labels:
+            return []
+        if measure == "none":
+            return ["thresholds stay at 0.5"]
+        told = ", ".join(
+            f"{label} from {at:.3f} on"
+            for label, at in zip(labels, classifier.thresholds, strict=True)
+        )
+        others = "; those of probe and n-grams as well" if len(self.rows) > 1 else ""
+        return [f"thresholds ({told}) chosen on dev for {measure}{others}"]
+
+    def _limit(self) -> list[str]:
+        limit = self.made.classifier.limit
+        return [f"of each text the last {limit:,} bytes are read, in every row"] if limit else []
 
     def _labels(self) -> list[str]:
         return ["", *self.rows, *self.made.classifier.labelling.classes]

@@ -124,9 +124,14 @@ def make_step(
 
     def step(state: State, standard: dict, given: Given, key: jax.Array):
         of = jax.random.fold_in(key, state.step)
-        (total, parts), gradient = jax.value_and_grad(
-            lambda parameters: loss(shape, parameters, standard, given, of), has_aux=True
-        )(state.parameters)
+
+        def total_loss(parameters: dict[str, Any]):
+            if not config.model_rate:  # a model that stays has no part in the gradient's norm
+                frozen = jax.lax.stop_gradient(parameters["model"])
+                parameters = parameters | {"model": frozen}
+            return loss(shape, parameters, standard, given, of)
+
+        (total, parts), gradient = jax.value_and_grad(total_loss, has_aux=True)(state.parameters)
         updates, moments = optimizer.update(gradient, state.optimizer, state.parameters)
         good = jnp.isfinite(total) & jnp.isfinite(optax.tree.norm(updates))
         parameters = optax.apply_updates(state.parameters, updates)

@@ -108,11 +108,16 @@ class Work:
         return state, float(np.average(np.array(jax.device_get(losses)), weights=counts))
 
     def dev(self, parameters: dict, standard: dict) -> dict[str, Any]:
-        """Loss, thresholds and score on dev."""
+        """Loss, thresholds and score on dev. InputError where the head's scores are not finite."""
         features = self._pooled(parameters["model"], self.dev_ids, "dev")
         scores = np.asarray(
             _scores(self.shape.head, parameters["head"], standard, jnp.asarray(features))
         )
+        if bad := int((~np.isfinite(scores)).any(-1).sum()):
+            raise InputError(
+                f"the scores of {bad} of {len(scores)} dev texts are not finite; a lower learning "
+                "rate would be right"
+            )
         wanted, weights = targets(self.labelling, self.dev_labels)
         loss = step.class_loss(self.shape.kind, scores, wanted, weights)  # pyright: ignore[reportArgumentType]
         return {"dev_loss": float(loss)} | choosing.thresholds(

@@ -1,12 +1,17 @@
 """Fine-tuning from end to end, on labels that only a changed model can tell."""
 
 import dataclasses
+import hashlib
+import json
+import shutil
 
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import mlstm
+from mlstm import classifier_files
 from mlstm.classifier import BINARY, EXCLUSIVE, SEVERAL, Labelling
 from mlstm.errors import InputError
 from mlstm.training.finetuning import Examples, FinetuneConfig, finetune, measured, resuming
@@ -103,6 +108,54 @@ def test_a_folder_with_other_work_is_refused_and_says_what_is_other(model, plant
         finetune(model, planted(256, 0), planted(128, 5), YES_NO, QUICK, folder)
 
 
+def test_killed_between_saving_and_clearing_up_it_clears_up_when_begun_again(
+    model, planted, tmp_path, monkeypatch
+):
+    data = planted(32, 0), planted(32, 1)
+    config = dataclasses.replace(QUICK, epochs=0, freeze=5)
+
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(resuming, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(model, *data, YES_NO, config, tmp_path)
+    assert (tmp_path / resuming.FILE).exists()
+    assert finetune(model, *data, YES_NO, config, tmp_path).resumed == 0
+    assert not (tmp_path / resuming.FILE).exists()
+
+
+@pytest.mark.parametrize("names", [[f"{k}.npy" for k in range(15)], ["model.safetensors"]])
+def test_the_folder_of_another_model_is_refused_and_left_as_it_was(model, planted, tmp_path, names):
+    for name in names:
+        (tmp_path / name).write_bytes(b"of others")
+    data = planted(32, 0)
+    with pytest.raises(InputError, match=r"is a model already .* give a folder of its own"):
+        finetune(model, data, data, YES_NO, dataclasses.replace(QUICK, epochs=0), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+@pytest.mark.parametrize("last", [classifier_files.ARRAYS, classifier_files.ABOUT])
+def test_killed_within_saving_it_goes_on(model, planted, tmp_path, monkeypatch, last):
+    data = planted(32, 0), planted(32, 1)
+    config = dataclasses.replace(QUICK, epochs=0, freeze=5)
+    write = classifier_files.write_whole
+
+    def killed(path, content):
+        if path.name == last:
+            raise KeyboardInterrupt
+        write(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(classifier_files, "write_whole", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(model, *data, YES_NO, config, tmp_path)
+    assert (tmp_path / classifier_files.MODEL).exists()
+    assert finetune(model, *data, YES_NO, config, tmp_path).resumed == 0
+    mlstm.load_classifier(tmp_path)
+
+
 def test_a_damaged_state_is_named(model, planted, tmp_path):
     def stop(line):
         raise KeyboardInterrupt
@@ -188,6 +241,8 @@ def test_the_users_model_is_left_as_it_was(model, planted):
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"sizes": (4, 0)}, "sizes has 0"),
+        ({"poolings": ("mean", "max", "mean")}, "poolings has mean twice"),
+        ({"sites": ("0.c", " 0.c")}, "sites has 0.c twice"),
         ({"thresholds": "recall"}, "thresholds is 'recall'"),
     ],
 )
@@ -195,6 +250,20 @@ def test_a_wrong_setting_is_named(model, planted, change, message):
     data = planted(32, 0)
     with pytest.raises(InputError, match=message):
         finetune(model, data, data, YES_NO, dataclasses.replace(QUICK, **change))
+
+
+def test_a_loss_of_bytes_needs_a_readout_and_says_so_before_the_work(model, planted):
+    rest = {name: of for name, of in model.parameters.items() if name != "readout"}
+    config = dataclasses.replace(model.config, readout="none")
+    mute = dataclasses.replace(model, config=config, parameters=rest)
+
+    def progress(*done):
+        raise AssertionError("texts are read already")
+
+    data = planted(32, 0)
+    settings = dataclasses.replace(QUICK, language_model_loss=0.1)
+    with pytest.raises(InputError, match=r"language_model_loss is 0.1: the model has no readout"):
+        finetune(mute, data, data, YES_NO, settings, progress=progress)
 
 
 @pytest.mark.parametrize(
@@ -217,3 +286,30 @@ def test_an_epoch_whose_loss_is_not_finite_ends_with_a_line(model, planted):
     config = dataclasses.replace(QUICK, learning_rate=1e30, optimizer="sgd", clip=0.0, freeze=0)
     with pytest.raises(InputError, match=r"not finite in .* a lower learning rate"):
         finetune(model, data, data, YES_NO, config)
+
+
+def test_a_head_that_is_not_finite_ends_with_a_line_and_leaves_no_classifier(
+    model, planted, tmp_path
+):
+    data = planted(32, 0)
+    config = FinetuneConfig(
+        epochs=0, freeze=40, sizes=(8, 8), optimizer="sgd", learning_rate=1e30, poolings=("mean",)
+    )
+    with pytest.raises(InputError, match=r"32 of 32 dev texts are not finite; a lower learning"):
+        finetune(model, data, data, YES_NO, config, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["head.0.w", "scale"])
+def test_a_file_of_values_that_are_not_finite_is_refused(made, tmp_path, name):
+    folder = tmp_path / "copy"
+    shutil.copytree(made[1], folder)
+    path, about = folder / classifier_files.ARRAYS, folder / classifier_files.ABOUT
+    arrays = safetensors.numpy.load_file(path)
+    arrays[name].flat[0] = np.nan
+    path.write_bytes(safetensors.numpy.save(arrays))
+    described = json.loads(about.read_text())
+    described["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    about.write_text(json.dumps(described))
+    with pytest.raises(InputError, match=f"array {name} has values that are not finite"):
+        mlstm.load_classifier(folder)

@@ -160,6 +160,22 @@ def test_the_gradient_of_head_and_model_is_clipped_as_one():
     assert updates["model"]["b"][0] == pytest.approx(-0.6, rel=0.01)
 
 
+def test_a_model_of_rate_0_has_no_part_in_the_norm_that_is_clipped():
+    shape, parameters, standard, given = problem(BINARY, 1, jnp.float32)
+    config = FinetuneConfig(
+        clip=1e-3, optimizer="sgd", schedule="constant", warmup=0.0, learning_rate=1.0, model_rate=0
+    )
+    before = jax.tree.map(np.array, parameters)
+    moments = step.make_optimizer(config, 10).init(parameters)
+    state = State(parameters, moments, jnp.int32(0), jnp.int32(0))
+    after, _ = step.make_step(shape, config, 10)(state, standard, given, jax.random.key(0))
+    assert int(after.bad) == 0
+    moved = jax.tree.map(lambda a, b: np.asarray(a) - b, after.parameters, before)
+    norm = np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(moved["head"])))
+    assert norm == pytest.approx(1e-3, rel=1e-3)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(moved["model"]))
+
+
 def test_dropout_of_the_head_keeps_the_mean_and_needs_a_key():
     config = HeadConfig(400, 1, dropout=0.5)
     head = {"0": {"w": jnp.ones((400, 1)), "b": jnp.zeros(1)}}

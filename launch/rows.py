@@ -1,0 +1,85 @@
+"""Texts of a file with their fields, and the rows that they become."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mlstm.corpus.texts import Record, read_records
+from mlstm.errors import InputError
+
+PIECE_TEXTS, PIECE_BYTES = 1024, 1 << 22  # what is held in memory at a time
+
+
+class Texts:
+    """Those of a .csv, .tsv, .jsonl or of a file with one a line."""
+
+    def __init__(self, file: str, field: str, added: list[str]):
+        """field: which one is the text; added: the names of those that each text is to get. Reads
+        the file whole, so that what is wrong in it is said before the work."""
+        self.file, self.field = file, field
+        names: dict[str, None] = {}
+        self.count = self.bytes = 0
+        for record in read_records(file, field):
+            self.count += 1
+            here = [name for name, _ in record.fields]
+            if len(set(here)) < len(here):
+                twice = next(name for name in here if here.count(name) > 1)
+                raise InputError(f'{file}:1: two fields have the name "{twice}"')
+            names.update(dict.fromkeys(here))
+            self.bytes += len(record.text)
+        if clash := [name for name in added if name in names]:
+            raise InputError(f'{file}: has a field "{clash[0]}", which is added: rename it')
+        self.names = [*names, *added]
+        """All fields of a row, in the order in which they appear."""
+
+    def pieces(self) -> Iterator[list[Record]]:
+        """The texts in their order, some at a time. InputError where they are not as they were."""
+        piece: list[Record] = []
+        size = done = read = 0
+        for record in read_records(self.file, self.field):
+            piece.append(record)
+            size += len(record.text)
+            done, read = done + 1, read + len(record.text)
+            if len(piece) == PIECE_TEXTS or size >= PIECE_BYTES:
+                yield piece
+                piece, size = [], 0
+        if piece:
+            yield piece
+        if (done, read) != (self.count, self.bytes):
+            raise InputError(f"{self.file}: changed while it was read, or is a pipe; give a file")
+
+
+class Rows:
+    """Lines of a .csv, or of a .jsonl, by the name of the output."""
+
+    def __init__(self, output: Path, names: list[str]):
+        self.is_csv, self.names = output.suffix == ".csv", names
+
+    def header(self) -> bytes:
+        return _csv_line(self.names) if self.is_csv else b""
+
+    def line(self, row: dict[str, Any]) -> bytes:
+        if self.is_csv:
+            return _csv_line([row.get(name) for name in self.names])
+        return _json_line(row)
+
+
+def _csv_line(values: list[Any]) -> bytes:
+    line = io.StringIO(newline="")
+    plain = [
+        "" if value is None else value if isinstance(value, str | float) else json.dumps(value)
+        for value in values
+    ]
+    csv.writer(line, lineterminator="\n").writerow(plain)
+    return line.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _json_line(row: dict[str, Any]) -> bytes:
+    """Bytes that are not UTF-8, which JSON has no place for, become U+FFFD."""
+    line = json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    return line.decode("utf-8", "replace").encode() + b"\n"
