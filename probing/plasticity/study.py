@@ -32,6 +32,7 @@ from probing.plasticity.question import Question, ask, check, write
 from probing.plasticity.report import Arm, PlasticityReport
 from probing.plasticity.retraining import Schedule
 from probing.plasticity.rows import bounded
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
 PRUNED = 0
@@ -86,6 +87,7 @@ def plasticity(
             f"{run} is no training run, on whose text it would be retrained: fine-tune it first "
             f"(launch.train --init_from={run}), and give that run"
         )
+    data = for_model(base, data)
     question = ask(
         base,
         data,
