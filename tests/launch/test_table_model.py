@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import mlstm
+from mlstm.corpus.shards import prepare_source
 from mlstm.corpus.vocabulary import Table, amino_acids
 from mlstm.loading import load_one
 from mlstm.model import language_model
@@ -50,6 +51,20 @@ def test_evaluate_counts_the_bytes_of_the_cleaned_text(launch, model, text, tmp_
     assert record["bytes"] == len(b"\n " + text.read_bytes().strip() + b" ") - 1
     assert record["bits_per_byte"] == pytest.approx(np.log2(LETTERS.size), abs=1)
     assert "cleaned as openai" in printed
+
+
+def test_evaluate_says_that_a_prepared_text_was_cleaned_otherwise(launch, model, text, tmp_path):
+    folder = tmp_path / "corpus"
+    prepare_source(text, folder, vocabulary=LETTERS, splits=(0.3, 0, 0.7))
+    printed = said(launch("evaluate", f"--model={model}", f"--data={folder}"))
+    assert "note: the text was cleaned as none, the model's texts as openai" in printed
+
+
+def test_a_dry_run_checks_what_the_run_would_begin_with(launch, model, text, tmp_path):
+    prepare_source(text, tmp_path / "corpus", vocabulary=LETTERS)
+    train = "--config=quickstart", f"--config.data.source={tmp_path / 'corpus'}", "--dry_run"
+    line = refused(launch("train", *train, f"--init_from={model}", "--config.seeds=2"))
+    assert "has parameters for seeds=1, config.seeds is 2" in line
 
 
 def test_evaluate_asks_for_a_text_and_names_a_byte_that_is_no_symbol(launch, model, tmp_path):
