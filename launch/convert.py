@@ -146,7 +146,7 @@ def _lost(found: Found, writer: Any) -> list[str]:
     vocabulary, cleaning = writer.tells(found.config)
     notes = []
     if vocabulary != found.vocabulary:
-        if any(symbol is not None for symbol in getattr(vocabulary, "symbols", (b"",))):
+        if vocabulary.told:
             raise InputError(
                 f"--to={writer.NAME}: its ids are read as {vocabulary}, and this model's are "
                 f"{found.vocabulary}: save it as safetensors"
