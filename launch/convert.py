@@ -65,11 +65,14 @@ def main(_) -> None:
     print(_described(found, form))
     if not _OUTPUT.present:
         return
+    lost = _lost(found, writer)
     if writer.NAME == "safetensors":
         writer.write(found, target, **facts)
     else:
         writer.write(found, target)
     print(f"output      {target} ({writer.NAME})")
+    for note in lost:
+        print(f"note        {note}")
 
 
 def _target() -> Any:
@@ -133,6 +136,30 @@ def _told(found: Found) -> Found:
         made = getattr(vocabulary, name)()
         found = checked(dataclasses.replace(found, vocabulary=made), "--vocabulary")
     return dataclasses.replace(found, cleaning=_CLEANING.value or found.cleaning)
+
+
+def _lost(found: Found, writer: Any) -> list[str]:
+    """What a format has no place for: a sentence each. InputError where its ids would be read as
+    other symbols."""
+    if not hasattr(writer, "tells"):
+        return []
+    vocabulary, cleaning = writer.tells(found.config)
+    notes = []
+    if vocabulary != found.vocabulary:
+        if vocabulary.told:
+            raise InputError(
+                f"--to={writer.NAME}: its ids are read as {vocabulary}, and this model's are "
+                f"{found.vocabulary}: save it as safetensors"
+            )
+        notes.append(
+            f"{writer.NAME} has no vocabulary: {found.vocabulary} is lost, and read as untold"
+        )
+    if cleaning != found.cleaning:
+        notes.append(
+            f"{writer.NAME} has no cleaning: {found.cleaning} is lost, and read as {cleaning}; say "
+            f"--cleaning={found.cleaning} when it is converted back"
+        )
+    return notes
 
 
 def _described(found: Found, form: str) -> str:

@@ -34,6 +34,7 @@ flags.adopt_module_key_flags(parallel)
 def main(_) -> None:
     import mlstm
     from mlstm import evaluation, job
+    from mlstm.corpus.cleaning import otherwise
     from mlstm.corpus.files import user_path
     from mlstm.output import check_folder, write_whole
 
@@ -58,6 +59,9 @@ def main(_) -> None:
     if not job.is_first():
         return
     print(result)
+    # A prepared text is scored as it is.
+    if note := otherwise(split.corpus.cleaning, one.cleaning):
+        print(note)
     if figures:
         write_whole(figures, result.to_json() + "\n")
 

@@ -68,12 +68,15 @@ _FIGURES = flags.DEFINE_bool("figures", True, "Draw the result too; --nofigures 
 def main(_) -> int | None:
     _check_flags()
     from mlstm.corpus.files import user_path
+    from mlstm.runs import is_run
     from mlstm.training.interrupts import SAVED_AND_STOPPED
     from probing import results
     from probing.plasticity.retraining import Interrupted
-    from probing.plasticity.study import plasticity
+    from probing.plasticity.study import base_of, plasticity
 
     workdir = user_path(_MODEL.value)
+    if not is_run(workdir):
+        base_of(workdir)  # which says so, before a task asks for a text
     data = tasks.read(workdir)
     default = workdir / "plasticity" / f"{data.task}-{quote(_CONCEPT.value, safe=' ')}"
     output = user_path(_OUTPUT.value) if _OUTPUT.value else default

@@ -29,7 +29,10 @@ _SPLITS = flags.DEFINE_string(
     "splits", None, "Fractions of train, validation and test (default: 0.9,0.05,0.05)."
 )
 _LINES = flags.DEFINE_bool(
-    "lines", False, "Each line of a file is a document, or each row of a .csv, .tsv, .jsonl."
+    "lines",
+    False,
+    "Each line of a file is a document, with its line end where it is not cleaned; or the text of "
+    "each row of a .csv, .tsv, .jsonl, as it is.",
 )
 _TEXT_FIELD = flags.DEFINE_string("text_field", "text", "--lines: the field of the text.")
 _VOCABULARY_OF = flags.DEFINE_string(

@@ -105,10 +105,12 @@ def adopted(config):
 def dry_run(config) -> int:
     from mlstm import job
     from mlstm.corpus.files import user_path
-    from mlstm.training import estimate, setup
+    from mlstm.training import beginning, estimate, setup
 
     workdir = user_path(WORKDIR.value) if WORKDIR.value else None
     corpus = setup.open_corpus(config, workdir, keep=False)
+    if INIT_FROM.value:
+        beginning.check(INIT_FROM.value, config, corpus)
     found = estimate.estimate(setup.make(config, corpus))
     if job.is_first():
         print(found)

@@ -101,6 +101,7 @@ def load_run(
             origin if len(seeds) == 1 else f"{origin}, seed {of}",
             step,
             of,
+            description.get("imported") is True,
         )
         for of in ([seed] if seed is not None else seeds)
     ]

@@ -28,7 +28,8 @@ class Model:
     seed: int | None = None
     """That it was trained with."""
     imported: bool = False
-    """Whether others have trained it: how its parameters began is then not known."""
+    """Whether others have trained it, or what it began with: how its parameters began is then not
+    known."""
 
     def __repr__(self) -> str:
         count = language_model.parameter_count(self.config)

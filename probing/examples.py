@@ -16,6 +16,7 @@ from mlstm.model.sites import parse_neuron
 from mlstm.trained import Model
 from probing.evidence.scores import NeuronTable, Row
 from probing.states import activations
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData, Labels
 
 LENGTH, REACH = 700, 6000  # bytes shown, and how far into a document they are looked for
@@ -49,6 +50,7 @@ def examples(
 
     A second, short run: the chosen documents from their start to the end of the passage.
     """
+    data = for_model(model, data)
     rows = [row for row in table.rows() if row.neuron]
     passages = choose(data, [row.concept for row in rows])
     wanted = [(row, passages[row.concept]) for row in rows if row.concept in passages]

@@ -18,6 +18,7 @@ from probing.evidence.surface import surface_figures
 from probing.states import activations
 from probing.states.collect import collect, pilot_numbers
 from probing.states.statistics import Statistics, Summary
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import SPLITS, LabelledData
 
 DRAWS = 199  # of the null
@@ -52,6 +53,7 @@ def score_neurons(
     list of models, or a mesh that does not divide the hidden units.
     """
     check_one(model)
+    data = for_model(model, data)
     names = activations.check_sites(model, sites)
     data.check_labels()
     parts = [data.indices(split) for split in SPLITS]

@@ -110,6 +110,13 @@ def check_recipe(name: str) -> str:
     return name
 
 
+def otherwise(text: str, model: str) -> str:
+    """A line for people where a text was cleaned by another recipe than a model's; else ""."""
+    if text == model:
+        return ""
+    return f"note: the text was cleaned as {text}, the model's texts as {model}"
+
+
 def _sizes(text: str) -> np.ndarray:
     """(characters,) int64: bytes of each in UTF-8; an escaped byte is one."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)

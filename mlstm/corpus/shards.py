@@ -144,6 +144,8 @@ def prepare_texts(
 ) -> Corpus:
     """Prepares one file of which each line is a document, or each row of a .csv or .tsv or each
     object of a .jsonl, of which `field` is the text (see `corpus.texts`); named by their numbers.
+    A line keeps a line end, "\\n", where it is not cleaned and the vocabulary has one; one without
+    text is left out. A field is as it is.
 
     `settings` are those of `prepare`; `progress` is called as by `prepare_source`. Raises
     InputError.
@@ -158,10 +160,12 @@ def prepare_texts(
             progress(min(done, 2 * size), 2 * size)
 
     records = texts.read_records(path, field)
+    kept = texts.are_lines(path) and settings.get("cleaning", "none") == "none"
+    end = b"\n" if kept and _has_line_end(settings.get("vocabulary") or Bytes()) else b""
     source = identity.describe(file, files, report)
     return prepare(
         (
-            Document(f"{path.name}:{number}", record.text)
+            Document(f"{path.name}:{number}", record.text and record.text + end)
             for number, record in enumerate(records, 1)
         ),
         folder,
@@ -169,6 +173,10 @@ def prepare_texts(
         progress=lambda done: report(size + done),
         **settings,
     )
+
+
+def _has_line_end(vocabulary: Vocabulary) -> bool:
+    return isinstance(vocabulary, Bytes) or b"\n" in vocabulary.symbols
 
 
 def open_source(

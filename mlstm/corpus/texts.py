@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 from mlstm.corpus.files import read_chunks, text_name, user_path
 from mlstm.errors import InputError
 
+_TABLES, _OBJECTS = (".csv", ".tsv"), (".jsonl", ".ndjson")
+
 
 class Record(NamedTuple):
     """A text, and all fields of its row or object: name and value of each, in their order."""
@@ -34,20 +36,29 @@ def read_texts(path: str | os.PathLike, field: str = "text") -> list[bytes]:
     return [record.text for record in read_records(path, field)]
 
 
+def are_lines(path: str | os.PathLike) -> bool:
+    """Whether the texts of a file are its lines, and no fields of rows or objects."""
+    return _kind(user_path(path)) not in (*_TABLES, *_OBJECTS)
+
+
 def read_records(path: str | os.PathLike, field: str = "text") -> Iterator[Record]:
     """As `read_texts`, one after another and with the other fields; those of a line of plain text
     are ("text", the line). What is not UTF-8 is escaped by surrogates."""
     path = user_path(path)
-    kind = Path(text_name(path.name)).suffix.lower()
+    kind = _kind(path)
     lines = _lines(path)
-    if kind in (".csv", ".tsv"):
+    if kind in _TABLES:
         yield from _table(path, lines, field, tab=kind == ".tsv")
-    elif kind in (".jsonl", ".ndjson"):
+    elif kind in _OBJECTS:
         yield from _objects(path, lines, field)
     else:
         for line in lines:
             text = line.removesuffix(b"\n").removesuffix(b"\r")
             yield Record(text, [("text", text.decode("utf-8", "surrogateescape"))])
+
+
+def _kind(path: Path) -> str:
+    return Path(text_name(path.name)).suffix.lower()
 
 
 def _lines(path: Path) -> Iterator[bytes]:

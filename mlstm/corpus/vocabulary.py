@@ -21,6 +21,7 @@ class Bytes:
     size: ClassVar[int] = 256
     dtype: ClassVar[type] = np.uint8
     encodes: ClassVar[bool] = True
+    told: ClassVar[bool] = True
 
     def encode(self, data: bytes) -> np.ndarray:
         """The ids of `data`: uint8 (len(data),), read-only, sharing its memory."""
@@ -99,6 +100,11 @@ class Table:
         """Whether a text has ids: some symbols are one byte, none is more."""
         sizes = {len(symbol) for symbol in self.symbols if symbol is not None}
         return sizes == {1}
+
+    @functools.cached_property
+    def told(self) -> bool:
+        """Whether any id has text."""
+        return any(symbol is not None for symbol in self.symbols)
 
     def encode(self, data: bytes) -> np.ndarray:
         """The ids of `data`, one for each byte: (len(data),) of `dtype`.

@@ -95,6 +95,11 @@ def from_tensors(tensors: Mapping[str, Any], where: str, saved: Any = None) -> F
     return checked(Found(config, parameters, _symbols(vocabulary), notes=notes), where)
 
 
+def tells(config: ModelConfig) -> tuple[Vocabulary, str]:
+    """The vocabulary and the cleaning that a file of this format is read with."""
+    return _symbols(config.vocabulary), "none"
+
+
 def write(found: Found, path: Path) -> None:
     """A state dict that torch.load(path, weights_only=True) reads. Raises InputError."""
     config, parameters = found.config, found.parameters

@@ -10,6 +10,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from email.message import Message
 from pathlib import Path
 
 from mlstm.errors import InputError
@@ -39,9 +40,10 @@ def fetch(
             return
         _transfer(address, part, progress)
         if sha256 and digest(part) != sha256:
-            part.unlink()
+            _remove(part)
             raise InputError(f"{address} is not the file that was published: its sha256 differs")
         os.replace(part, path)
+        _remove(part)
 
 
 def digest(path: Path) -> str:
@@ -51,37 +53,83 @@ def digest(path: Path) -> str:
 
 
 def _transfer(address: str, part: Path, progress: Progress | None) -> None:
-    done = part.stat().st_size if part.exists() else 0
+    """Go on behind what is there where it is of the file that the server has now, else anew."""
+    done, version = _begun(part)
     request = urllib.request.Request(address, headers={"User-Agent": "mlstm"})
     if done:
         request.add_header("Range", f"bytes={done}-")
+        request.add_header("If-Range", version)
+    again = False
     try:
         with urllib.request.urlopen(request, timeout=SILENCE) as answer:
-            if answer.status != 206:  # all of it, from the beginning
+            if answer.status == 206:
+                again = not done or not _goes_on(answer.headers, done, version)
+            else:  # all of it, from the beginning
                 done = 0
-            total = done + int(answer.headers.get("Content-Length") or 0)
-            with part.open("ab" if done else "wb") as file:
-                while data := answer.read(CHUNK):
-                    file.write(data)
-                    done += len(data)
-                    if progress:
-                        progress(done, max(total, done))
-                file.flush()
-                os.fsync(file.fileno())
+            if not again:
+                if not done:
+                    _note(part, answer.headers)
+                total = done + int(answer.headers.get("Content-Length") or 0)
+                with part.open("ab" if done else "wb") as file:
+                    while data := answer.read(CHUNK):
+                        file.write(data)
+                        done += len(data)
+                        if progress:
+                            progress(done, max(total, done))
+                    file.flush()
+                    os.fsync(file.fileno())
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing behind what is there: it is another file's beginning
-            part.unlink()
-            _transfer(address, part, progress)
-            return
-        raise Unreachable(f"{address}: the server says {error.code} {error.reason}") from None
+        again = error.code == 416 and done > 0  # nothing behind what is there
+        if not again:
+            raise Unreachable(f"{address}: the server says {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
         raise Unreachable(f"{address}: cannot be reached ({error.reason})") from None
     except (http.client.HTTPException, ValueError, OSError) as error:
         raise Unreachable(f"{address}: the transfer was cut off ({error})") from None
+    if again:
+        if not part.exists():
+            raise Unreachable(f"{address}: the server gives a part of the file, and not all of it")
+        _remove(part)
+        _transfer(address, part, progress)
+        return
     if done < total:
-        raise Unreachable(
-            f"{address}: cut off after {done:,} of {total:,} bytes; the next try goes on there"
-        )
+        more = "; the next try goes on there" if _begun(part)[0] else ""
+        raise Unreachable(f"{address}: cut off after {done:,} of {total:,} bytes{more}")
+
+
+def _begun(part: Path) -> tuple[int, str]:
+    """How many bytes are there, and which version of the file they are of: none where it is not
+    known, for they may be another file's."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if version := _note_of(part).read_text(encoding="latin-1"):
+            return part.stat().st_size, version
+    return 0, ""
+
+
+def _note(part: Path, headers: Message) -> None:
+    """Beside the part, what the server calls this version of the file. A weak ETag does not say
+    that the bytes are the same."""
+    version = headers.get("ETag") or ""
+    if not version or version.startswith("W/"):
+        version = headers.get("Last-Modified") or ""
+    _note_of(part).write_text(version, encoding="latin-1")
+
+
+def _note_of(part: Path) -> Path:
+    return part.with_name(f"{part.name}.version")
+
+
+def _goes_on(headers: Message, done: int, version: str) -> bool:
+    """Whether a part that the server gives is the one behind `done` bytes of that version."""
+    others = [headers.get(name) for name in ("ETag", "Last-Modified")]
+    return (headers.get("Content-Range") or "").startswith(f"bytes {done}-") and (
+        version in others or others == [None, None]
+    )
+
+
+def _remove(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _note_of(part).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

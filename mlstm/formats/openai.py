@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlstm.corpus.vocabulary import Bytes
+from mlstm.corpus.vocabulary import Bytes, Vocabulary
 from mlstm.errors import InputError
 from mlstm.formats.arrays import as_float32, read_npy
 from mlstm.formats.found import Found, checked
@@ -88,6 +88,11 @@ def from_list(arrays: list[np.ndarray], where: str) -> Found:
     }
     config = ModelConfig("multiplicative_lstm", 256, E, H, 1, weight_norm=True)
     return checked(Found(config, parameters, Bytes(), "openai"), where)
+
+
+def tells(_: ModelConfig) -> tuple[Vocabulary, str]:
+    """The vocabulary and the cleaning that a folder of this format is read with."""
+    return Bytes(), "openai"
 
 
 def write(found: Found, path: Path) -> None:

@@ -85,6 +85,11 @@ def generate(
     Raises InputError at once, before anything is generated.
     """
     check_one(model)
+    if not model.vocabulary.told:
+        raise InputError(
+            f"{model.origin}: its vocabulary is not told, so that what it writes has no text; tell "
+            "it with launch.convert --vocabulary, or generate ids"
+        )
     blocks = generate_ids(
         model.config,
         model.parameters,

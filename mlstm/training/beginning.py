@@ -6,16 +6,19 @@ import dataclasses
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from mlstm import job
 from mlstm.checkpoint import read_parameters
-from mlstm.corpus import vocabulary as vocabularies
+from mlstm.checkpoint_errors import say
+from mlstm.corpus.cleaning import otherwise
 from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus
 from mlstm.errors import InputError
-from mlstm.loading import load_one
+from mlstm.loading import load_one, text_of
 from mlstm.model.config import ModelConfig
 from mlstm.runs import is_run, read_config, seeds_of
+from mlstm.trained import Model
 from mlstm.training import config as configs
 from mlstm.training.config import Config
 
@@ -54,20 +57,42 @@ def adopt(
     return adopted, [f"model.{name}={value}" for name, value in changed.items()]
 
 
-def parameters_of(init_from: str, config: Config, corpus: Corpus) -> Any:
+class Start(NamedTuple):
+    """What a run begins with."""
+
+    parameters: Any
+    imported: bool
+    """Whether others have trained them, as `Model` has it."""
+
+
+def start_of(init_from: str, config: Config, corpus: Corpus) -> Start:
     """The parameters of a run or another model, for a model of the same shape, or of a population
     as many of them. Raises InputError, also where the text has another vocabulary than it."""
-    if not is_run(init_from):
-        model = load_one(init_from)
-        _check_count(init_from, 1, config)
-        _check_same(init_from, model.config, config)
-        _check_vocabulary(init_from, model.vocabulary, corpus)
-        return model.parameters
-    record = read_config(init_from)
-    _check_count(init_from, len(seeds_of(record, Path(init_from) / "config.json")), config)
-    _check_same(init_from, _shape_of(init_from), config)
-    _check_vocabulary(init_from, vocabularies.from_json(record.get("vocabulary")), corpus)
-    return read_parameters(user_path(init_from) / "checkpoints", "best")[0]
+    model = check(init_from, config, corpus)
+    if model is not None:
+        return Start(model.parameters, model.imported)
+    parameters = read_parameters(user_path(init_from) / "checkpoints", "best")[0]
+    return Start(parameters, bool(read_config(init_from).get("imported", False)))
+
+
+def check(init_from: str, config: Config, corpus: Corpus) -> Model | None:
+    """InputError where a run of this config on this text cannot begin with that model; one line
+    where the text is cleaned otherwise than its texts were. The model, if it is no run."""
+    model = None if is_run(init_from) else load_one(init_from)
+    if model is not None:
+        count, shape = 1, model.config
+        vocabulary, cleaning = model.vocabulary, model.cleaning
+    else:
+        record = read_config(init_from)
+        count = len(seeds_of(record, Path(init_from) / "config.json"))
+        shape = _config_in(record, init_from)
+        vocabulary, cleaning = text_of(init_from)
+    _check_count(init_from, count, config)
+    _check_same(init_from, shape, config)
+    _check_vocabulary(init_from, vocabulary, corpus)
+    if (note := otherwise(corpus.cleaning, cleaning)) and job.is_first():
+        say(note)
+    return model
 
 
 def _shape_of(init_from: str) -> ModelConfig:

@@ -82,6 +82,9 @@ def begin(config: Config, workdir: str | Path, wishes: Wishes) -> Iterator[Begun
             return read_config(home).get("init_from")
 
         init_from = job.from_first(check, "the config of the run")
+        imported = resumed and job.from_first(
+            lambda: read_config(home).get("imported", False), "the config of the run"
+        )
         status = _check_contents(corpus, home)
         setup = job.together(lambda: setups.make(config, corpus), "the set-up")
         profiling.check(wishes.profile_steps, setup.steps)
@@ -91,8 +94,8 @@ def begin(config: Config, workdir: str | Path, wishes: Wishes) -> Iterator[Begun
             validation = Validation(config, corpus.split("validation"), setup.mesh)
         start = None
         if init_from and not resumed:
-            start = job.together(
-                lambda: beginning.parameters_of(init_from, config, corpus), "--init_from"
+            start, imported = job.together(
+                lambda: beginning.start_of(init_from, config, corpus), "--init_from"
             )
         kept = config.checkpoint
         checkpoints = Checkpoints(
@@ -128,6 +131,7 @@ def begin(config: Config, workdir: str | Path, wishes: Wishes) -> Iterator[Begun
                         status=status,
                         cleaning=corpus.cleaning,
                         init_from=init_from,
+                        imported=imported,
                     )
                 except InputError as error:
                     if not resumed:

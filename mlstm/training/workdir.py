@@ -111,12 +111,15 @@ def write(
     status: str,
     cleaning: str = "none",
     init_from: str | None = None,
+    imported: bool = False,
 ) -> None:
-    """Write config.json. `init_from` is recorded as the absolute path that it means here."""
+    """Write config.json. `init_from` is recorded as the absolute path that it means here; with
+    `imported` it began with what others had trained."""
     record = {"format_version": FORMAT_VERSION, **configs.to_dict(config)}
     record["data"] |= {"digest": digest, "corpus": str(corpus), "status": status}
     begun_from = beginning.absolute(init_from) if init_from else None
     record |= {"vocabulary": vocabulary, "cleaning": cleaning, "init_from": begun_from}
+    record |= {"imported": imported}
     write_whole(workdir / "config.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 

@@ -14,6 +14,7 @@ from mlstm.output import to_json, write_whole
 from mlstm.trained import Model
 from probing.evidence.claims import Claim, Verdict
 from probing.evidence.matching import match_neurons
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
 FORMAT_VERSION = 2
@@ -123,6 +124,7 @@ def matched(
     if len(models) < 2 or claims[0].vector is not None:
         return ()
     neuron = parse_neuron(claims[0].neuron)
+    data = for_model(models[0], data)
     texts, size = [], 0
     for i in data.indices("test"):
         texts.append(data.documents[i].data)
@@ -133,10 +135,11 @@ def matched(
     for model, claim in zip(models[1:], claims[1:], strict=True):
         partner, r = "", float("nan")
         try:
+            for_model(model, data)
             unit, r = match_neurons(models[0], model, texts, str(neuron.site)).partner(neuron.unit)
             partner = f"{neuron.site}[{unit}]"
         except (InputError, KeyError):
-            pass  # another vocabulary, no such site, or fewer neurons
+            pass  # another vocabulary or cleaning, no such site, or fewer neurons
         found.append(
             Match(models[0].origin, claims[0].neuron, model.origin, partner, r, claim.neuron)
         )

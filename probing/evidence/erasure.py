@@ -27,6 +27,7 @@ from mlstm.trained import Model
 from probing.states import activations
 from probing.states.gram import Gram, GramSummary
 from probing.states.statistics import centre_and_scale
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import SPLITS, LabelledData
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ def fit_leace(
     one value there.
     """
     check_one(model)
+    data = for_model(model, data)
     name = str(sites.check_site(model.config, site or sites.primary(model.config)))
     wanted = (concepts,) if isinstance(concepts, str) else tuple(concepts or data.concepts)
     for concept in wanted:

@@ -21,6 +21,7 @@ from probing.evidence.erasure import Eraser, columns_of
 from probing.evidence.probes.linear import deviations
 from probing.evidence.probes.logistic import LogisticProbe
 from probing.states import rows as sampled_rows
+from probing.tasks.cleaned import for_model
 from probing.tasks.keeping import keeping
 from probing.tasks.labelled import LabelledData
 
@@ -91,6 +92,7 @@ def fit_inlp(
     InputError for an unknown site or concept, or one that has one value there.
     """
     check_one(model)
+    data = for_model(model, data)
     name = str(sites.check_site(model.config, site or sites.primary(model.config)))
     data = keeping(data.one(concept))
     parts = sampled_rows.states(model, data, name, sampled_rows.choose(data, rows, seed))

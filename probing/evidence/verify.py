@@ -29,6 +29,7 @@ from probing.evidence.surface import SurfaceModel
 from probing.neurons import score_neurons
 from probing.states import activations
 from probing.states import rows as sampled_rows
+from probing.tasks.cleaned import for_model
 from probing.tasks.keeping import keeping
 from probing.tasks.labelled import SPLITS, LabelledData
 
@@ -122,6 +123,7 @@ def _verify(
             f"{draws} draws of the null give no p below {alpha:g}: at least {int(1 / alpha)} do"
         )
     concept = _concept(data, concept)
+    data = for_model(model, data)
     data = keeping(data.only(concept))
     if not data.counts[data.indices("test")].sum():
         raise InputError(f"{data.origin}: no labelled {data.unit} in the test split")

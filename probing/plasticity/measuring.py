@@ -29,6 +29,7 @@ from probing.plasticity.rows import Kept, KeptRows, beside, held_out, shares
 from probing.states import activations
 from probing.states.collect import collect
 from probing.states.contexts import Contexts, TopContexts
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
 CONTEXTS = 8  # of each end of a neuron
@@ -54,6 +55,7 @@ class Ruler:
     ) -> None:
         """ranked: sites whose units can be pruned. measured: sites of which saliency is told.
         bits_per_byte: of held-out text. rows: labelled positions that probes are fitted on."""
+        data = for_model(base, data)
         self.model, self.data = base, data
         self.ranked, self.measured = tuple(ranked), tuple(dict.fromkeys((*measured, *ranked)))
         self.concept = data.classes.index(concept)

@@ -32,6 +32,7 @@ from probing.plasticity.question import Question, ask, check, write
 from probing.plasticity.report import Arm, PlasticityReport
 from probing.plasticity.retraining import Schedule
 from probing.plasticity.rows import bounded
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
 PRUNED = 0
@@ -80,12 +81,8 @@ def plasticity(
     `retraining.Interrupted` where it was told to stop.
     """
     run, output = Path(run), Path(output)
-    base = load_one(run)
-    if not is_run(run):
-        raise InputError(
-            f"{run} is no training run, on whose text it would be retrained: fine-tune it first "
-            f"(launch.train --init_from={run}), and give that run"
-        )
+    base = base_of(run)
+    data = for_model(base, data)
     question = ask(
         base,
         data,
@@ -147,6 +144,17 @@ def plasticity(
         base=ruler.base,
         arms=found,
     )
+
+
+def base_of(run: str | Path) -> Model:
+    """The model of a run of one model; InputError for what is no run, with what can be done."""
+    base = load_one(run)
+    if not is_run(run):
+        raise InputError(
+            f"{run} is no training run, on whose text it would be retrained: fine-tune it first "
+            f"(launch.train --init_from={run}), and give that run"
+        )
+    return base
 
 
 def _arms(base: Model, question: Question, ruler: Ruler) -> tuple[dict, dict]:

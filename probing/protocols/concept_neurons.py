@@ -30,6 +30,7 @@ from mlstm.output import to_json, write_whole
 from mlstm.trained import Model
 from probing.protocols.sparse_regression import fit_l1
 from probing.states.arrays import arrays
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import SPLITS, LabelledData, Labels
 
 FORMAT_VERSION = 1
@@ -178,7 +179,7 @@ def concept_neurons(
     """
     check_one(model)
     site = site or model_sites.primary(model.config)
-    data = with_spaces(data)
+    data = for_model(model, with_spaces(data))
     parts = {split: arrays(model, data, site, split, rows=rows, seed=SEED) for split in SPLITS}
     X = np.concatenate([parts[split][0] for split in SPLITS])
     y = np.concatenate([parts[split][1] for split in SPLITS])

@@ -29,6 +29,7 @@ from mlstm.model import sites as model_sites
 from mlstm.output import to_json, write_whole
 from mlstm.trained import Model
 from probing.states.arrays import arrays, sampled
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import SPLITS, LabelledData, Labels
 
 FORMAT_VERSION = 1
@@ -122,6 +123,7 @@ def diagnostic(
     about so many positions. progress: called with the concepts done and all of them.
     """
     check_one(model)
+    data = for_model(model, data)
     data.check_labels()
     site = site or model_sites.primary(model.config)
     X: dict[str, np.ndarray] = {}

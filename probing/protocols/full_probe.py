@@ -26,6 +26,7 @@ from probing.evidence.probes.metrics import Metrics
 from probing.evidence.surface import SurfaceModel
 from probing.protocols.full_probe_report import TWIN, FullProbeReport, Row, Twins
 from probing.states.arrays import arrays, sampled
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import DEV_OF_TRAIN, SPLITS, LabelledData
 from probing.tasks.one_variable import one_variable
 
@@ -59,6 +60,7 @@ def full_probe(
     named, and where train documents are all of one class.
     """
     check_one(model)
+    data = for_model(model, data)
     site = str(model_sites.check_site(model.config, site or model_sites.primary(model.config)))
     if twins < 0:
         raise InputError(f"twins is {twins}: how many random models there are, 0 or more")
@@ -214,7 +216,8 @@ def _states(
         return {split: arrays(model, data, site, split, rows=rows, seed=SEED).x for split in SPLITS}
     X = {}
     for split, chosen in documents.items():
-        read = model.encode([data.documents[i].data for i in chosen], site)
+        texts = [data.documents[i].data for i in chosen]
+        read = model.encode(texts, site, cleaning="none")  # it is cleaned already
         X[split] = np.repeat(read, data.counts[chosen], 0)
     return X
 

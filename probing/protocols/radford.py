@@ -147,7 +147,8 @@ def radford(
             if progress:
                 progress(before + here, every)
 
-        X[split] = model.encode(texts[split], site=site, cleaning=CLEANING, progress=report)
+        cleaning = "none" if data.cleaning == CLEANING else CLEANING
+        X[split] = model.encode(texts[split], site=site, cleaning=cleaning, progress=report)
         done += len(documents)
 
     grid = {}

@@ -15,6 +15,7 @@ from mlstm.model import sites
 from mlstm.trained import Model
 from probing.states import activations
 from probing.states.activations import LabelledWindow
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import SPLITS, LabelledData, Labels
 
 Pooling = Literal["position", "mean"]
@@ -35,6 +36,7 @@ def arrays_nbytes(
 
     Without rows it reads all labels once.
     """
+    data = for_model(model, data)
     here = data.indices(_check_split(split))
     count = int(data.counts[here].sum()) if rows is None else rows
     return 4 * count * model.config.hidden
@@ -63,6 +65,7 @@ def arrays(
     is named, or where the split has no label.
     """
     check_one(model)
+    data = for_model(model, data)
     name = str(sites.check_site(model.config, site))
     if pooling not in get_args(Pooling):
         raise InputError(f"pooling {pooling!r}: it is one of {', '.join(get_args(Pooling))}")

@@ -31,6 +31,7 @@ from mlstm.errors import InputError, check_one
 from mlstm.output import check_folder, to_json
 from mlstm.trained import Model
 from probing.states import activations
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
 FORMAT_VERSION = 1
@@ -55,6 +56,7 @@ def store_nbytes(
     model: Model, data: LabelledData, names: Sequence[str], kind: str = "float32"
 ) -> int:
     """Bytes that a store takes on disk, but for a few headers. Reads all labels once."""
+    data = for_model(model, data)
     row = len(names) * model.config.hidden * np.dtype(kind).itemsize
     return int(data.counts.sum()) * (row + 9 + len(data.classes) + 4 * len(data.numbers))
 
@@ -79,6 +81,7 @@ def write_store(
     where a state does not fit the kind.
     """
     check_one(model)
+    data = for_model(model, data)
     folder = Path(folder)
     if kind not in KINDS:
         raise InputError(f'states are stored as {" or ".join(KINDS)}, not "{kind}"')

@@ -33,6 +33,14 @@ def documents(
     return str(path), ((file.name, file.data) for file in sources.documents(path, suffixes))
 
 
+def cleaning_of(source: Source) -> str:
+    """The recipe that the text was put through before it was a corpus; "none" of other text."""
+    if not isinstance(source, (str, os.PathLike)):
+        return source.corpus.cleaning
+    path = user_path(source)
+    return Corpus.open(path).cleaning if (path / "manifest.json").is_file() else "none"
+
+
 def read_file(path: Path) -> bytes:
     """The bytes of one file, decompressed. InputError where it cannot be read."""
     return sources.TextFile(path.name, path, 0).data

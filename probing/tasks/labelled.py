@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from mlstm.errors import InputError
+from probing.tasks.cleaned import cleaned
 
 SPLITS = ("train", "dev", "test")
 FRACTIONS = (0.4, 0.2, 0.4)
@@ -83,6 +84,8 @@ class LabelledData:
     judge: Callable[[bytes], Labels] | None = field(default=None, compare=False, repr=False)
     """Labels any text as the task does, where labels are a function of the text alone."""
     fractions: tuple[float, float, float] = FRACTIONS
+    cleaning: str = "none"
+    """The recipe of `mlstm.corpus.cleaning` that the documents were put through."""
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -185,6 +188,15 @@ class LabelledData:
             dataclasses.replace(self.documents[i], split=SPLITS[self.splits[i]]) for i in documents
         )
         return dataclasses.replace(self, documents=kept)
+
+    def cleaned(self, recipe: str) -> LabelledData:
+        """The same data with each document cleaned, and its labels where their spans went.
+
+        What nothing is left of has no label; that of a document is of the state after all of it.
+        A judge stays: it labels what a model wrote. The recipe that was applied already, and
+        "none", change nothing. InputError for another on top of one.
+        """
+        return cleaned(self, recipe)
 
     def only(self, concept: str) -> LabelledData:
         """The same data with one concept. Raises InputError where it has no such."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mlstm.errors import InputError
-from probing.tasks.documents import Source, documents
+from probing.tasks.documents import Source, cleaning_of, documents
 from probing.tasks.labelled import LabelledData, LabelledDocument, Labels, every_byte
 from probing.tasks.marking_functions import marking_function
 
@@ -57,6 +57,7 @@ def patterns(source: Source, *, patterns: str | Sequence[str]) -> LabelledData:
             LabelledDocument(name, data, partial(_labels, each, concepts, data, name))
             for name, data in texts
         ),
+        cleaning=cleaning_of(source),
         meaning=meaning,
         judge=partial(_labels, each, concepts),
     )

@@ -6,6 +6,7 @@ is also inside brackets. White space outside tokens belongs to no lexical class.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 import tokenize
@@ -18,7 +19,7 @@ import numpy as np
 
 from mlstm.errors import InputError
 from probing.tasks import c_lexer
-from probing.tasks.documents import Source, documents
+from probing.tasks.documents import Source, cleaning_of, documents
 from probing.tasks.labelled import (
     LabelledData,
     LabelledDocument,
@@ -108,7 +109,7 @@ def source_code(source: Source, language: str | None = None) -> LabelledData:
         raise InputError(f"language {language!r}: there are {', '.join(_LANGUAGES)}")
     chosen = _LANGUAGES.values() if language is None else [_LANGUAGES[language]]
     origin, found = documents(source, tuple(s for each in chosen for s in each.suffixes))
-    return label(found, origin, language)
+    return dataclasses.replace(label(found, origin, language), cleaning=cleaning_of(source))
 
 
 def label(

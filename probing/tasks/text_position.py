@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from mlstm.errors import InputError
-from probing.tasks.documents import Source, documents
+from probing.tasks.documents import Source, cleaning_of, documents
 from probing.tasks.labelled import LabelledData, LabelledDocument, Labels, every_byte
 
 LEVELS = (1, 2, 3)
@@ -68,6 +68,7 @@ def text_position(source: Source) -> LabelledData:
         CLASSES,
         NUMBERS,
         labelled,
+        cleaning=cleaning_of(source),
         meaning=MEANING,
         judge=labels,
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from mlstm.corpus.files import text_name, user_path
 from mlstm.errors import InputError
-from probing.tasks.documents import Source, documents
+from probing.tasks.documents import Source, cleaning_of, documents
 from probing.tasks.labelled import LabelledData, LabelledDocument, Labels
 from probing.tasks.tagged_files import Sentence, sentences
 from probing.tasks.word_lists import Names, find_names, read_lists
@@ -138,6 +138,7 @@ def _from_lists(source: Source, position: Position, lists: dict[str, Names]) -> 
         tuple(LabelledDocument(name, data, partial(judge, data)) for name, data in found),
         otherwise=OUTSIDE,
         judge=judge,
+        cleaning=cleaning_of(source),
     )
 
 

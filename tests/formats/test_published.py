@@ -30,7 +30,8 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder, and parts of its files; /cut/NAME breaks off, /old/NAME knows no parts."""
+    """Serves a folder, and parts of its files; /cut/NAME breaks off, /old/NAME knows no parts,
+    /wrong/NAME gives another part, /bad/NAME does not look at If-Range, /none/NAME says 416."""
 
     server: Server
 
@@ -43,12 +44,21 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         data, start = path.read_bytes(), 0
         asked = self.headers.get("Range")
         self.server.asked.append(asked)
-        if asked and kind != "old":
+        tag = f'"{hashlib.sha256(data).hexdigest()}"'
+        version = self.headers.get("If-Range")
+        if kind == "none":
+            self.send_error(416)
+            return
+        if asked and kind != "old" and (version in (None, tag) or kind == "bad"):
             start = int(asked.removeprefix("bytes=").rstrip("-"))
             if start >= len(data):
                 self.send_error(416)
                 return
+        start = start and (5 if kind == "wrong" else start)
         self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.send_header("ETag", tag)
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
         stop = len(data) // 2 if kind == "cut" and not start else len(data)
@@ -99,6 +109,41 @@ def test_a_transfer_that_was_cut_off_goes_on_where_it_was(server, tmp_path):
     downloads.fetch(f"{server.address}/cut/a", tmp_path / "a", SHA256)
     assert (tmp_path / "a").read_bytes() == DATA
     assert server.asked == [None, f"bytes={len(DATA) // 2}-"]
+
+
+@pytest.mark.parametrize("kind", ["x", "bad", "wrong"])
+def test_parts_of_two_files_are_not_put_together(server, tmp_path, kind):
+    (server.folder / "a").write_bytes(b"0" * len(DATA))
+    with pytest.raises(InputError, match="cut off"):
+        downloads.fetch(f"{server.address}/cut/a", tmp_path / "a")
+    (server.folder / "a").write_bytes(DATA)
+    downloads.fetch(f"{server.address}/{kind}/a", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == DATA
+    assert sorted(path.name for path in tmp_path.glob(".a.part*")) == []
+
+
+def test_a_part_that_begins_elsewhere_is_not_put_behind(server, tmp_path):
+    (server.folder / "a").write_bytes(DATA)
+    with pytest.raises(InputError, match="cut off"):
+        downloads.fetch(f"{server.address}/cut/a", tmp_path / "a")
+    downloads.fetch(f"{server.address}/wrong/a", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == DATA
+
+
+def test_a_part_longer_than_the_file_is_begun_anew(server, tmp_path):
+    (server.folder / "a").write_bytes(DATA)
+    (tmp_path / ".a.part").write_bytes(DATA + b"0")
+    (tmp_path / ".a.part.version").write_text(f'"{SHA256}"')
+    downloads.fetch(f"{server.address}/x/a", tmp_path / "a", SHA256)
+    assert (tmp_path / "a").read_bytes() == DATA
+    assert server.asked == [f"bytes={len(DATA) + 1}-", None]
+
+
+def test_a_server_that_has_no_bytes_at_all_is_asked_once(server, tmp_path):
+    (server.folder / "a").write_bytes(DATA)
+    with pytest.raises(InputError, match="the server says 416"):
+        downloads.fetch(f"{server.address}/none/a", tmp_path / "a")
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("kind", ["old", "x"])

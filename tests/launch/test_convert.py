@@ -1,14 +1,18 @@
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from mlstm.corpus.vocabulary import Bytes, printable
+import mlstm
+from mlstm.corpus.vocabulary import Bytes, Table, printable
 from mlstm.formats import openai
 from mlstm.formats.found import Found, by_name
 from mlstm.loading import load_one
 from mlstm.model import language_model
 from mlstm.model.config import ModelConfig
+from mlstm.trained import Model
 
 
 def parameters(config) -> dict:
@@ -101,6 +105,28 @@ def test_what_a_file_does_not_say_is_told(launch, folder):
     assert "cleaning    none" in said(launch("convert", *flags))
     line = refused(launch("convert", f"--input={folder}", "--option=gates=ifog"))
     assert "openai has no option 'gates'" in line
+
+
+def test_what_a_format_has_no_place_for_is_said(launch, folder, tmp_path):
+    plain = f"--input={folder}", "--cleaning=none"
+    printed = said(launch("convert", *plain, "--to=openai", f"--output={tmp_path / 'back'}"))
+    assert "note        openai has no cleaning: none is lost, and read as openai" in printed
+    config = ModelConfig(cell="lstm", embedding=3, hidden=8, weight_norm=False)
+    words = tuple(bytes([k]) for k in reversed(range(256)))
+    for name, vocabulary, c in (
+        ("bytes", Bytes(), config),
+        ("words", Table(words), config),
+        ("few", Table(words[:30]), dataclasses.replace(config, vocabulary=30)),
+    ):
+        file = tmp_path / f"{name}.safetensors"
+        mlstm.save(Model(c, parameters(c), vocabulary, "openai"), file)
+    to = "--to=char_rnn", f"--output={tmp_path / 'a.pt'}"
+    line = refused(launch("convert", f"--input={tmp_path / 'words.safetensors'}", *to))
+    assert "its ids are read as bytes, and this model's are 'table' (256 symbols)" in line
+    assert not (tmp_path / "a.pt").exists()
+    printed = said(launch("convert", f"--input={tmp_path / 'few.safetensors'}", *to))
+    assert "char_rnn has no vocabulary: 'table' (30 symbols) is lost" in printed
+    assert "char_rnn has no cleaning: openai is lost, and read as none" in printed
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mlstm.corpus.reading import Corpus
+from mlstm.corpus.shards import prepare_texts
 
 ROOT = Path(__file__).parents[2]
 # A program that writes its documents slowly, so that it can be killed in the middle.
@@ -222,6 +223,19 @@ def test_ctrl_c_of_the_program_is_one_line_and_its_own_exit_code(tmp_path):
     assert stderr.splitlines()[-1] == "prepare: interrupted"
     assert "Traceback" not in stderr
     assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("cleaning", ["none", "openai"])
+def test_each_line_is_a_document_with_its_end_where_it_is_not_cleaned(tmp_path, cleaning):
+    (tmp_path / "a.txt").write_bytes(b"line\n\n" * 30 + b"line\r\nline")
+    made = prepare_texts(tmp_path / "a.txt", tmp_path / "corpus", cleaning=cleaning)
+    found = {made.split(n).document(i) for n in made.splits for i in range(made.split(n).documents)}
+    assert found == {b"line\n" if cleaning == "none" else b"\n line "}
+    assert sum(made.split(name).documents for name in made.splits) == 32
+    rows = "".join(f'{{"text": "row {k}"}}\n' for k in range(30))
+    (tmp_path / "a.jsonl").write_text(rows)
+    made = prepare_texts(tmp_path / "a.jsonl", tmp_path / "rows", splits=(1, 0, 0))
+    assert not made.split("train").document(0).endswith(b"\n")
 
 
 def test_each_row_of_a_table_is_a_document(launch, tmp_path):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import mlstm
-from mlstm.corpus.vocabulary import Table, amino_acids
+from mlstm.corpus.shards import prepare_source
+from mlstm.corpus.vocabulary import Table, amino_acids, untold
 from mlstm.loading import load_one
 from mlstm.model import language_model
 from mlstm.model.config import ModelConfig
@@ -52,6 +53,20 @@ def test_evaluate_counts_the_bytes_of_the_cleaned_text(launch, model, text, tmp_
     assert "cleaned as openai" in printed
 
 
+def test_evaluate_says_that_a_prepared_text_was_cleaned_otherwise(launch, model, text, tmp_path):
+    folder = tmp_path / "corpus"
+    prepare_source(text, folder, vocabulary=LETTERS, splits=(0.3, 0, 0.7))
+    printed = said(launch("evaluate", f"--model={model}", f"--data={folder}"))
+    assert "note: the text was cleaned as none, the model's texts as openai" in printed
+
+
+def test_a_dry_run_checks_what_the_run_would_begin_with(launch, model, text, tmp_path):
+    prepare_source(text, tmp_path / "corpus", vocabulary=LETTERS)
+    train = "--config=quickstart", f"--config.data.source={tmp_path / 'corpus'}", "--dry_run"
+    line = refused(launch("train", *train, f"--init_from={model}", "--config.seeds=2"))
+    assert "has parameters for seeds=1, config.seeds is 2" in line
+
+
 def test_evaluate_asks_for_a_text_and_names_a_byte_that_is_no_symbol(launch, model, tmp_path):
     assert "give a text with --data" in refused(launch("evaluate", f"--model={model}"))
     (tmp_path / "digits.txt").write_bytes(b"12 34")
@@ -91,15 +106,24 @@ def test_probe_scores_its_neurons_beside_a_shuffled_twin_and_asks_for_a_folder(
     assert "give a text with --data" in refused(launch("probe", *flags))
 
 
+def test_sample_of_a_vocabulary_that_is_not_told_says_so(launch, tmp_path):
+    config = ModelConfig(vocabulary=9, embedding=3, hidden=8)
+    made = Model(config, language_model.init_parameters(config, jax.random.key(0)), untold(9))
+    mlstm.save(made, tmp_path / "ids.safetensors")
+    line = refused(launch("sample", f"--model={tmp_path / 'ids.safetensors'}", "--length=3"))
+    assert "ids.safetensors: its vocabulary is not told" in line
+
+
 def test_steps_and_seeds_say_nothing_to_a_published_model(launch, model):
     line = refused(launch("sample", f"--model={model}", "--step=3"))
     assert "no training run: it has no steps and no seeds" in line
 
 
 def test_a_study_of_plasticity_says_that_it_needs_a_run(launch, model, text, tmp_path):
-    flags = f"--task=text_position --data={text} --concept=start --prune=1".split()
-    line = refused(launch("plasticity", f"--model={model}", *flags, f"--output={tmp_path / 'o'}"))
-    assert "fine-tune it first (launch.train --init_from=" in line
+    flags = f"--model={model} --concept=start --prune=1 --output={tmp_path / 'o'}".split()
+    for more in (f"--data={text}",), ():
+        line = refused(launch("plasticity", *flags, "--task=text_position", *more))
+        assert "fine-tune it first (launch.train --init_from=" in line
 
 
 def test_prepare_takes_the_vocabulary_and_the_cleaning_of_a_model(launch, model, text, tmp_path):

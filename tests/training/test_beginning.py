@@ -1,5 +1,6 @@
 """A run that begins with a model that others published, or in another shape than its config's."""
 
+import dataclasses
 import json
 
 import jax
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import mlstm
+from mlstm.corpus.reading import Corpus
 from mlstm.corpus.shards import open_source, prepare_source
 from mlstm.corpus.vocabulary import Bytes, amino_acids
 from mlstm.errors import InputError
@@ -18,6 +20,7 @@ from mlstm.model.config import ModelConfig
 from mlstm.trained import Model
 from mlstm.training import beginning, loop
 from mlstm.training.config import Config, from_config_dict, to_dict
+from probing.evidence.controls import untrained_twin
 
 TINY = ModelConfig(embedding=3, hidden=8)
 
@@ -63,7 +66,7 @@ def test_a_published_folder_is_fine_tuned_and_its_loss_falls(folder, corpus, tmp
     before, trained = load_one(folder), load_one(tmp_path / "run")
     falls = mlstm.evaluate(before, test).bits_per_byte - mlstm.evaluate(trained, test).bits_per_byte
     assert falls > 1
-    assert (trained.cleaning, trained.imported) == ("openai", False)
+    assert (trained.cleaning, trained.imported) == ("openai", True)
     record = json.loads((tmp_path / "run" / "config.json").read_text())
     assert record["init_from"] == str(folder)
 
@@ -111,6 +114,38 @@ def test_a_text_with_another_vocabulary_says_how_to_prepare_it(folder, corpus, t
     config, _ = beginning.adopt(config_of(prepared.folder), str(other), tmp_path / "run")
     with pytest.raises(InputError, match=f"--vocabulary_of={other}"):
         loop.run(config, tmp_path / "run", init_from=str(other))
+
+
+def test_what_others_trained_stays_so_in_a_run_of_a_run_and_when_it_goes_on(
+    folder, corpus, tmp_path
+):
+    few = {"train.steps": 1}
+    config, _ = beginning.adopt(config_of(corpus, **few), str(folder), tmp_path / "a")
+    loop.run(config, tmp_path / "a", init_from=str(folder))
+    loop.run(config, tmp_path / "b", init_from=str(tmp_path / "a"))
+    longer = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=2))
+    loop.run(longer, tmp_path / "b")
+    loaded = load_one(tmp_path / "b")
+    assert (loaded.step, loaded.imported) == (2, True)
+    assert "shuffled twin" in untrained_twin(loaded).origin
+    record = json.loads((tmp_path / "b" / "config.json").read_text())
+    del record["imported"]  # as it was before
+    (tmp_path / "b" / "config.json").write_text(json.dumps(record))
+    assert not load_one(tmp_path / "b").imported
+
+
+def test_a_text_that_is_cleaned_otherwise_is_said(folder, corpus, tmp_path, capsys):
+    (tmp_path / "text.txt").write_bytes(b"one and two\n" * 300)
+    plain = prepare_source(tmp_path / "text.txt", tmp_path / "plain")
+    for text, note in (
+        (Corpus.open(corpus), ""),
+        (plain, "cleaned as none, the model's texts as openai"),
+    ):
+        config, _ = beginning.adopt(config_of(text.folder), str(folder), "")
+        beginning.check(str(folder), config, text)
+        said = capsys.readouterr().err
+        assert note in said
+        assert bool(note) == bool(said)
 
 
 def test_a_population_cannot_begin_with_one_model(folder, corpus, tmp_path):

@@ -27,6 +27,7 @@ from probing.evidence.effects.tally import Progress, tally
 from probing.evidence.effects.units import units
 from probing.evidence.ranking import Ranking
 from probing.evidence.written import Saved
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
 BYTES = 1 << 13
@@ -121,6 +122,7 @@ def curves(
     Other arguments and errors as of `effect`.
     """
     check_one(model)
+    data = for_model(model, data)
     if sets < LEAST:
         raise InputError(f"{sets} random sets make no band; at least {LEAST} do")
     H = model.config.hidden

@@ -24,6 +24,7 @@ from probing.evidence.effects.probed import probe_of
 from probing.evidence.effects.tally import Progress, Tally, tally
 from probing.evidence.effects.units import Units, units
 from probing.evidence.written import Saved
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
 FORMAT_VERSION = 1
@@ -105,6 +106,7 @@ def effect(
     Raises InputError for an unknown neuron, concept or kind, or neurons of two sites.
     """
     check_one(model)
+    data = for_model(model, data)
     neurons = neurons_named(edits)
     of = None if neurons else given(model, edits)
     site, chosen = neurons_of(model, neurons) if of is None else (of.site, of.units)

@@ -16,6 +16,7 @@ import numpy as np
 from mlstm.errors import InputError
 from mlstm.trained import Model
 from probing.states.ids import ids_of
+from probing.tasks.cleaned import for_model
 from probing.tasks.keeping import keeping
 from probing.tasks.labelled import LabelledData
 
@@ -100,6 +101,7 @@ def mark(
     Raises InputError for an unknown concept, or where no byte, or every byte, is on it.
     """
     concept = named(data, concept)
+    data = for_model(model, data)
     only = keeping(data.only(concept))
     documents, length = excerpt(only, split, bytes)
     level, rule = _level(only, concept)

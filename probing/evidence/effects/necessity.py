@@ -16,6 +16,7 @@ from probing.evidence.effects.marked import mark
 from probing.evidence.effects.tally import Progress, tally
 from probing.evidence.effects.units import Units, units
 from probing.evidence.written import Saved
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
 
@@ -80,6 +81,7 @@ def necessity(
     it is always compared. known: what `units` says of the site, where it is at hand.
     """
     check_one(model)
+    data = for_model(model, data)
     site, chosen = neurons_of(model, [neuron])
     marked = mark(model, data, concept, split=split, bytes=bytes)
     fewer = mark(model, data, concept, split=split, bytes=min(bytes, compared_bytes))

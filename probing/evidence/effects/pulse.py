@@ -26,6 +26,7 @@ from probing.evidence.effects.readers import Driven, Reading, driven, readout
 from probing.evidence.effects.responses import half_lives, medians
 from probing.evidence.effects.units import units
 from probing.evidence.written import Saved
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
 STEPS, PLACES, CONTEXT = 200, 256, 256
@@ -118,6 +119,7 @@ def pulse(
     Raises InputError for an unknown neuron, one that never varies, or texts that are too short.
     """
     check_one(model)
+    data = for_model(model, data)
     found = sites.check_neuron(model.config, neuron)
     site, unit, layer = str(found.site), found.unit, found.site.layer
     if steps < 1 or places < 1 or context < 1:

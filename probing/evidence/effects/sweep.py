@@ -23,6 +23,7 @@ from probing.evidence.effects.tally import Progress, tally
 from probing.evidence.effects.units import units
 from probing.evidence.ranking import Ranking
 from probing.evidence.written import Saved
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
 BYTES = 1 << 14
@@ -118,6 +119,7 @@ def sweep(
     whatever the number of neurons, and of one pass forward for each that is verified.
     """
     check_one(model)
+    data = for_model(model, data)
     if kind not in KINDS:
         raise InputError(f'an ablation is by "{kind}"; it is one of {", ".join(KINDS)}')
     if verify < 0:

@@ -14,6 +14,7 @@ from mlstm.model.cells import CELLS
 from mlstm.trained import Model
 from probing.evidence.effects.marked import excerpt
 from probing.states.ids import ids_of
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
 BYTES = 1 << 18  # of train documents: what is only at their beginnings would shift the values
@@ -56,6 +57,7 @@ def units(
     InputError for a site that the model lacks, or states that are not finite.
     """
     sites.check_site(model.config, site)
+    data = for_model(model, data)
     documents, length = excerpt(data, "train", bytes)
     ids = [ids_of(model, data, int(i), slice(length)) for i in documents]
     stride = max(1, sum(map(len, ids)) // rows)

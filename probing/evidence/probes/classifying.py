@@ -170,8 +170,9 @@ def fit_classifier(
 
     site: the primary one if None. concept: the class that is told from its absence; None where
     classes exclude each other. pooling, cleaning: of documents, as `Model.encode` takes them
-    ("last" and the model's own if None); tokens and bytes have the state at their position, and no
-    cleaning. rows: of tokens and bytes, about how many of each split are read; all if None.
+    ("last" and the model's own if None); tokens and bytes have the state at their position in the
+    text as the model's own cleaning has it. rows: of tokens and bytes, about how many of each
+    split are read; all if None.
 
     InputError for what the task does not have, and where the train documents are of one class.
     """
@@ -186,8 +187,10 @@ def fit_classifier(
     elif pooling or cleaning not in (None, "none"):
         raise InputError(
             f"task {data.task} labels {data.unit}s: they have the state at their position in the "
-            "text as it is, so that pooling and cleaning say nothing to them"
+            "text as the model reads it, so that pooling and cleaning say nothing to them"
         )
+    else:
+        cleaning = model.cleaning
     X, y = {}, {}
     for done, split in enumerate(SPLITS):
         if whole:

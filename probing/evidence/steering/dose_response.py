@@ -29,6 +29,7 @@ from probing.evidence.steering.fluency import bits_of, distinct
 from probing.evidence.steering.result import Dose, Level, Steering
 from probing.evidence.steering.slopes import interval, mean_known, slopes, standing
 from probing.evidence.subjects import Direction, OneNeuron, check_direction
+from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -91,6 +92,7 @@ def steer(
     or numbers that cannot be.
     """
     check_one(model)
+    data = for_model(model, data)
     _check(phase, how, expected, controls, length, samples)
     of.check_quantiles(quantiles)
     data = data.one(concept)

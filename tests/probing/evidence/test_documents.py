@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 from mlstm.classifier import BINARY, EXCLUSIVE, SEVERAL
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.model import language_model
-from mlstm.model.language_model import ModelConfig
+from mlstm.model.config import ModelConfig
 from mlstm.model.whole_texts import What
 from mlstm.trained import Model
 from probing.evidence.documents import (
