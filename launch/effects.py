@@ -164,7 +164,10 @@ def _effects(
         )
         if len(neurons) == 1:
             progress("pushing", 0, 1)
-            show(probing.pulse(model, neurons[0], data, seed=_SEED.value))
+            try:
+                show(probing.pulse(model, neurons[0], data, seed=_SEED.value))
+            except InputError as error:  # of short documents, say: the rest is there
+                print(f"no pulse of {neurons[0]}: {error}", end="\n\n", flush=True)
         for of in swept if _CURVES.value else ():
             show(
                 probing.curves(

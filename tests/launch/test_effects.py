@@ -44,6 +44,22 @@ def test_a_neuron_is_ablated_beside_all_others_and_drawn(launch, trained_run, co
     assert drawn >= {"effect_controls.svg", "effect_controls.png", "effect_pulse.svg"}
 
 
+def test_of_short_documents_the_pulse_is_left_out_and_the_rest_is_saved(
+    launch, trained_run, tmp_path
+):
+    short = tmp_path / "short"
+    short.mkdir()
+    for k in range(12):
+        (short / f"{k}.py").write_text(f"name_{k} = 'text'\n")
+    flags = "--neuron=0.c[3]", "--kind=mean", "--controls=0", "--nofigures"
+    done = effects(launch, trained_run, short, tmp_path / "out", *flags)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "no pulse of 0.c[3]: " in done.stdout.decode()
+    assert "no test document has more than 200 bytes" in done.stdout.decode()
+    (path,) = (tmp_path / "out").glob("*.json")
+    assert [each["kind"] for each in json.loads(path.read_text())] == ["effect"]
+
+
 @pytest.mark.slow
 def test_without_a_neuron_the_site_is_swept_and_the_best_is_looked_at(
     launch, trained_run, code, tmp_path
