@@ -2,6 +2,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -124,6 +125,7 @@ def test_the_language_is_that_of_the_files_and_the_rest_is_left_out(tmp_path):
 def test_documents_named_for_another_language_are_skipped_with_the_reason():
     class Split:
         names = ("a.c", "b.py", "c")
+        corpus = SimpleNamespace(cleaning="none")
 
         def document(self, number):
             return b"x = 1"
