@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mlstm.errors import InputError
 from mlstm.model import language_model as lm
-from mlstm.model import recurrence
+from mlstm.model import noise, recurrence
 from mlstm.model.cells import CELLS, MultiplicativeLSTM
 from mlstm.model.readable import Controls, Plan, Weights, scan_plain
 from mlstm.model.sites import sites
@@ -415,7 +415,7 @@ def test_a_site_that_is_not_there_is_refused_and_never_ignored():
 
 def test_dropout_between_layers_drops_its_share_and_keeps_the_mean():
     config = changed(MLSTM, layers=2, hidden=64, dropout=0.25)
-    dropped = lm._dropped(jnp.ones((200, 100)), 0.25, jax.random.key(0))
+    dropped = noise.dropped(jnp.ones((200, 100)), 0.25, jax.random.key(0))
     assert float((dropped == 0).mean()) == pytest.approx(0.25, abs=0.01)
     assert float(dropped.mean()) == pytest.approx(1, abs=0.01)
     given = problem(config, 12, 2, False, False, False, jnp.float32)
