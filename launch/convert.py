@@ -93,7 +93,7 @@ def _target() -> Any:
 def _read(name: str) -> tuple[Found, dict[str, Any], str]:
     """What the input holds, what a file of ours keeps of its training, and its format."""
     from mlstm.formats import known
-    from mlstm.formats.found import Found, checked
+    from mlstm.formats.found import Found
     from mlstm.loading import load_one, unknown
     from mlstm.runs import is_run
 
@@ -110,7 +110,7 @@ def _read(name: str) -> tuple[Found, dict[str, Any], str]:
     module = known.named(_FROM.value) if _FROM.value else module
     if module is None or (not place.exists() and known.recognised(place) is None):
         raise unknown(place)
-    found = checked(known.read(module, place, _options()), str(place))
+    found = known.read(module, place, _options())
     facts = known.facts(module, place) or {"imported": True}
     return found, {"origin": name, **facts}, module.NAME
 

@@ -14,7 +14,7 @@ from mlstm.corpus.files import user_path
 from mlstm.corpus.vocabulary import Vocabulary
 from mlstm.errors import InputError
 from mlstm.formats import known
-from mlstm.formats.found import Found, checked
+from mlstm.formats.found import Found
 from mlstm.runs import is_run, load_run, named, read_config, seeds_at
 from mlstm.trained import Model
 
@@ -55,8 +55,7 @@ def load(
         raise unknown(place)
     if step is not None or seed is not None:
         raise InputError(f"{path} is no training run: it has no steps and no seeds to choose from")
-    found = checked(known.read(module, place), str(place))
-    return to_model(found, str(path), known.facts(module, place))
+    return to_model(known.read(module, place), str(path), known.facts(module, place))
 
 
 def load_one(path: str | os.PathLike, step: int | None = None, seed: int | None = None) -> Model:

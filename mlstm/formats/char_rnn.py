@@ -75,13 +75,11 @@ def from_tensors(tensors: Mapping[str, Any], where: str, saved: Any = None) -> F
         )
         for number in range(layers)
     }
-    readout = "none"
-    if "decoder.weight" in arrays:
-        readout, parameters["readout"] = torch_layers.readout(
-            arrays, "decoder", parameters.get("embedding"), vocabulary, hidden
-        )
-    else:
-        notes += ("There is no decoder: states can be read, and no logits.",)
+    readout, of_readout, noted = torch_layers.readout(
+        arrays, "decoder", parameters.get("embedding"), vocabulary, hidden
+    )
+    parameters |= of_readout
+    notes += noted
     arrays.finish()
     config = ModelConfig(
         cell=cell,

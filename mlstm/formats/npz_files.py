@@ -15,6 +15,7 @@ import numpy as np
 
 from mlstm.errors import InputError
 from mlstm.formats.arrays import RATIO, SLACK, begins_with, check_file, read_npy
+from mlstm.formats.pickle_values import one_line
 
 ZIP_MAGIC = b"PK\x03\x04"
 MOST_MEMBERS = 10_000
@@ -52,7 +53,7 @@ def read_npz(path: str | Path, where: str = "") -> dict[str, np.ndarray]:
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
     except _DAMAGED as error:
-        raise InputError(f"{where}: the .npz file is damaged ({_one_line(error)})") from None
+        raise InputError(f"{where}: the .npz file is damaged ({one_line(error)})") from None
 
 
 def read_named(path: str | Path) -> dict[str, np.ndarray]:
@@ -136,7 +137,3 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> b
         if len(data) != member.file_size or file.read(1):
             raise InputError(f"{where}: {member.filename[:80]!r} is cut short")
     return data
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:100] or type(error).__name__

@@ -77,14 +77,12 @@ def from_tensors(tensors: Mapping[str, Any], where: str, gates: str = "ifgo") ->
         | _biases(arrays, f"{encoder}rnn.rnns.{k}.", cell, hidden, gates)
         for k, weights in enumerate(found)
     }
-    readout, notes = "none", _notes(cell, vocabulary, gates)
     decoder = encoder.removesuffix("encoder.") + "decoder"
-    if f"{decoder}.weight" in arrays:
-        readout, parameters["readout"] = torch_layers.readout(
-            arrays, decoder, parameters["embedding"], vocabulary, hidden
-        )
-    else:
-        notes += ("There is no decoder: states can be read, and no logits.",)
+    readout, of_readout, noted = torch_layers.readout(
+        arrays, decoder, parameters["embedding"], vocabulary, hidden
+    )
+    parameters |= of_readout
+    notes = _notes(cell, vocabulary, gates) + noted
     heads = [name for name in arrays.tensors if "classifier" in name.split(".")]
     if heads:
         notes += ("Its classifier was not read.",)

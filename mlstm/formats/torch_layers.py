@@ -126,13 +126,16 @@ def biases(
 
 def readout(
     arrays: Arrays, name: str, embedding: np.ndarray | None, vocabulary: int, hidden: int
-) -> tuple[str, dict[str, np.ndarray]]:
-    """Of a Linear(H, V) called `name`: what config.readout is, and the arrays."""
+) -> tuple[str, dict[str, dict[str, np.ndarray]], tuple[str, ...]]:
+    """Of a Linear(H, V) called `name`, which may be missing: what config.readout is, what it adds
+    to the parameters, and what is to be noted."""
+    if f"{name}.weight" not in arrays:
+        return "none", {}, ("There is no decoder: states can be read, and no logits.",)
     weight = arrays.take(f"{name}.weight", vocabulary, hidden)
     bias = {"b": arrays.bias(f"{name}.bias", vocabulary)}
     if embedding is not None and np.array_equal(weight, embedding):
-        return "tied", bias
-    return "linear", {"w": np.ascontiguousarray(weight.T)} | bias
+        return "tied", {"readout": bias}, ()
+    return "linear", {"readout": {"w": np.ascontiguousarray(weight.T)} | bias}, ()
 
 
 def torch_layer(cell: str, found: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
