@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mlstm.corpus.tokens import Tokens, of_bytes
 from mlstm.errors import InputError
 
 _AMINO_ACIDS = "MRHKDESTNQCUGPAVIFYWLOX"
@@ -22,10 +23,14 @@ class Bytes:
     dtype: ClassVar[type] = np.uint8
     encodes: ClassVar[bool] = True
     told: ClassVar[bool] = True
+    bytewise: ClassVar[bool] = True
 
     def encode(self, data: bytes) -> np.ndarray:
         """The ids of `data`: uint8 (len(data),), read-only, sharing its memory."""
         return np.frombuffer(data, np.uint8)
+
+    def tokens(self, data: bytes) -> Tokens:
+        return of_bytes(self.encode(data))
 
     def decode(self, ids: Any) -> bytes:
         """The bytes of `ids`, integers in [0, 256) of any integer type. Raises InputError."""
@@ -63,6 +68,8 @@ class Table:
     name: str = dataclasses.field(default="table", compare=False)
 
     kind: ClassVar[str] = "table"
+    bytewise: ClassVar[bool] = True
+    """Whether each token of a text is one byte of it."""
 
     def __post_init__(self):
         def is_id(number) -> bool:
@@ -122,6 +129,10 @@ class Table:
                     f"{self}"
                 )
         return ids.astype(self.dtype)
+
+    def tokens(self, data: bytes) -> Tokens:
+        """As `encode`, with the places of the tokens in the text."""
+        return of_bytes(self.encode(data))
 
     def decode(self, ids: Any) -> bytes:
         """The text of `ids`; those without text have none. Raises InputError for what is no id."""

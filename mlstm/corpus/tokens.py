@@ -1,0 +1,21 @@
+"""A text as a vocabulary cuts it: ids, and where in the text each of them ends."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Tokens(NamedTuple):
+    """The tokens of one text, which is their spellings one after another, byte for byte."""
+
+    ids: np.ndarray  # (n,) of the vocabulary's dtype
+    ends: np.ndarray  # (n,) int64, ascending: the byte after each token; the last is the text's size
+
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """Of each byte position, the token that holds it."""
+        return np.searchsorted(self.ends, positions, side="right")
+
+
+def of_bytes(ids: np.ndarray) -> Tokens:
+    """Tokens of one byte each."""
+    return Tokens(ids, np.arange(1, len(ids) + 1))
