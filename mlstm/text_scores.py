@@ -127,6 +127,15 @@ def score(
     return _scores(found, spelled, nats, first == "free", tokens)
 
 
+def joined(parts: Sequence[TextScores]) -> TextScores:
+    """The scores of several lists of texts as those of one; without the tokens."""
+    return TextScores(
+        np.concatenate([np.zeros(0), *(part.bits for part in parts)]),
+        np.concatenate([np.zeros(0, np.int64), *(part.bytes for part in parts)]),
+        np.concatenate([np.zeros(0, np.int64), *(part.unknown for part in parts)]),
+    )
+
+
 def spelling(vocabulary: Vocabulary, data: bytes, tokens: Tokens) -> np.ndarray:
     """(n,) nats: what the bytes of each unknown token cost, as its vocabulary says; 0 of others."""
     if vocabulary.bytewise:

@@ -1,4 +1,4 @@
-"""What each token of many texts costs, texts packed as `encoding` packs them: one compiled shape."""
+"""What each token of many texts costs: texts packed as `encoding` packs them, in one shape."""
 
 # T steps of a window, B streams
 
