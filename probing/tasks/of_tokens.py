@@ -1,7 +1,8 @@
 """Labelled data as a model reads it that steps over tokens longer than a byte.
 
 Positions stay those of bytes; the state at one is that after the token which holds it. Labels of
-the bytes of one token would be the same state over and over: of them the last byte's stays.
+the bytes of one token would be the same state over and over: of them the last byte's stays. So it
+is where each byte of a word has its label: the last byte in each token has it.
 """
 
 # n labelled positions of a document
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 def of_tokens(data: LabelledData, vocabulary: Vocabulary) -> LabelledData:
     """The same data for a vocabulary; for one of bytes it is as it was.
 
-    Labels of bytes are kept where a token ends. Labels of words and documents stay, and those whose
-    positions are in one token share its state. A note says how many there are of either.
+    Labels of bytes are kept where a token ends. Labels of words and documents stay, each once in a
+    token; different ones whose positions are in one token share its state. Notes say how many there
+    are of either.
     InputError for data that is of another vocabulary's tokens.
     """
     if data.vocabulary is not None and data.vocabulary != vocabulary:
@@ -37,17 +39,12 @@ def of_tokens(data: LabelledData, vocabulary: Vocabulary) -> LabelledData:
     if vocabulary.bytewise or data.vocabulary is not None:
         return data
     marks = [_Ends(data, document, vocabulary) for document in data.documents]
-    if data.unit != "byte":
-        documents, note = data.documents, _shared(data, marks)
-    else:
-        documents = tuple(
-            dataclasses.replace(document, read=partial(_kept, document.read, ends))
-            for document, ends in zip(data.documents, marks, strict=True)
-        )
-        note = _left_out(data, marks)
-    return dataclasses.replace(
-        data, documents=documents, vocabulary=vocabulary, notes=(*data.notes, *note)
+    documents = tuple(
+        dataclasses.replace(document, read=partial(_read, document.read, ends, data.unit))
+        for document, ends in zip(data.documents, marks, strict=True)
     )
+    notes = (*data.notes, *_notes(data, marks))
+    return dataclasses.replace(data, documents=documents, vocabulary=vocabulary, notes=notes)
 
 
 def beginning(data: LabelledData, document: int, size: int) -> bytes:
@@ -83,38 +80,43 @@ class _Ends:
         return np.unpackbits(self.packed, count=size).astype(bool)
 
 
-def _kept(read: Callable[[], Labels], ends: _Ends) -> Labels:
+def _read(read: Callable[[], Labels], ends: _Ends, unit: str) -> Labels:
     labels = read()
-    here = ends()[labels.positions]
-    return type(labels)(*(part[here] for part in labels))
+    here = _kept(labels, ends(), unit)
+    return labels if here.all() else type(labels)(*(part[here] for part in labels))
 
 
-def _left_out(data: LabelledData, marks: list[_Ends]) -> tuple[str, ...]:
-    every = kept = 0
+def _kept(labels: Labels, last: np.ndarray, unit: str) -> np.ndarray:
+    """(n,) bool. last: (bytes,) of _Ends."""
+    if unit == "byte":
+        return last[labels.positions]
+    token = (np.cumsum(last) - last)[labels.positions]
+    word = np.stack([token, labels.starts, labels.ends], 1)
+    _, of = np.unique(word, axis=0, return_inverse=True)
+    latest = np.zeros(len(word), int)
+    np.maximum.at(latest, of.ravel(), labels.positions)
+    return labels.positions == latest[of.ravel()]
+
+
+def _notes(data: LabelledData, marks: list[_Ends]) -> tuple[str, ...]:
+    every = left = shared = 0
     for document, ends in enumerate(marks):
-        positions = data.labels(document).positions
-        every += len(positions)
-        kept += int(np.count_nonzero(ends()[positions]))
-    if every == kept:
-        return ()
-    return (
-        f"the model reads tokens longer than a byte: of {every:,} labels of bytes the {kept:,} "
-        "where a token ends are counted, and the others left out",
-    )
-
-
-def _shared(data: LabelledData, marks: list[_Ends]) -> tuple[str, ...]:
-    every = shared = 0
-    for document, ends in enumerate(marks):
-        positions = data.labels(document).positions
-        places = np.unique(positions)
-        every += len(places)
-        if len(places) > 1:
-            token = np.cumsum(ends()) - ends()
-            shared += len(places) - len(np.unique(token[places]))
-    if not shared:
-        return ()
-    return (
-        f"{shared:,} of {every:,} labelled positions are in a token that holds an earlier one too, "
-        "and share its state",
-    )
+        labels, last = data.labels(document), ends()
+        kept = _kept(labels, last, data.unit)
+        places = np.unique(labels.positions[kept])
+        every, left = every + len(kept), left + int(np.count_nonzero(~kept))
+        token = (np.cumsum(last) - last)[places]
+        shared += len(places) - len(np.unique(token))
+    notes = []
+    if left:
+        what = "a token ends" if data.unit == "byte" else "the last in a token is"
+        notes.append(
+            f"the model reads tokens longer than a byte: of {every:,} labels of bytes the "
+            f"{every - left:,} where {what} are counted, and the others left out"
+        )
+    if shared:
+        notes.append(
+            f"{shared:,} of {every - left:,} labelled positions are in a token that holds an "
+            "earlier one too, and share its state"
+        )
+    return tuple(notes)

@@ -190,6 +190,21 @@ def test_a_word_has_the_state_after_the_token_that_holds_its_end(planted, syllab
     np.testing.assert_allclose(means[:6], expected, atol=1e-6)
 
 
+def test_a_word_with_a_label_at_each_byte_has_one_in_each_token(planted, syllables):
+    def every(labels):
+        rows = np.repeat(np.arange(6), labels.ends - labels.starts)
+        places = np.concatenate([np.arange(*span) for span in zip(*labels[1:3], strict=True)])
+        return Labels(places.astype(np.int32), *(part[rows] for part in labels[1:]))
+
+    documents = tuple(
+        dataclasses.replace(d, read=stored(every(d.read()))) for d in syllables.documents
+    )
+    at_each = dataclasses.replace(syllables, documents=documents)
+    labels = for_model(in_pieces(planted, b"b c", b"efgh"), at_each).labels(0)
+    np.testing.assert_array_equal(labels.positions, [0, 1, 3, 4, 7, 9, 11, 12, 17])
+    np.testing.assert_array_equal(labels.numbers[:, 0], [0, 0, 1, 1, 2, 3, 4, 4, 5])
+
+
 def test_the_cost_of_a_token_is_that_of_its_bytes(tokens, digits):
     marked = mark(tokens, digits, "digit", bytes=10**6)
     first = [int(sizes[0]) for sizes in marked.sizes]

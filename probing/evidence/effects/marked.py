@@ -153,7 +153,7 @@ def mark(
         rule,
         tuple(text.sizes() for text in texts),
         tuple(spelled),
-        _unknown(spelled),
+        (*(data.notes if data.vocabulary else ()), *_unknown(spelled)),
     )
     elsewhere, there = found.counts().sum(0)
     if not there or not elsewhere:
