@@ -126,7 +126,11 @@ def _store(folder, model, data, names) -> None:
 def _published(protocol: str, model, data, names, output) -> None:
     """Run a published protocol, on one site."""
     from probing import protocols, results
+    from probing.tasks.cleaned import for_model
 
+    if not model.vocabulary.bytewise and data.unit != "document":
+        for note in for_model(model, data).notes[len(data.notes) :]:
+            _tell(f"note: {note}")
     given = {"rows": _ROWS.value}
     if protocol == "radford":
         given = {"controls": _CONTROLS.value, "twin_seed": _TWIN_SEED.value}
