@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mlstm.corpus import fitting
+from mlstm.corpus.cleaning import check_recipe
+from mlstm.corpus.fitting import Fit
+from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model.config import ModelConfig
 from mlstm.training import pruning
@@ -49,6 +53,17 @@ class DataConfig:
     window: int = setting(64, low=1)  # steps of truncated back-propagation through time
     splits: str = setting("")  # a raw source's shares, "0.9,0.1,0" of train, validation and test
     reset: str = setting("", choices=("", "document", "shard"))  # where state starts from zero
+    # what makes ids of a raw source: "bytes", "characters", "words"; "" is bytes, and of a prepared
+    # corpus its own, whatever it is
+    vocabulary: str = setting("")
+    # what is not in it: "unknown" (one symbol), "bytes" (spelled in 256 more), "refuse"
+    unseen: str = setting("", choices=("", "unknown", "bytes", "refuse"))
+    # words: a regular expression, or "words" (the default) or "whitespace"
+    word_pattern: str = setting("")
+    # what is seen less often is not in it; 0 is 1 for characters, 2 for words
+    minimum_count: int = setting(0, low=0)
+    largest: int = setting(0, low=0)  # words: the most symbols; 0 is any number
+    cleaning: str = setting("")  # a raw source's recipe; "" is none
     first_window: int = setting(0, low=0)  # of its first epoch, where a run begins to read
     prefetch: int = setting(4, low=1, resume="batches read ahead are the same batches")
 
@@ -62,6 +77,15 @@ class DataConfig:
             raise InputError(
                 f'config.data.splits is {self.splits!r}: write three shares, as in "0.9,0.1,0"'
             ) from None
+
+    def fit(self) -> Bytes | Fit | None:
+        """The vocabulary that is asked for, or is to be made; None where none is. InputError."""
+        try:
+            return fitting.chosen(
+                self.vocabulary, self.unseen, self.word_pattern, self.minimum_count, self.largest
+            )
+        except InputError as error:
+            raise InputError(f"config.data.vocabulary: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -165,7 +189,8 @@ class Config:
 
     def check(self) -> None:
         """Raises InputError for what only several fields together can have wrong."""
-        self.model.check()
+        # Of 0 symbols until the text is there: see `setup.with_vocabulary`.
+        dataclasses.replace(self.model, vocabulary=self.model.vocabulary or 1).check()
         if self.model.readout == "none":
             raise InputError(
                 'config.model.readout is "none"; what is trained says what comes next: '
@@ -182,6 +207,9 @@ class Config:
                 f"steps={self.train.steps}, epochs={self.train.epochs:g})"
             )
         self.data.fractions()
+        self.data.fit()
+        if self.data.cleaning:
+            check_recipe(self.data.cleaning)
         if self.members[-1] > _LAST_SEED:
             raise InputError(
                 f"config.seed={self.seed} with config.seeds={self.seeds} goes up to seed "

@@ -1,5 +1,7 @@
 """What a run is made of before its first step: text, mesh, optimizer, compiled step."""
 
+import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,10 @@ from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus, Split
 from mlstm.corpus.shards import open_source
 from mlstm.corpus.stream import Batch, Stream
+from mlstm.corpus.unknown import Spelled
 from mlstm.errors import InputError
 from mlstm.model import language_model
+from mlstm.model.config import ModelConfig
 from mlstm.training import optimizer as optimizers
 from mlstm.training import state as states
 from mlstm.training.config import Config
@@ -42,6 +46,20 @@ class Setup:
     metric has the axis of seeds."""
     dtype: Any
 
+    @functools.cached_property
+    def _spelled(self) -> Spelled:
+        return self.stream.split.spelled()
+
+    @property
+    def step_bytes(self) -> float:
+        """Bytes of text that a step reads, about, where tokens are longer than one."""
+        return self.stream.window_bytes * self._spelled.bytes / self._spelled.tokens
+
+    def bits_per_byte(self, nats: Any) -> Any:
+        """Of the mean nats of some targets: as if these were spelled like all of the text."""
+        tokens, size, _, spelling = self._spelled
+        return (nats + spelling / tokens) / (size / tokens) / math.log(2)
+
     def __str__(self) -> str:
         model, seeds = self.config.model, self.config.members
         several = f", for each of the seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else ""
@@ -50,11 +68,17 @@ class Setup:
                 str(self.corpus),
                 f"model: {model.cell}, {model.layers} x {model.hidden} units, "
                 f"{language_model.parameter_count(model):,} parameters{several}",
-                f"training: {self.steps:,} steps of {self.stream.window_bytes:,} bytes "
+                f"training: {self.steps:,} steps of {self._of_step()} "
                 f"({self.stream.windows:,} are one epoch), {self.config.optimizer.name}",
                 self.devices(),
             ]
         )
+
+    def _of_step(self) -> str:
+        ids = self.stream.window_bytes
+        if self.corpus.vocabulary.bytewise:
+            return f"{ids:,} bytes"
+        return f"{ids:,} tokens, about {self.step_bytes:,.0f} bytes,"
 
     def devices(self) -> str:
         """One line: the mesh, and what each of its devices has to do."""
@@ -120,14 +144,30 @@ def open_corpus(config: Config, workdir: Path | None, *, keep: bool = True) -> C
         folder = user_path(data.folder)
     if folder and not keep and not (folder / manifest.NAME).exists():
         folder = None
-    corpus = open_source(data.source, folder, splits=data.fractions(), reset=data.reset or None)
-    if corpus.vocabulary.size != config.model.vocabulary:
+    return open_source(
+        data.source,
+        folder,
+        splits=data.fractions(),
+        reset=data.reset or None,
+        vocabulary=data.fit(),
+        cleaning=data.cleaning or None,
+    )
+
+
+def with_vocabulary(config: Config, corpus: Corpus) -> Config:
+    """The config with as many symbols as the text has, where it says 0; also where it says 256, the
+    default, and the text has characters or words. Raises InputError for any other number."""
+    asked, needed = config.model.vocabulary, corpus.vocabulary.size
+    if asked == 0 or (asked == ModelConfig.vocabulary and not corpus.vocabulary.bytewise):
+        model = dataclasses.replace(config.model, vocabulary=needed)
+        return dataclasses.replace(config, model=model)
+    if needed != asked:
         raise InputError(
-            f"config.model.vocabulary is {config.model.vocabulary}; the text of "
-            f"{data.source} needs {corpus.vocabulary.size} (a text for a published model's "
-            "vocabulary is prepared with launch.prepare --vocabulary_of=MODEL)"
+            f"config.model.vocabulary is {asked}; the text of {config.data.source} needs {needed}: "
+            "0 takes what it needs (a text for a published model's vocabulary is prepared with "
+            "launch.prepare --vocabulary_of=MODEL)"
         )
-    return corpus
+    return config
 
 
 def make(
@@ -137,6 +177,7 @@ def make(
 
     Raises InputError for a text too short for its windows, a warm-up longer than the run, or a
     mesh that is not there."""
+    config = with_vocabulary(config, corpus)
     split = corpus.split("train")
     stream = Stream(split, config.data.batch, config.data.window)
     mesh = devices.mesh(config.mesh.data, config.mesh.model, population=config.seeds > 1)

@@ -72,6 +72,8 @@ def begin(config: Config, workdir: str | Path, wishes: Wishes) -> Iterator[Begun
     with _locked(workdir) as home:
         resumed = job.from_first(lambda: checkpoint.begun(home / "checkpoints"), "checkpoints")
         corpus = _open_corpus(config, home)
+        asked = config
+        config = job.together(lambda: setups.with_vocabulary(asked, corpus), "the vocabulary")
 
         def check() -> str | None:
             if not resumed:
