@@ -5,6 +5,8 @@
     python -m launch.prepare --input=folder_of_texts/ --output=data/texts
     python -m launch.prepare --input=reviews.csv --lines --text_field=review --output=data/reviews
     python -m launch.prepare --input=reviews/ --output=data/r --vocabulary_of=published:openai
+    python -m launch.prepare --list                             # the public corpora that have names
+    python -m launch.prepare --input=enwik8 --output=data/enwik8
     python -m launch.prepare --verify --output=data/texts       # is it still what was prepared?
 
 One file is cut by bytes into train, validation and test; of a folder each file is one document, of
@@ -12,6 +14,7 @@ a file with --lines each line, and the hash of its name says which split it belo
 .xz and .zst are read through.
 """
 
+import os
 import sys
 from typing import Any
 
@@ -22,9 +25,15 @@ from launch.progress import ProgressLine
 from mlstm.errors import InputError
 
 _INPUT = flags.DEFINE_string(
-    "input", "python_stdlib", "A file, a folder, or python_stdlib, the embedded corpus."
+    "input",
+    "python_stdlib",
+    "A file, a folder, a public corpus by name (--list), or python_stdlib, the embedded corpus.",
 )
-_OUTPUT = flags.DEFINE_string("output", None, "The folder of the corpus.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "The folder of the corpus.")
+_LIST = flags.DEFINE_bool("list", False, "Prepare nothing; list the public corpora.")
+_CACHE = flags.DEFINE_string(
+    "cache", None, "Where downloads are kept (default: MLSTM_CACHE, or the user's cache folder)."
+)
 _SPLITS = flags.DEFINE_string(
     "splits", None, "Fractions of train, validation and test (default: 0.9,0.05,0.05)."
 )
@@ -55,7 +64,15 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a corpus that is the
 
 def main(_) -> None:
     from mlstm import corpus
+    from mlstm.corpus import named
 
+    if _CACHE.value:
+        os.environ["MLSTM_CACHE"] = _CACHE.value
+    if _LIST.value:
+        print(named.table())
+        return
+    if not _OUTPUT.value:
+        raise InputError("--output is needed: the folder of the corpus")
     if _VERIFY.value:
         prepared = corpus.Corpus.open(_OUTPUT.value)
         with ProgressLine("verifying", "bytes") as progress:
@@ -69,6 +86,9 @@ def main(_) -> None:
         from mlstm.loading import text_of
 
         given = dict(zip(("vocabulary", "cleaning"), text_of(_VOCABULARY_OF.value), strict=True))
+    if named.is_name(_INPUT.value):
+        with ProgressLine(f"downloading {_INPUT.value}", "bytes") as progress:
+            named.locate(_INPUT.value, progress)
     with ProgressLine("preparing", "bytes") as progress:
         if _LINES.value:
             given["field"] = _TEXT_FIELD.value

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlstm.corpus import agreement, identity, sources, splitting, temporary, texts
+from mlstm.corpus import agreement, identity, named, sources, splitting, temporary, texts
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.cleaned import CleanedDocument
 from mlstm.corpus.cleaning import check_recipe
@@ -107,13 +107,16 @@ def prepare_source(
     progress: Progress | None = None,
     **settings: Any,
 ) -> Corpus:
-    """Prepares "python_stdlib", a file or a folder of text; `settings` are those of `prepare`.
+    """Prepares "python_stdlib", a public corpus by name, a file or a folder of text; `settings` are
+    those of `prepare`.
 
     `progress` is called with the bytes of the source read so far and in all: files are read
     twice, to know them again and to write them. Raises InputError.
     """
     files, folder = list(sources.documents(source)), user_path(folder)
     embedded = str(source) == sources.PYTHON_STDLIB
+    if settings.get("splits") is None:
+        settings["splits"] = named.splits(source)
     if not embedded:
         text = os.path.realpath(user_path(source))
         if os.path.isdir(text) and Path(os.path.realpath(folder)).is_relative_to(text):

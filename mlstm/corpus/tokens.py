@@ -17,6 +17,10 @@ class Tokens(NamedTuple):
         """Of each byte position, the token that holds it."""
         return np.searchsorted(self.ends, positions, side="right")
 
+    def read_with(self, counts: np.ndarray) -> np.ndarray:
+        """How many tokens are read with the first so many bytes: also one that goes on behind."""
+        return np.where(counts > 0, self.at(np.maximum(counts, 1) - 1) + 1, 0)
+
 
 def of_bytes(ids: np.ndarray) -> Tokens:
     """Tokens of one byte each."""
