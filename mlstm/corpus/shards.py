@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlstm.corpus import agreement, identity, sources, splitting, temporary, texts
+from mlstm.corpus import agreement, cut_by_bytes, identity, sources, splitting, temporary
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.cleaned import CleanedDocument
 from mlstm.corpus.cleaning import check_recipe
+from mlstm.corpus.cut_by_bytes import FilePart
 from mlstm.corpus.files import user_path
 from mlstm.corpus.folders import publish, recover, unfinished, writing
+from mlstm.corpus.preparing.engine import Waiting, prepare_records
+from mlstm.corpus.preparing.request import Request
 from mlstm.corpus.reading import Corpus
 from mlstm.corpus.sources import SPLITS, Document, TextFile
 from mlstm.corpus.vocabulary import Bytes, Vocabulary
@@ -23,7 +26,7 @@ Progress = Callable[[int, int], None]
 
 
 def prepare(
-    documents: Iterable[Document | TextFile],
+    documents: Iterable[Document | TextFile | FilePart],
     folder: str | os.PathLike,
     *,
     splits: Sequence[float] | None = None,
@@ -58,7 +61,7 @@ def prepare(
     vocabulary = vocabulary or Bytes()
     if not vocabulary.encodes:
         raise InputError(f"the vocabulary {vocabulary} cannot encode text: a corpus needs one")
-    cleaned: Iterable[Document | TextFile | CleanedDocument] = documents
+    cleaned: Iterable[Document | TextFile | FilePart | CleanedDocument] = documents
     if check_recipe(cleaning) != "none":
         cleaned = (CleanedDocument(document, cleaning) for document in documents)
     if reset not in manifests.RESETS:
@@ -83,7 +86,7 @@ def prepare(
         finally:
             for writer in writers.values():
                 writer.abandon()
-        _check_filled(written, None if fixed else fractions, skipped)
+        splitting.check_filled(written, None if fixed else fractions, skipped)
         manifest = manifests.make(
             written,
             vocabulary=vocabulary,
@@ -104,10 +107,14 @@ def prepare_source(
     source: str | os.PathLike,
     folder: str | os.PathLike,
     *,
+    splits_bytes: Sequence[int] | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Corpus:
     """Prepares "python_stdlib", a file or a folder of text; `settings` are those of `prepare`.
+
+    splits_bytes: of train, validation and test, which are cut from one file in this order and are
+    all of it: (90_000_000, 5_000_000, 5_000_000) is the custom for enwik8 and text8.
 
     `progress` is called with the bytes of the source read so far and in all: files are read
     twice, to know them again and to write them. Raises InputError.
@@ -125,58 +132,61 @@ def prepare_source(
         if progress:
             progress(done, hashed + size)
 
+    described = identity.describe(source, files, report)
+    documents: Iterable[Document | TextFile | FilePart] = files
+    if splits_bytes is not None:
+        if settings.get("splits") is not None:
+            raise InputError("fractions and bytes of the splits are both given; one is enough")
+        if len(files) != 1 or embedded:
+            raise InputError(f"{source} is no single file, which could be cut by bytes")
+        documents = cut_by_bytes.parts(files[0], splits_bytes)
+        settings = settings | {"strict": True}
+        described |= {"splits_bytes": list(splits_bytes)}
     return prepare(
-        files,
+        documents,
         folder,
-        source=identity.describe(source, files, report),
+        source=described,
         progress=lambda done: report(hashed + done),
         **settings,
     )
 
 
 def prepare_texts(
-    file: str | os.PathLike,
+    source: str | os.PathLike,
     folder: str | os.PathLike,
     *,
-    field: str = "text",
+    processes: int = 1,
+    share: tuple[int, int] | None = None,
     progress: Progress | None = None,
     **settings: Any,
-) -> Corpus:
-    """Prepares one file of which each line is a document, or each row of a .csv or .tsv or each
-    object of a .jsonl, of which `field` is the text (see `corpus.texts`); named by their numbers.
-    A line keeps a line end, "\\n", where it is not cleaned and the vocabulary has one; one without
-    text is left out. A field is as it is.
+) -> Corpus | Waiting:
+    """Prepares a file, or a folder of files, of which each line is a document, or each row of a
+    .csv, .tsv or .parquet, or each object of a .jsonl (see `corpus.texts`); named by their
+    numbers. A line keeps a line end, "\\n", where it is not cleaned and the vocabulary has one; one
+    without text is left out. A field is as it is.
 
-    `settings` are those of `prepare`; `progress` is called as by `prepare_source`. Raises
-    InputError.
+    settings: `field` is that of the text ("text", else "reviewText"); `format`, one of
+    `texts.FORMATS`, where the name of a file does not tell; `headings`, whether the articles of
+    "wikitext" keep headings and blank lines; `splits`, `reset`, `vocabulary`, `cleaning`,
+    `strict`, `overwrite` and `shard_bytes` are those of `prepare`. A record that cannot be read is
+    left out, counted and, of the first thousand, named.
+
+    `shards` puts all documents in the order of the hashes of their names and cuts it into so many
+    shards of train, as equal as can be, and `held_out_shards` of validation and test.
+    `deduplicate_against`: paths of held-out texts or of prepared corpora, or "own", this one's
+    validation and test; a training document with the words of a held-out one, or more than
+    `duplicate_share` of whose runs of eight words are held out, is left out and counted.
+
+    Blocks of `block_bytes` are made to pieces by `processes`, in a hidden folder beside `folder`;
+    the same call goes on from those that are there, and the result is the same whatever was
+    interrupted and however many processes there were. `share` = (i, n) makes the i-th of n shares
+    alone; the one that finds all pieces made joins them and returns the corpus, the others a
+    `Waiting`. `progress` is called with the bytes read so far and in all. Raises InputError.
     """
-    files = list(sources.documents(file))
-    path, size = files[0].path, sum(each.size for each in files)
-    if len(files) != 1 or os.path.isdir(user_path(file)):
-        raise InputError(f"{file} is no single file, whose lines would be the documents")
-
-    def report(done: int) -> None:
-        if progress:
-            progress(min(done, 2 * size), 2 * size)
-
-    records = texts.read_records(path, field)
-    kept = texts.are_lines(path) and settings.get("cleaning", "none") == "none"
-    end = b"\n" if kept and _has_line_end(settings.get("vocabulary") or Bytes()) else b""
-    source = identity.describe(file, files, report)
-    return prepare(
-        (
-            Document(f"{path.name}:{number}", record.text and record.text + end)
-            for number, record in enumerate(records, 1)
-        ),
-        folder,
-        source=source | {"field": field},
-        progress=lambda done: report(size + done),
-        **settings,
+    request = Request(**settings)
+    return prepare_records(
+        source, folder, request, processes=processes, share=share, progress=progress
     )
-
-
-def _has_line_end(vocabulary: Vocabulary) -> bool:
-    return isinstance(vocabulary, Bytes) or b"\n" in vocabulary.symbols
 
 
 def open_source(
@@ -230,19 +240,3 @@ def open_source(
 
 def _holds_corpus(folder: Path) -> bool:
     return os.path.exists(folder / manifests.NAME)
-
-
-def _check_filled(
-    written: dict[str, list], fractions: Sequence[float] | None, skipped: dict[str, Any]
-) -> None:
-    count = sum(shard["documents"] for shards in written.values() for shard in shards)
-    if not count:
-        bad = skipped["unreadable"]
-        raise InputError(bad[0]["error"] if bad else "there is no text: every document is empty")
-    for split, wanted in zip(SPLITS, fractions or (1, 0, 0), strict=True):
-        if wanted and not written[split]:
-            raise InputError(
-                f"the {split} split comes out empty: {count} documents are too few for these "
-                "fractions; give others (--splits=1,0,0 is train alone), or join the text to one "
-                "file, which is cut by bytes"
-            )
