@@ -52,7 +52,8 @@ def main(_) -> None:
     model = load_one(user_path(_MODEL.value), _STEP.value, _MODEL_SEED.value)
     sites = check_sites(model.config, _SITES.value)
     texts = read_texts(_INPUT.value, _TEXT_FIELD.value)
-    with ProgressLine("encoding", "bytes") as progress:
+    unit = "bytes" if model.vocabulary.bytewise else "tokens"
+    with ProgressLine("encoding", unit) as progress:
         found = model.encode(
             texts,
             sites,

@@ -8,12 +8,25 @@ A text that is not prepared gets the model's vocabulary and cleaning. A model th
 has no text of its own: name one with --data. Of a population every model is scored, or the one that
 --model_seed chooses. --mesh=8x1 splits the text over eight devices; of several processes the first
 one prints.
+
+--dynamic lets the model go on learning from the text as it reads it (Krause et al. 2018, RMS with
+decay), and shows its bits per byte beside those of the same model standing still. The rates are
+tuned on the validation split of --data, or on --dynamic_tune_on, and the text is then read once;
+one --dynamic_learning_rate and one --dynamic_decay, where given, are taken as they are.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from launch import naming, parallel, program
-from launch.progress import ProgressLine
+from launch.progress import ProgressLine, ProgressLines
+from mlstm.errors import InputError
+
+if TYPE_CHECKING:
+    from mlstm.corpus.reading import Split
 
 _MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
@@ -28,10 +41,48 @@ _RESET_EVERY = flags.DEFINE_integer(
     "reset_every", 0, "Forget the state before each N bytes; 0 carries it through the text."
 )
 _JSON = flags.DEFINE_string("json", None, "Write the figures to this file as well.")
+_DYNAMIC = flags.DEFINE_bool("dynamic", False, "Dynamic evaluation, beside the static one.")
+_RULE = flags.DEFINE_enum(
+    "dynamic_rule", "rms", ["rms", "sgd"], "RMS with decay, or plain SGD with decay."
+)
+_RATES = flags.DEFINE_list(
+    "dynamic_learning_rate", None, "Of the updates; several are tuned over (default: a grid)."
+)
+_DECAYS = flags.DEFINE_list(
+    "dynamic_decay", None, "Back to the trained parameters, 0 to 1; several are tuned over."
+)
+_EPSILON = flags.DEFINE_float("dynamic_epsilon", None, "Added to the root mean square gradients.")
+_SEGMENT = flags.DEFINE_integer("dynamic_segment", None, "Symbols between updates (default: 20).")
+_STREAMS = flags.DEFINE_integer(
+    "dynamic_streams",
+    None,
+    "Pieces read side by side, each with parameters of its own (default 1).",
+)
+_BATCHES = flags.DEFINE_integer(
+    "dynamic_batches", None, "Of training text, for the statistics of gradients (default: 200)."
+)
+_STATISTICS = flags.DEFINE_string(
+    "dynamic_train",
+    None,
+    "The training text, for the statistics: a prepared corpus, whose train split is read, or a "
+    "file (default: the run's own corpus).",
+)
+_TUNE_ON = flags.DEFINE_string(
+    "dynamic_tune_on",
+    None,
+    "What rates are tuned on: a prepared corpus, whose validation split is read, or a file.",
+)
+_TUNE_BYTES = flags.DEFINE_integer(
+    "dynamic_tune_bytes", None, "Symbols of it that are read at most (default: 100,000)."
+)
+_MOST = flags.DEFINE_integer(
+    "dynamic_bytes", 0, "Symbols of the text that are read at most; 0 is all of them."
+)
 flags.adopt_module_key_flags(parallel)
 
 
 def main(_) -> None:
+    _check()
     import mlstm
     from mlstm import evaluation, job
     from mlstm.corpus.cleaning import otherwise
@@ -47,6 +98,12 @@ def main(_) -> None:
     model = mlstm.load(workdir, _STEP.value, seed=_MODEL_SEED.value)
     one = model[0] if isinstance(model, list) else model
     split, text = evaluation.open_text(_DATA.value or mlstm.corpus_of(workdir), _SPLIT.value, one)
+    if _DYNAMIC.value:
+        result = _dynamic(model, split, text)
+        print(result)
+        if figures:
+            write_whole(figures, result.to_json() + "\n")
+        return
     with ProgressLine("scoring and compressing", "bytes") as progress:
         result = mlstm.compare(
             model,
@@ -64,6 +121,95 @@ def main(_) -> None:
         print(note)
     if figures:
         write_whole(figures, result.to_json() + "\n")
+
+
+def _check() -> None:
+    """InputError for flags that do not go together."""
+    if not _DYNAMIC.value:
+        for name in flags.FLAGS:
+            if name.startswith("dynamic_") and flags.FLAGS[name].present:
+                raise InputError(f"--{name} says nothing without --dynamic")
+        return
+    for name in ("reset_every", "mesh", "coordinator", "num_processes"):
+        if flags.FLAGS[name].present:
+            raise InputError(
+                f"--{name}: dynamic evaluation is of one stream, whose state is carried, on one "
+                "device"
+            )
+
+
+def _dynamic(model: Any, split: Split, text: str) -> Any:
+    from mlstm import dynamic_evaluation
+    from mlstm.dynamic_settings import Settings
+
+    given = {
+        "rule": _RULE.value,
+        "learning_rates": _numbers(_RATES),
+        "decays": _numbers(_DECAYS),
+        "epsilon": _EPSILON.value,
+        "segment": _SEGMENT.value,
+        "streams": _STREAMS.value,
+        "batches": _BATCHES.value,
+        "tune_ids": _TUNE_BYTES.value,
+    }
+    settings = Settings.of(**{name: value for name, value in given.items() if value is not None})
+    one = model[0] if isinstance(model, list) else model
+    validation, tuned_on = _validation(one, split) if len(settings.grid) > 1 else (None, "")
+    with ProgressLines({"": "symbols"}) as progress:
+        return dynamic_evaluation.evaluate(
+            model,
+            split,
+            settings,
+            train=_train(one) if settings.rule == "rms" else None,
+            validation=validation,
+            text=text,
+            tuned_on=tuned_on,
+            most=_MOST.value,
+            progress=progress,
+        )
+
+
+def _numbers(flag: Any) -> tuple[float, ...] | None:
+    try:
+        return None if flag.value is None else tuple(float(each) for each in flag.value)
+    except ValueError:
+        raise InputError(
+            f"--{flag.name}={','.join(flag.value)}: it is a number, or several with commas between"
+        ) from None
+
+
+def _train(model: Any) -> Split:
+    from mlstm import corpus_of, evaluation
+
+    if _STATISTICS.value:
+        return _part(_STATISTICS.value, "train", model)[0]
+    try:
+        return evaluation.open_text(corpus_of(_MODEL.value), "train", model)[0]
+    except InputError as error:
+        raise InputError(
+            f"--dynamic_train is needed, the text that the model was trained on or like it: {error}"
+        ) from None
+
+
+def _validation(model: Any, split: Split) -> tuple[Split, str]:
+    if _TUNE_ON.value:
+        return _part(_TUNE_ON.value, "validation", model)
+    if _SPLIT.value in ("train", "validation") or split.name != "test":
+        raise InputError(
+            "what the rates are to be tuned on is not clear: name another text with "
+            "--dynamic_tune_on, or give one --dynamic_learning_rate and one --dynamic_decay"
+        )
+    return split.corpus.split("validation"), "the validation split"
+
+
+def _part(source: str, name: str, model: Any) -> tuple[Split, str]:
+    """A split of a prepared corpus, or all of a file, and its name."""
+    from mlstm import evaluation
+    from mlstm.corpus import manifest
+    from mlstm.corpus.files import user_path
+
+    prepared = (user_path(source) / manifest.NAME).exists()
+    return evaluation.open_text(source, name if prepared else None, model)
 
 
 def run() -> None:

@@ -2,13 +2,15 @@
 
     python -m launch.prepare --output=data/stdlib
     python -m launch.prepare --input=shakespeare.txt --output=data/shakespeare --splits=0.9,0.1,0
-    python -m launch.prepare --input=enwik8 --output=data/e --splits_bytes=90000000,5000000,5000000
     python -m launch.prepare --input=folder_of_texts/ --output=data/texts
     python -m launch.prepare --input=reviews.csv --lines --text_field=review --output=data/reviews
     python -m launch.prepare --input=reviews.json.gz --lines --cleaning=openai --shards=1000 \\
         --reset=shard --deduplicate_against=own --output=data/reviews
     python -m launch.prepare --input=wikitext-103-raw/ --format=wikitext --output=data/wikitext
     python -m launch.prepare --input=reviews/ --output=data/r --vocabulary_of=published:openai
+    python -m launch.prepare --list                             # the public corpora that have names
+    python -m launch.prepare --input=enwik8 --output=data/enwik8 \\
+        --splits_bytes=90000000,5000000,5000000
     python -m launch.prepare --verify --output=data/texts       # is it still what was prepared?
 
 One file is cut by bytes into train, validation and test; of a folder each file is one document,
@@ -19,6 +21,7 @@ goes on from what was finished. --shard=I/N does the I-th of N shares of the wor
 job array: the one that ends last joins them.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -34,9 +37,15 @@ FORMATS = ["auto", "lines", "json", "csv", "tsv", "parquet", "wikitext", "wikite
 """Those of mlstm.corpus.texts, which takes longer to import than a program to say them."""
 
 _INPUT = flags.DEFINE_string(
-    "input", "python_stdlib", "A file, a folder, or python_stdlib, the embedded corpus."
+    "input",
+    "python_stdlib",
+    "A file, a folder, a public corpus by name (--list), or python_stdlib, the embedded corpus.",
 )
-_OUTPUT = flags.DEFINE_string("output", None, "The folder of the corpus.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "The folder of the corpus.")
+_LIST = flags.DEFINE_bool("list", False, "Prepare nothing; list the public corpora.")
+_CACHE = flags.DEFINE_string(
+    "cache", None, "Where downloads are kept (default: MLSTM_CACHE, or the user's cache folder)."
+)
 _SPLITS = flags.DEFINE_string(
     "splits", None, "Fractions of train, validation and test (default: 0.9,0.05,0.05)."
 )
@@ -114,7 +123,15 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a corpus that is the
 
 def main(_) -> None:
     from mlstm import corpus
+    from mlstm.corpus import named
 
+    if _CACHE.value:
+        os.environ["MLSTM_CACHE"] = _CACHE.value
+    if _LIST.value:
+        print(named.table())
+        return
+    if not _OUTPUT.value:
+        raise InputError("--output is needed: the folder of the corpus")
     if _VERIFY.value:
         prepared = corpus.Corpus.open(_OUTPUT.value)
         with ProgressLine("verifying", "bytes") as progress:
@@ -140,6 +157,9 @@ def main(_) -> None:
         given["splits_bytes"] = _numbers(_SPLITS_BYTES, int)
     if records:
         given |= _of_records()
+    if named.is_name(_INPUT.value):
+        with ProgressLine(f"downloading {_INPUT.value}", "bytes") as progress:
+            named.locate(_INPUT.value, progress)
     with ProgressLine("preparing", "bytes") as progress:
         prepared = (corpus.prepare_texts if records else corpus.prepare_source)(
             _INPUT.value,

@@ -106,7 +106,8 @@ def _check_flags() -> None:
             raise InputError(f"--{flag.name} says nothing without --protocol=full_probe")
     if _ROWS.present and protocol in (None, "radford"):
         raise InputError("--probe_rows says nothing to the table, nor to radford: both read all")
-    for flag in (_DRAWS, _TWIN_SEED, _CONTROLS, _SHOW, _COLOUR):
+    controls = () if protocol == "radford" else (_TWIN_SEED, _CONTROLS)
+    for flag in (_DRAWS, *controls, _SHOW, _COLOUR):
         if flag.present and protocol:
             raise InputError(f"--{flag.name} says nothing to --protocol={protocol}")
     if _STORED_AS.present and not _STORE.value:
@@ -125,8 +126,14 @@ def _store(folder, model, data, names) -> None:
 def _published(protocol: str, model, data, names, output) -> None:
     """Run a published protocol, on one site."""
     from probing import protocols, results
+    from probing.tasks.cleaned import for_model
 
-    given = {} if protocol == "radford" else {"rows": _ROWS.value}
+    if not model.vocabulary.bytewise and data.unit != "document":
+        for note in for_model(model, data).notes[len(data.notes) :]:
+            _tell(f"note: {note}")
+    given = {"rows": _ROWS.value}
+    if protocol == "radford":
+        given = {"controls": _CONTROLS.value, "twin_seed": _TWIN_SEED.value}
     if protocol == "full_probe":
         given |= {"concept": _CONCEPT.value, "twins": _TWINS.value, "tell": _tell}
     with ProgressLine(protocol, "parts") as progress:

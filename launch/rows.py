@@ -55,28 +55,46 @@ class Texts:
 
 
 class Rows:
-    """Lines of a .csv, or of a .jsonl, by the name of the output."""
+    """Lines of a .csv, a .tsv, or of a .jsonl, by the name of the output."""
 
     def __init__(self, output: Path, names: list[str]):
-        self.is_csv, self.names = output.suffix == ".csv", names
+        self.output, self.names = output, names
+        self.table = {".csv": _csv_line, ".tsv": _tsv_line}.get(output.suffix)
 
     def header(self) -> bytes:
-        return _csv_line(self.names) if self.is_csv else b""
+        return self.table(self.names) if self.table else b""
 
     def line(self, row: dict[str, Any]) -> bytes:
-        if self.is_csv:
-            return _csv_line([row.get(name) for name in self.names])
-        return _json_line(row)
+        """Raises InputError for a value that a .tsv has no place for."""
+        if self.table is None:
+            return _json_line(row)
+        try:
+            return self.table([row.get(name) for name in self.names])
+        except ValueError as error:
+            raise InputError(f"{self.output}: {error}: write .csv or .jsonl") from None
 
 
 def _csv_line(values: list[Any]) -> bytes:
     line = io.StringIO(newline="")
-    plain = [
-        "" if value is None else value if isinstance(value, str | float) else json.dumps(value)
-        for value in values
-    ]
-    csv.writer(line, lineterminator="\n").writerow(plain)
+    csv.writer(line, lineterminator="\n").writerow([_plain(value) for value in values])
     return line.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _tsv_line(values: list[Any]) -> bytes:
+    """As `mlstm.corpus.texts` reads it: without quotes."""
+    cells = [str(_plain(value)) for value in values]
+    for cell in cells:
+        if any(mark in cell for mark in "\t\n\r"):
+            raise ValueError(
+                f"{cell[:40]!r} has a tab or a line end, which a .tsv has no place for"
+            )
+    return ("\t".join(cells) + "\n").encode("utf-8", "surrogateescape")
+
+
+def _plain(value: Any) -> str | float:
+    if value is None:
+        return ""
+    return value if isinstance(value, str | float) else json.dumps(value)
 
 
 def _json_line(row: dict[str, Any]) -> bytes:

@@ -133,9 +133,11 @@ class Classifier:
     def along(self, texts: Sequence[str | bytes]) -> list[np.ndarray]:
         """(bytes, K) for each text: the probabilities after each byte of it as it is given (a str
         as UTF-8), the states up to there being pooled; where cleaning removes a byte, those after
-        the last one that it keeps. However long the text, it is read from its beginning."""
+        the last one that it keeps, and of a byte inside a token those after the token. However
+        long the text, it is read from its beginning."""
         cleaned = [clean(text, self.model.cleaning) for text in texts]
-        ids = [self.model.vocabulary.encode(each.data) for each in cleaned]
+        tokens = [self.model.vocabulary.tokens(each.data) for each in cleaned]
+        ids = [each.ids for each in tokens]
         # Place 0 is the zero state, before any byte.
         scores = [np.zeros((len(each) + 1, self.labelling.outputs)) for each in ids]
         nothing = self.scores(np.zeros((1, self.head.features), np.float32))
@@ -159,8 +161,8 @@ class Classifier:
         for each in scores:
             each[0] = nothing
         return [
-            self.labelling.probabilities(score[each.offsets[1:]])
-            for each, score in zip(cleaned, scores, strict=True)
+            self.labelling.probabilities(score[read.read_with(each.offsets[1:])])
+            for each, read, score in zip(cleaned, tokens, scores, strict=True)
         ]
 
     def scores(self, pooled: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jax.sharding import Mesh
@@ -12,6 +12,10 @@ from jax.sharding import Mesh
 from mlstm.corpus.vocabulary import Vocabulary
 from mlstm.model import language_model
 from mlstm.model.config import ModelConfig
+
+if TYPE_CHECKING:
+    from mlstm.model.edits import Edit
+    from mlstm.text_scores import TextScores
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,4 +77,50 @@ class Model:
 
         return features.encode(
             self, texts, site, pooling, cleaning, streams=streams, mesh=mesh, progress=progress
+        )
+
+    def score(
+        self,
+        texts: Iterable[str | bytes],
+        *,
+        context: str | bytes = b"",
+        cleaning: str | None = None,
+        first: str = "charged",
+        tokens: bool = False,
+        edits: str | Edit | Iterable[Edit | str] = (),
+        streams: int | None = None,
+        mesh: Mesh | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> TextScores:
+        """Bits of each text, in the order of the texts: of all its bytes, and per byte.
+
+        Args:
+          texts: each of any length. One without a byte, after cleaning, costs nothing.
+          context: read from the zero state before each text, as it is, and not charged; where the
+            vocabulary's tokens are longer than a byte, none of them spans its end. Without one the
+            vocabulary's `beginning` is read, a line end, so that the first byte has a cost too.
+          cleaning: a recipe of `corpus.cleaning`; None is the model's own.
+          first: "charged", or "free": the first token of each text is not charged, and without a
+            context nothing is read before it, as `evaluate` scores a text.
+          tokens: whether the bits of each token are wanted too.
+          edits: what `mlstm.model.edits` describes; positions are those of the text.
+          streams, mesh, progress: as of `encode`.
+
+        Each text starts from the zero state, and its bits do not depend on the others, but for
+        rounding. Raises InputError for what is no list of texts, no text of the vocabulary, or an
+        edit, a cleaning or a first that there is not.
+        """
+        from mlstm import text_scores
+
+        return text_scores.score(
+            self,
+            texts,
+            context=context,
+            cleaning=cleaning,
+            first=first,
+            tokens=tokens,
+            edits=edits,
+            streams=streams,
+            mesh=mesh,
+            progress=progress,
         )

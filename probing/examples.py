@@ -16,7 +16,8 @@ from mlstm.model.sites import parse_neuron
 from mlstm.trained import Model
 from probing.evidence.scores import NeuronTable, Row
 from probing.states import activations
-from probing.tasks.cleaned import for_model
+from probing.states.ids import text_of
+from probing.tasks.cleaned import text_for_model
 from probing.tasks.labelled import LabelledData, Labels
 
 LENGTH, REACH = 700, 6000  # bytes shown, and how far into a document they are looked for
@@ -50,7 +51,7 @@ def examples(
 
     A second, short run: the chosen documents from their start to the end of the passage.
     """
-    data = for_model(model, data)
+    data = text_for_model(model, data)
     rows = [row for row in table.rows() if row.neuron]
     passages = choose(data, [row.concept for row in rows])
     wanted = [(row, passages[row.concept]) for row in rows if row.concept in passages]
@@ -59,7 +60,7 @@ def examples(
     neurons = list(dict.fromkeys(row.neuron for row, _ in wanted))
     traces = activations.traces(
         model,
-        [data.documents[d].data[: ends[d]] for d in documents],
+        [_through(model, data, d, ends[d]) for d in documents],
         [parse_neuron(neuron) for neuron in neurons],
         mesh=mesh,
     )
@@ -77,6 +78,14 @@ def examples(
             )
         )
     return shown
+
+
+def _through(model: Model, data: LabelledData, document: int, end: int) -> bytes:
+    """A document up to `end`, and on to where the token that holds the byte before it ends."""
+    if not model.vocabulary.bytewise:
+        text = text_of(model, data, document)
+        end = text.before(int(text.steps(np.array(end - 1))) + 1)
+    return data.documents[document].data[:end]
 
 
 def by_byte(data: LabelledData, labels: Labels, concept: str, size: int) -> np.ndarray:

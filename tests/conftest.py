@@ -3,10 +3,14 @@
 import gc
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).parent))
+from file_server import server  # noqa: F401  # pyright: ignore[reportMissingImports]
 
 # A shell's background job ignores SIGINT, and hands that on to the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlstm.corpus.files import read_raw, user_path
+from mlstm.corpus.named import is_name
 from mlstm.corpus.sources import PYTHON_STDLIB, TextFile, documents
 from mlstm.errors import InputError
 
@@ -38,7 +39,7 @@ def describe(
     path = Path(os.path.realpath(user_path(source)))
     before = _status_of(files)  # the reading: a change while it lasts is seen the next time
     return {
-        "kind": "folder" if path.is_dir() else "file",
+        "kind": "corpus" if is_name(source) else "folder" if path.is_dir() else "file",
         "name": path.name,
         "files": len(files),
         "size": sum(file.size for file in files),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlstm.corpus import agreement, cut_by_bytes, identity, sources, splitting, temporary
+from mlstm.corpus import agreement, cut_by_bytes, identity, named, sources, splitting, temporary
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.cleaned import CleanedDocument
 from mlstm.corpus.cleaning import check_recipe
@@ -111,7 +111,8 @@ def prepare_source(
     progress: Progress | None = None,
     **settings: Any,
 ) -> Corpus:
-    """Prepares "python_stdlib", a file or a folder of text; `settings` are those of `prepare`.
+    """Prepares "python_stdlib", a public corpus by name, a file or a folder of text; `settings` are
+    those of `prepare`.
 
     splits_bytes: of train, validation and test, which are cut from one file in this order and are
     all of it: (90_000_000, 5_000_000, 5_000_000) is the custom for enwik8 and text8.
@@ -121,6 +122,8 @@ def prepare_source(
     """
     files, folder = list(sources.documents(source)), user_path(folder)
     embedded = str(source) == sources.PYTHON_STDLIB
+    if settings.get("splits") is None and splits_bytes is None:
+        settings["splits"] = named.splits(source)
     if not embedded:
         text = os.path.realpath(user_path(source))
         if os.path.isdir(text) and Path(os.path.realpath(folder)).is_relative_to(text):

@@ -1,4 +1,4 @@
-"""Where documents come from: the embedded corpus, a file, a folder."""
+"""Where documents come from: the embedded corpus, a public one by name, a file, a folder."""
 
 import hashlib
 import os
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mlstm.corpus import named
 from mlstm.corpus.files import compression, read_chunks, refuse_archive, text_name, user_path
 from mlstm.errors import InputError
 
@@ -71,7 +72,8 @@ class TextFile:
 def documents(source: str | os.PathLike, suffixes: tuple[str, ...] = ()) -> Iterator[TextFile]:
     """The documents of a source, always in the same order.
 
-    "python_stdlib": see `python_stdlib`. A file is one document. A folder: every regular file
+    "python_stdlib": see `python_stdlib`. A name of `corpus.named`, unless a file or folder here has
+    it: its files, downloaded if need be. A file is one document. A folder: every regular file
     below it, in the order of the relative paths; hidden files and folders are left out, and a
     folder that symbolic links reach again is read once. A name has no compression suffix, unless
     two files would have the same name then. suffixes: how the names of those that are wanted end;
@@ -79,6 +81,11 @@ def documents(source: str | os.PathLike, suffixes: tuple[str, ...] = ()) -> Iter
     """
     if str(source) == PYTHON_STDLIB:
         return python_stdlib()
+    if named.is_name(source):
+        return (
+            TextFile(text_name(path.name), path, path.stat().st_size, split)
+            for path, split in named.locate(str(source))
+        )
     path = _existing(source)
     if path.is_file():
         refuse_archive(path)
@@ -190,7 +197,8 @@ def _existing(source: str | os.PathLike) -> Path:
         path.stat()
     except FileNotFoundError:
         raise InputError(
-            f"{path}: no such file or folder (the embedded corpus is named {PYTHON_STDLIB})"
+            f"{path}: no such file or folder (the embedded corpus is named {PYTHON_STDLIB}; "
+            "launch.prepare --list names the public ones)"
         ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

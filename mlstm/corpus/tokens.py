@@ -9,11 +9,17 @@ class Tokens(NamedTuple):
     """The tokens of one text, which is their spellings one after another, byte for byte."""
 
     ids: np.ndarray  # (n,) of the vocabulary's dtype
-    ends: np.ndarray  # (n,) int64, ascending: the byte after each token; the last is the text's size
+    ends: (
+        np.ndarray
+    )  # (n,) int64, ascending: the byte after each token; the last is the text's size
 
     def at(self, positions: np.ndarray) -> np.ndarray:
         """Of each byte position, the token that holds it."""
         return np.searchsorted(self.ends, positions, side="right")
+
+    def read_with(self, counts: np.ndarray) -> np.ndarray:
+        """How many tokens are read with the first so many bytes: also one that goes on behind."""
+        return np.where(counts > 0, self.at(np.maximum(counts, 1) - 1) + 1, 0)
 
 
 def of_bytes(ids: np.ndarray) -> Tokens:

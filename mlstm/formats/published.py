@@ -1,20 +1,17 @@
 """Models that others published, by name, and the place of each on this machine.
 
-A name is read as "published:NAME". Files are kept in MLSTM_CACHE, else XDG_CACHE_HOME/mlstm, else
-~/.cache/mlstm, and checked by their sha256 where that is known.
+A name is read as "published:NAME". Files are kept in the cache of `mlstm.downloads`, and checked by
+their sha256 where that is known.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import os
 from pathlib import Path
 
-from mlstm.corpus.files import user_path
+from mlstm import downloads
+from mlstm.downloads import Progress, cache
 from mlstm.errors import InputError
-from mlstm.formats import downloads
-from mlstm.formats.downloads import Progress
 from mlstm.formats.published_models import MODELS, Part, Published
 
 
@@ -28,15 +25,6 @@ def entry(name: str) -> Published:
         f"published:{short}: there is none of this name; there are "
         f"{', '.join(model.name for model in MODELS)}"
     )
-
-
-def cache() -> Path:
-    """Where files are kept."""
-    if folder := os.environ.get("MLSTM_CACHE"):
-        return user_path(folder)
-    if folder := os.environ.get("XDG_CACHE_HOME"):
-        return user_path(folder) / "mlstm"
-    return user_path("~/.cache/mlstm")
 
 
 def fetched(model: Published, progress: Progress | None = None) -> Path:
@@ -55,7 +43,8 @@ def fetched(model: Published, progress: Progress | None = None) -> Path:
     for part in model.parts:
         path = folder / part.name
         if path.is_file():
-            _check_once(part, path)
+            if part.sha256:
+                downloads.verify(path, part.sha256, "remove it, to have it downloaded")
             before += path.stat().st_size
             continue
         if part.address is None:
@@ -75,22 +64,6 @@ def fetched(model: Published, progress: Progress | None = None) -> Path:
     if target:
         return _join([folder / part.name for part in model.parts], target)
     return folder / model.parts[0].name if len(model.parts) == 1 else folder
-
-
-def _check_once(part: Part, path: Path) -> None:
-    """InputError for a file that somebody put there and that is another. Beside one that was found
-    to be right stands its size and time, so that it is not read again."""
-    if part.sha256 is None:
-        return
-    state = path.stat()
-    facts = f"{part.sha256} {state.st_size} {state.st_mtime_ns}\n"
-    note = path.with_name(f".{path.name}.checked")
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        if note.read_text() == facts:
-            return
-    _check(part, path, "remove it, to have it downloaded")
-    with contextlib.suppress(OSError):  # a cache that others keep
-        note.write_text(facts)
 
 
 def _check(part: Part, path: Path, advice: str) -> None:

@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from mlstm.errors import InputError, check_one
 from mlstm.model import encoding, sites
 from mlstm.trained import Model
+from probing.states.ids import read
 
 WINDOW = 128
 
@@ -36,18 +37,18 @@ class Matching:
 
 
 def correlations(model: Model, other: Model, texts: Sequence[bytes], site: str) -> np.ndarray:
-    """(H, G) Pearson correlations of the neurons of a site over all bytes of the texts.
+    """(H, G) Pearson correlations of the neurons of a site over all tokens of the texts.
 
-    Both models read the same bytes, each text from the zero state; nothing is stored. A neuron
+    Both models read the same tokens, each text from the zero state; nothing is stored. A neuron
     that does not vary correlates with none: 0. InputError for models of other vocabularies, an
-    unknown site, or texts without two bytes.
+    unknown site, or texts without two tokens.
     """
     for one in (model, other):
         check_one(one)
         sites.check_site(one.config, site)
     if model.vocabulary != other.vocabulary:
         raise InputError("models of two vocabularies do not read a text in the same steps")
-    ids = [model.vocabulary.encode(text) for text in texts]
+    ids = [read(model, text).ids for text in texts]
     streams = encoding.choose_streams([len(text) for text in ids], WINDOW)
     n, sums = 0, None
     both = [
@@ -63,7 +64,7 @@ def correlations(model: Model, other: Model, texts: Sequence[bytes], site: str) 
         sums = parts if sums is None else [s + p for s, p in zip(sums, parts, strict=True)]
         n += len(x)
     if sums is None or n < 2:
-        raise InputError("the texts have fewer than two bytes: nothing can be correlated")
+        raise InputError("the texts have fewer than two bytes or tokens: nothing can be correlated")
     x, y, xx, yy, xy = sums
     covariance = xy / n - np.outer(x / n, y / n)
     variance = np.outer(xx / n - (x / n) ** 2, yy / n - (y / n) ** 2)

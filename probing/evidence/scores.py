@@ -79,6 +79,7 @@ class NeuronTable:
     control: Scores | None = None  # of the same neurons for the control task
     surface: np.ndarray | None = None  # (K,) test figures of the surface model
     significance: Significance | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -220,6 +221,7 @@ class NeuronTable:
             names = ", ".join(name for name, _ in self.skipped[:5])
             more = ", ..." if len(self.skipped) > 5 else ""
             tail += f"\n{len(self.skipped)} documents could not be labelled: {names}{more}"
+        tail += "".join(f"\nnote: {note}" for note in self.notes)
         return head + "\n".join(lines) + "\n" + tail
 
     def _null_line(self) -> str:
@@ -276,6 +278,7 @@ class NeuronTable:
             and {name: _plain(part) for name, part in vars(self.significance).items()},
             "axes_of_p_and_q": ["neuron", "concept"],
             "twin": self.twin and {name: _plain(part) for name, part in vars(self.twin).items()},
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
     def save(self, path: str | os.PathLike) -> None:

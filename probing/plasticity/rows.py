@@ -12,6 +12,7 @@ import numpy as np
 from mlstm.mixing import mixed
 from probing.states.activations import LabelledWindow
 from probing.tasks.labelled import SPLITS, LabelledData, stored
+from probing.tasks.of_tokens import beginning
 
 
 class KeptRows:
@@ -79,9 +80,9 @@ def bounded(data: LabelledData, size: int, dev: int) -> LabelledData:
 
 def held_out(data: LabelledData, size: int) -> list[bytes]:
     """The beginnings of test documents, so many bytes of all."""
-    documents = [data.documents[i].data for i in data.indices("test")]
+    documents = data.indices("test").tolist()
     each = max(1, size // max(1, len(documents)))
-    return [text[:each] for text in documents if text]
+    return [beginning(data, i, each) for i in documents if data.documents[i].data]
 
 
 def _draw(document: np.ndarray, position: np.ndarray) -> np.ndarray:

@@ -107,6 +107,8 @@ def plasticity(
     check(output, question, base, data)
     # Dev is read by the greedy Gaussian alone.
     part = bounded(data, size, size if question.ranking == "gaussian" else 0)
+    for note in data.notes if data.vocabulary else ():
+        tell(f"note: {note}")
     tell(f"measuring the base model, {base.origin}, on {part.bytes:,} bytes of {part.origin}")
     ruler = Ruler(
         base, part, concept, question.sites, question.measured, bits, rows=rows, vectors=known

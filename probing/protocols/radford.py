@@ -6,7 +6,7 @@ with an L1 penalty is fitted on train for each C in 2^-8 ... 2^0 (liblinear, an 
 penalised with the weights, features as they are); the C of the best accuracy on dev is taken, the
 smallest of equals; the fit is repeated on train alone, dev is not added; and test is scored once.
 The single neuron is that of the largest absolute weight; its threshold is the one of the best
-accuracy on train.
+accuracy on train. `radford_controls` puts beside both what the published protocol does not have.
 """
 
 # N documents, H units
@@ -16,13 +16,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 
 from mlstm.errors import InputError, check_one
 from mlstm.model import sites as model_sites
 from mlstm.output import to_json, write_whole
 from mlstm.trained import Model
+from probing.evidence.controls import untrained_twin
+from probing.evidence.surface import SurfaceModel
+from probing.protocols.radford_controls import Comparison, compare
 from probing.protocols.sparse_regression import fit_l1
 from probing.tasks.labelled import SPLITS, LabelledData
 
@@ -30,7 +35,10 @@ FORMAT_VERSION = 1
 GRID = tuple(2.0**k for k in range(-8, 1))
 CLEANING = "openai"
 SEED = 42  # that of the released code
+USUAL = "most frequent label"
 EXAMPLES = 50  # how many wrong answers the report keeps of each kind
+
+Parts = dict[str, np.ndarray]  # of train, dev and test
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,7 @@ class RadfordReport:
     curve: tuple[tuple[int, float, float], ...]  # labelled examples, mean test accuracy, its sd
     mistakes: tuple[Mistake, ...]  # of the full probe, the surest first
     neuron_mistakes: tuple[Mistake, ...]
+    comparisons: tuple[Comparison, ...] = ()  # of all neurons, then of the neuron; or none
 
     def to_json(self) -> str:
         """The figures, weights and values as lists."""
@@ -106,10 +115,17 @@ class RadfordReport:
             f"{self.neuron_test:8.4f}   weight {self.weight:+.3f}, threshold "
             f"{self.threshold.value:+.4f} chosen on train",
             f"{'most frequent label':24}{'':16}{self.majority:8.4f}",
+            *self._baselines(),
             "labelled examples, test accuracy (sd over draws): "
             + ", ".join(f"{n:,}: {mean:.3f} ({sd:.3f})" for n, mean, sd in self.curve),
+            *map(str, self.comparisons),
         ]
         return "\n".join(lines)
+
+    def _baselines(self) -> list[str]:
+        named = {name: test for each in self.comparisons for name, test in each.beside.items()}
+        named.pop(USUAL, None)
+        return [f"{name:40}{test:8.4f}" for name, test in named.items()]
 
 
 def radford(
@@ -118,13 +134,15 @@ def radford(
     *,
     site: str | None = None,
     draws: int = 5,
+    controls: bool = True,
+    twin_seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> RadfordReport:
     """Run the protocol on documents with one class and its opposite.
 
     site: the model's primary site if None. draws: subsets of train for each point of the curve of
-    accuracy against labelled examples. InputError for labels that are not of whole documents, or
-    not of two values.
+    accuracy against labelled examples. controls: put a surface model and a twin of `twin_seed`
+    beside it. InputError for labels that are not of whole documents, or not of two values.
     """
     check_one(model)
     if data.unit != "document" or len(data.classes) != 1:
@@ -134,35 +152,50 @@ def radford(
         )
     data.check_labels()
     site = site or model_sites.primary(model.config)
-    X, y, texts = {}, {}, {}
-    done, every = 0, len(data.documents)
+    y, texts, tests = {}, {}, []
     for split in SPLITS:
-        documents = [i for i in data.indices(split) if len(data.labels(i).positions)]
-        texts[split] = [data.documents[i].data for i in documents]
-        y[split] = np.array([data.labels(i).classes[-1, 0] for i in documents], bool)
+        tests = [i for i in data.indices(split) if len(data.labels(i).positions)]
+        texts[split] = [data.documents[i].data for i in tests]
+        y[split] = np.array([data.labels(i).classes[-1, 0] for i in tests], bool)
         if len(np.unique(y[split])) < 2:
             raise InputError(f"{data.origin}: the {split} documents are all of one kind")
+    cleaning = "none" if data.cleaning == CLEANING else CLEANING
+    every = sum(map(len, texts.values())) * (2 if controls else 1)
+    done = 0
 
-        def report(here: int, _: int, before: int = done) -> None:
+    def features(of: Model) -> Parts:
+        nonlocal done
+        X = {}
+        for split in SPLITS:
+            X[split] = of.encode(texts[split], site=site, cleaning=cleaning)
+            done += len(texts[split])
             if progress:
-                progress(before + here, every)
+                progress(done, every)
+        return X
 
-        cleaning = "none" if data.cleaning == CLEANING else CLEANING
-        X[split] = model.encode(texts[split], site=site, cleaning=cleaning, progress=report)
-        done += len(documents)
-
-    grid = {}
-    for nth, C in enumerate(GRID):
-        grid[C] = float(fit_l1(X["train"], y["train"], C, SEED + nth).score(X["dev"], y["dev"]))
-    C = max(GRID, key=lambda C: (grid[C], -C))
-    probe = fit_l1(X["train"], y["train"], C, SEED + len(GRID))
-    weights = probe.coef_[0]
-    unit = int(np.argmax(np.abs(weights)))
-    threshold = best_threshold(X["train"][:, unit], y["train"])
+    X = features(model)
+    found = _fit(X, y)
+    unit, threshold = found.unit, found.threshold
     values = X["test"][:, unit]
     beyond = threshold.direction * (values - threshold.value)
-    chance = probe.predict_proba(X["test"])[:, 1]
+    chance = found.probe.predict_proba(X["test"])[:, 1]
     usual = y["train"].mean() >= 0.5
+    comparisons = ()
+    if controls:
+        twin_X = features(untrained_twin(model, twin_seed))
+        twin = _fit(twin_X, y)
+        surface = SurfaceModel(SEED).fit_classifier(data)
+        ends = np.cumsum(data.counts[tests]) - 1  # the label of a document is its last
+        told = surface.told(data, tests)[ends] == data.classes[0]
+        read = {"surface model": told == y["test"]}
+        nothing = {USUAL: y["test"] == usual}
+        own = _right(found, X, y), _right(twin, twin_X, y)
+        names = "all neurons", f"neuron {site}[{unit}]"
+        twins = "twin with random weights", f"its neuron {site}[{twin.unit}]"
+        comparisons = tuple(
+            compare(name, own[0][k], {**read, twins[k]: own[1][k], **nothing}, data.hashes[tests])
+            for k, name in enumerate(names)
+        )
     return RadfordReport(
         model=model.origin,
         site=site,
@@ -170,23 +203,54 @@ def radford(
         positive=data.classes[0],
         documents={split: len(y[split]) for split in SPLITS},
         majority=float((y["test"] == usual).mean()),
-        grid=grid,
-        C=C,
-        nonzero=int(np.count_nonzero(weights)),
-        train=float(probe.score(X["train"], y["train"])),
-        dev=float(probe.score(X["dev"], y["dev"])),
-        test=float(probe.score(X["test"], y["test"])),
+        grid=found.grid,
+        C=found.C,
+        nonzero=int(np.count_nonzero(found.weights)),
+        train=float(found.probe.score(X["train"], y["train"])),
+        dev=float(found.probe.score(X["dev"], y["dev"])),
+        test=float(found.probe.score(X["test"], y["test"])),
         neuron=f"{site}[{unit}]",
-        weight=float(weights[unit]),
+        weight=float(found.weights[unit]),
         threshold=threshold,
         neuron_test=float(((beyond > 0) == y["test"]).mean()),
-        weights=weights,
+        weights=found.weights,
         values=values,
         labels=y["test"],
-        curve=_curve(X, y, C, draws),
+        curve=_curve(X, y, found.C, draws),
         mistakes=_mistakes(texts["test"], y["test"], chance, 0.5, data),
         neuron_mistakes=_mistakes(texts["test"], y["test"], beyond, 0.0, data),
+        comparisons=comparisons,
     )
+
+
+class _Fit(NamedTuple):
+    """What the protocol chooses, on train and dev."""
+
+    grid: dict[float, float]
+    C: float
+    probe: LogisticRegression
+    unit: int
+    threshold: Threshold
+
+    @property
+    def weights(self) -> np.ndarray:
+        return self.probe.coef_[0]
+
+
+def _fit(X: Parts, y: Parts) -> _Fit:
+    grid = {}
+    for nth, C in enumerate(GRID):
+        grid[C] = float(fit_l1(X["train"], y["train"], C, SEED + nth).score(X["dev"], y["dev"]))
+    C = max(GRID, key=lambda C: (grid[C], -C))
+    probe = fit_l1(X["train"], y["train"], C, SEED + len(GRID))
+    unit = int(np.argmax(np.abs(probe.coef_[0])))
+    return _Fit(grid, C, probe, unit, best_threshold(X["train"][:, unit], y["train"]))
+
+
+def _right(found: _Fit, X: Parts, y: Parts) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) bool: whether all neurons, and the single one, tell each test document rightly."""
+    above = found.threshold.direction * (X["test"][:, found.unit] - found.threshold.value) > 0
+    return found.probe.predict(X["test"]) == y["test"], above == y["test"]
 
 
 def best_threshold(values: np.ndarray, labels: np.ndarray) -> Threshold:

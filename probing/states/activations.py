@@ -12,7 +12,7 @@ would save their time and cost a merge of every kind of accumulator; the model i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -23,7 +23,7 @@ from mlstm import devices
 from mlstm.model import encoding, sites
 from mlstm.trained import Model
 from probing.states.gathering import Whole, rows_of
-from probing.states.ids import ids_of
+from probing.states.ids import Text, read, text_of
 from probing.tasks.labelled import SPLITS, LabelledData, Labels
 
 WINDOW = 128
@@ -48,7 +48,10 @@ class LabelledWindow(NamedTuple):
     classes: np.ndarray  # (N, K) bool
     numbers: np.ndarray  # (N, M) float32
     every: encoding.Window  # all cells, (T, B, H), in the order in which they are read
-    bytes: int  # how many cells hold a byte
+    places: (
+        np.ndarray
+    )  # (T, B) int32: the byte after which each of these cells is, its token's last
+    bytes: int  # how many are read in it
 
     def slots(self, folds: int = FOLDS) -> np.ndarray:
         """(N,) int32: 0 train, 1 dev, 2 and more the folds of test; -1 a row without a label."""
@@ -83,20 +86,24 @@ def stream(
     compiled a few times.
     """
     chosen = np.arange(len(data.documents)) if documents is None else np.asarray(documents)
-    texts = [ids_of(model, data, int(i)) for i in chosen]
+    texts = {int(i): text_of(model, data, int(i)) for i in chosen}
+    ids = [text.ids for text in texts.values()]
     if streams is None:
-        streams = encoding.choose_streams([len(text) for text in texts], WINDOW, mesh=mesh)
+        streams = encoding.choose_streams([len(text) for text in ids], WINDOW, mesh=mesh)
     splits, fold_of = data.splits, data.folds(folds)
     open_labels: dict[int, Labels] = {}
     capacity = 0
     for window in encoding.stream_states(
-        model.config, model.parameters, texts, names, streams=streams, window=WINDOW, mesh=mesh
+        model.config, model.parameters, ids, names, streams=streams, window=WINDOW, mesh=mesh
     ):
         spread, text = window.states, window.text[:, :streams]
         numbered = np.where(text < 0, -1, chosen[text]).astype(np.int32)
         every = Whole(spread, streams) if mesh else spread
         window = encoding.Window(every, numbered, window.position[:, :streams])
-        found = _rows(window, data, open_labels)
+        places, passed = window.position, int(np.count_nonzero(window.text >= 0))
+        if not model.vocabulary.bytewise:
+            places, passed = _places(window, texts)
+        found = _rows(window, data, texts, open_labels)
         cells = window.text.size
         capacity = max(capacity, _capacity(len(found.cell), cells))
         apart = len(found.cell) < 2 or (np.diff(np.sort(found.cell)) > 0).all()
@@ -118,7 +125,8 @@ def stream(
             classes,
             numbers,
             window,
-            int(np.count_nonzero(window.text >= 0)),
+            places,
+            passed,
         )
 
 
@@ -130,7 +138,23 @@ class _Rows(NamedTuple):
     numbers: np.ndarray
 
 
-def _rows(window: encoding.Window, data: LabelledData, open_labels: dict[int, Labels]) -> _Rows:
+def _places(window: encoding.Window, texts: Mapping[int, Text]) -> tuple[np.ndarray, int]:
+    """(T, B) the last byte of the token at each cell, and how many bytes the window reads."""
+    places, passed = window.position.copy(), 0
+    for document in np.unique(window.text[window.text >= 0]).tolist():
+        here = window.text == document
+        steps = window.position[here]
+        places[here] = texts[document].last_bytes(steps)
+        passed += int(places[here].max()) + 1 - texts[document].before(int(steps.min()))
+    return places, passed
+
+
+def _rows(
+    window: encoding.Window,
+    data: LabelledData,
+    texts: Mapping[int, Text],
+    open_labels: dict[int, Labels],
+) -> _Rows:
     """The labelled positions in a window; opens the labels of what begins, closes what ends."""
     streams = window.text.shape[1]
     parts: list[_Rows] = []
@@ -138,22 +162,24 @@ def _rows(window: encoding.Window, data: LabelledData, open_labels: dict[int, La
         column = window.text[:, stream]
         for text in np.unique(column[column >= 0]).tolist():
             steps = np.flatnonzero(column == text)
-            first = int(window.position[steps[0], stream])
+            first, of = int(window.position[steps[0], stream]), texts[text]
+            behind = first + len(steps)
             if text not in open_labels:
                 open_labels[text] = data.labels(text)
             labels = open_labels[text]
-            here = slice(*np.searchsorted(labels.positions, [first, first + len(steps)]))
+            here = np.searchsorted(labels.positions, [of.before(first), of.before(behind)])
+            here = slice(*here)
             position = labels.positions[here]
             parts.append(
                 _Rows(
-                    (steps[0] + position - first) * streams + stream,
+                    (steps[0] + of.steps(position) - first) * streams + stream,
                     np.full(len(position), text, np.int32),
                     position,
                     labels.classes[here],
                     labels.numbers[here],
                 )
             )
-            if first + len(steps) == len(data.documents[text].data):
+            if behind == len(of.ids):
                 del open_labels[text]
     return _Rows(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
@@ -221,7 +247,7 @@ def _sample_of_bytes(
     ]
     wanted = min(len(pieces), -(-rows * len(pieces) // data.bytes))
     pieces = [pieces[k] for k in np.linspace(0, len(pieces) - 1, wanted).astype(int)]
-    texts = [ids_of(model, data, i, slice(start, start + PIECE)) for i, start in pieces]
+    texts = _pieces(model, data, pieces)
     stride = max(1, -(-sum(map(len, texts)) // rows))
     kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
     lengths = [len(text) for text in texts]
@@ -240,6 +266,19 @@ def _sample_of_bytes(
     return {name: np.concatenate(parts) for name, parts in kept.items()}
 
 
+def _pieces(
+    model: Model, data: LabelledData, pieces: Sequence[tuple[int, int]]
+) -> list[np.ndarray]:
+    """The ids of the tokens that begin in each piece, which are given document by document."""
+    found: list[np.ndarray] = []
+    document, text = -1, Text(np.zeros(0, int), None)
+    for i, start in pieces:
+        if i != document:
+            document, text = i, text_of(model, data, i)
+        found.append(text.ids[text.begun(start) : text.begun(start + PIECE)])
+    return found
+
+
 def traces(
     model: Model,
     texts: Sequence[bytes],
@@ -247,9 +286,11 @@ def traces(
     *,
     mesh: Mesh | None = None,
 ) -> list[np.ndarray]:
-    """The value of some neurons after each byte of each text: a list of (bytes, neurons) arrays."""
+    """The value of some neurons after each byte of each text: a list of (bytes, neurons) arrays.
+    All bytes of a token have the value after it."""
     names = tuple(dict.fromkeys(str(neuron.site) for neuron in neurons))
-    encoded = [model.vocabulary.encode(text) for text in texts]
+    found = [read(model, text) for text in texts]
+    encoded = [text.ids for text in found]
     values = [np.zeros((len(text), len(neurons)), np.float32) for text in encoded]
     streams = encoding.choose_streams([len(text) for text in encoded], WINDOW, mesh=mesh)
     for window in encoding.stream_states(
@@ -260,4 +301,7 @@ def traces(
             here = window.text == text
             for k, neuron in enumerate(neurons):
                 values[text][window.position[here], k] = states[str(neuron.site)][here, neuron.unit]
-    return values
+    return [
+        x if text.ends is None else np.repeat(x, text.sizes(), axis=0)
+        for x, text in zip(values, found, strict=True)
+    ]

@@ -15,6 +15,7 @@ from mlstm.model import sites
 from mlstm.trained import Model
 from probing.states import activations
 from probing.states.activations import LabelledWindow
+from probing.states.ids import text_of
 from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import SPLITS, LabelledData, Labels
 
@@ -57,7 +58,7 @@ def arrays(
 
     concept: what y says; None for the names of classes that exclude each other.
     pooling: "position", the state after the byte at the position; "mean", the mean of the states
-    after the bytes [start, end) of what is labelled.
+    after the bytes [start, end) of what is labelled, or after each token that has any of them.
     rows: about how many; whole documents are drawn (by `seed`) until there are as many. All if
     None.
     mesh: of `mlstm.devices.mesh`: the devices that read; each process gets all rows.
@@ -76,7 +77,12 @@ def arrays(
         labels = data.labels(i)
         y[i] = data.target(labels, concept)
         if pooling == "mean":
-            spans[i] = labels._replace(classes=labels.classes[:, :0], numbers=labels.numbers[:, :0])
+            starts, ends = labels.starts, labels.ends
+            if not model.vocabulary.bytewise:
+                starts, ends = text_of(model, data, i).spans(starts, ends)
+            spans[i] = Labels(
+                labels.positions, starts, ends, labels.classes[:, :0], labels.numbers[:, :0]
+            )
     counts = data.counts[chosen]
     first = dict(zip(chosen.tolist(), (np.cumsum(counts) - counts).tolist(), strict=True))
     x = np.zeros((counts.sum(), model.config.hidden), np.float32)

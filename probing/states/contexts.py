@@ -79,7 +79,7 @@ class TopContexts(NamedTuple):
     def take(self, window: LabelledWindow, site: str) -> TopContexts:
         """Every byte of the window, labelled or not."""
         every = window.every
-        return update(self, every.states[site], every.text, every.position)
+        return update(self, every.states[site], every.text, window.places)
 
     def merge(self, other: TopContexts) -> TopContexts:
         """Both must have the same edges."""

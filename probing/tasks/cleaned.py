@@ -10,6 +10,7 @@ import numpy as np
 
 from mlstm.corpus.cleaning import Cleaned, check_recipe, clean
 from mlstm.errors import InputError
+from probing.tasks.of_tokens import of_tokens
 
 if TYPE_CHECKING:
     from mlstm.trained import Model
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 
 
 def for_model(model: Model, data: LabelledData) -> LabelledData:
-    """The data cleaned as the model's texts were; as they are where they are so already."""
+    """The data cleaned as the model's texts were, with the labels that its tokens have
+    (`of_tokens`); as they are where they are so already."""
+    return of_tokens(text_for_model(model, data), model.vocabulary)
+
+
+def text_for_model(model: Model, data: LabelledData) -> LabelledData:
+    """The data cleaned as the model's texts were, with all labels of bytes."""
     try:
         return data.cleaned(model.cleaning)
     except InputError as error:

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from mlstm.corpus.vocabulary import Vocabulary
 from mlstm.errors import InputError
 from probing.tasks.cleaned import cleaned
 
@@ -86,6 +87,8 @@ class LabelledData:
     fractions: tuple[float, float, float] = FRACTIONS
     cleaning: str = "none"
     """The recipe of `mlstm.corpus.cleaning` that the documents were put through."""
+    vocabulary: Vocabulary | None = field(default=None, compare=False, repr=False)
+    """Whose tokens, longer than bytes, the labels are of; None for those of bytes."""
 
     @property
     def concepts(self) -> tuple[str, ...]:

@@ -46,10 +46,14 @@ def page(protocol: str, report: Any, drawn: Mapping[str, str]) -> str:
 def _headline(protocol: str, report: Any) -> str:
     if not isinstance(report, RadfordReport):
         return _text(protocol)
+    beside = {"most frequent label": report.majority}
+    if report.comparisons:
+        best = report.comparisons[0].best
+        beside[best] = report.comparisons[0].beside[best]
+    others = "".join(f", {_text(name)} {share:.1%}" for name, share in beside.items())
     return (
         f"Neuron {_text(report.neuron)} alone gets {report.neuron_test:.1%} of the test documents "
-        f"right <span class=soft>all neurons {report.test:.1%}, the most frequent label "
-        f"{report.majority:.1%}</span>"
+        f"right <span class=soft>all neurons {report.test:.1%}{others}</span>"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from probing.protocols.concept_neurons import ConceptNeuronsReport
 from probing.protocols.diagnostic import DiagnosticReport, Told
 from probing.protocols.full_probe_report import FullProbeReport, Row
-from probing.protocols.radford import RadfordReport
+from probing.protocols.radford import USUAL, RadfordReport
 from probing.views.tables import to_csv
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what spreadsheets take for a formula's start
@@ -38,6 +38,10 @@ def accuracies(report: RadfordReport) -> str:
         (neuron, NAN, every, "train", report.threshold.accuracy, NAN),
         (neuron, NAN, every, "test", report.neuron_test, NAN),
         ("most frequent label", NAN, every, "test", report.majority, NAN),
+    ]
+    beside = {name: test for each in report.comparisons for name, test in each.beside.items()}
+    rows += [
+        (name, NAN, every, "test", test, NAN) for name, test in beside.items() if name != USUAL
     ]
     rows += [("C tried", tried, every, "dev", right, NAN) for tried, right in report.grid.items()]
     rows += [("fewer labels", C, size, "test", mean, sd) for size, mean, sd in report.curve]

@@ -112,6 +112,8 @@ def _facts(table: NeuronTable, facts: Mapping[str, str]) -> str:
         names = ", ".join(f"{name} ({reason})" for name, reason in table.skipped[:3])
         more = ", …" if len(table.skipped) > 3 else ""
         lines["not labelled"] = f"{len(table.skipped)} documents: {names}{more}"
+    if table.notes:
+        lines["note"] = "; ".join(table.notes)
     return (
         "<dl class=facts>"
         + "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in lines.items())

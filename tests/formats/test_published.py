@@ -1,8 +1,6 @@
-import functools
 import hashlib
 import http.server
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +8,10 @@ import jax
 import numpy as np
 import pytest
 
+from mlstm import downloads
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
-from mlstm.formats import downloads, openai, published
+from mlstm.formats import openai, published
 from mlstm.formats.found import Found
 from mlstm.formats.published import Part, Published
 from mlstm.loading import load_one
@@ -23,143 +22,10 @@ DATA = bytes(np.random.default_rng(0).integers(0, 256, 3 << 20, dtype=np.uint8))
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
-class Server(http.server.ThreadingHTTPServer):
-    asked: list[str | None]
-    folder: Path
-    address: str
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder, and parts of its files; /cut/NAME breaks off, /old/NAME knows no parts,
-    /wrong/NAME gives another part, /bad/NAME does not look at If-Range, /none/NAME says 416."""
-
-    server: Server
-
-    def do_GET(self):
-        _, kind, name = self.path.split("/", 2)
-        path = Path(self.directory) / name
-        if not path.is_file():
-            self.send_error(404, "Not Found")
-            return
-        data, start = path.read_bytes(), 0
-        asked = self.headers.get("Range")
-        self.server.asked.append(asked)
-        tag = f'"{hashlib.sha256(data).hexdigest()}"'
-        version = self.headers.get("If-Range")
-        if kind == "none":
-            self.send_error(416)
-            return
-        if asked and kind != "old" and (version in (None, tag) or kind == "bad"):
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
-            if start >= len(data):
-                self.send_error(416)
-                return
-        start = start and (5 if kind == "wrong" else start)
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        self.send_header("ETag", tag)
-        self.send_header("Content-Length", str(len(data) - start))
-        self.end_headers()
-        stop = len(data) // 2 if kind == "cut" and not start else len(data)
-        self.wfile.write(data[start:stop])
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def server(tmp_path):
-    folder = tmp_path / "served"
-    folder.mkdir()
-    handler = functools.partial(Handler, directory=str(folder))
-    with Server(("127.0.0.1", 0), handler) as served:
-        served.asked = []
-        served.folder = folder
-        served.address = f"http://127.0.0.1:{served.server_port}"
-        thread = threading.Thread(target=served.serve_forever, daemon=True)
-        thread.start()
-        yield served
-        served.shutdown()
-        thread.join()
-
-
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MLSTM_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-def test_a_file_is_downloaded_once_and_checked(server, tmp_path):
-    (server.folder / "a").write_bytes(DATA)
-    told = []
-    for _ in range(2):
-        downloads.fetch(f"{server.address}/x/a", tmp_path / "in" / "a", SHA256,
-                        lambda *counts: told.append(counts))  # fmt: skip
-    assert (tmp_path / "in" / "a").read_bytes() == DATA
-    assert server.asked == [None]
-    assert told[-1] == (len(DATA), len(DATA))
-
-
-def test_a_transfer_that_was_cut_off_goes_on_where_it_was(server, tmp_path):
-    (server.folder / "a").write_bytes(DATA)
-    with pytest.raises(InputError, match="cut off"):
-        downloads.fetch(f"{server.address}/cut/a", tmp_path / "a", SHA256)
-    assert not (tmp_path / "a").exists()
-    downloads.fetch(f"{server.address}/cut/a", tmp_path / "a", SHA256)
-    assert (tmp_path / "a").read_bytes() == DATA
-    assert server.asked == [None, f"bytes={len(DATA) // 2}-"]
-
-
-@pytest.mark.parametrize("kind", ["x", "bad", "wrong"])
-def test_parts_of_two_files_are_not_put_together(server, tmp_path, kind):
-    (server.folder / "a").write_bytes(b"0" * len(DATA))
-    with pytest.raises(InputError, match="cut off"):
-        downloads.fetch(f"{server.address}/cut/a", tmp_path / "a")
-    (server.folder / "a").write_bytes(DATA)
-    downloads.fetch(f"{server.address}/{kind}/a", tmp_path / "a")
-    assert (tmp_path / "a").read_bytes() == DATA
-    assert sorted(path.name for path in tmp_path.glob(".a.part*")) == []
-
-
-def test_a_part_that_begins_elsewhere_is_not_put_behind(server, tmp_path):
-    (server.folder / "a").write_bytes(DATA)
-    with pytest.raises(InputError, match="cut off"):
-        downloads.fetch(f"{server.address}/cut/a", tmp_path / "a")
-    downloads.fetch(f"{server.address}/wrong/a", tmp_path / "a")
-    assert (tmp_path / "a").read_bytes() == DATA
-
-
-def test_a_part_longer_than_the_file_is_begun_anew(server, tmp_path):
-    (server.folder / "a").write_bytes(DATA)
-    (tmp_path / ".a.part").write_bytes(DATA + b"0")
-    (tmp_path / ".a.part.version").write_text(f'"{SHA256}"')
-    downloads.fetch(f"{server.address}/x/a", tmp_path / "a", SHA256)
-    assert (tmp_path / "a").read_bytes() == DATA
-    assert server.asked == [f"bytes={len(DATA) + 1}-", None]
-
-
-def test_a_server_that_has_no_bytes_at_all_is_asked_once(server, tmp_path):
-    (server.folder / "a").write_bytes(DATA)
-    with pytest.raises(InputError, match="the server says 416"):
-        downloads.fetch(f"{server.address}/none/a", tmp_path / "a")
-    assert len(server.asked) == 1
-
-
-@pytest.mark.parametrize("kind", ["old", "x"])
-def test_what_is_left_of_another_file_is_written_over(server, tmp_path, kind):
-    (server.folder / "a").write_bytes(DATA)
-    left = DATA[:100] if kind == "old" else b"0" * (len(DATA) + 1)
-    (tmp_path / ".a.part").write_bytes(left)
-    downloads.fetch(f"{server.address}/{kind}/a", tmp_path / "a", SHA256)
-    assert (tmp_path / "a").read_bytes() == DATA
-
-
-def test_another_file_than_was_published_is_not_kept(server, tmp_path):
-    (server.folder / "a").write_bytes(DATA[:-1])
-    with pytest.raises(InputError, match="not the file that was published"):
-        downloads.fetch(f"{server.address}/x/a", tmp_path / "a", SHA256)
-    assert not [path for path in tmp_path.glob("*a*") if path.is_file() and path.stat().st_size]
 
 
 def model(*parts: Part, **changes: Any) -> Published:
@@ -199,7 +65,7 @@ def test_pieces_are_joined(server, cache):
 
 
 def test_without_a_network_one_line_says_which_file_goes_where(cache):
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as closed:
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as closed:
         port = closed.server_port
     entry = model(Part("a.npy", f"http://127.0.0.1:{port}/a.npy"), Part("b.npy", "http://x/b.npy"))
     with pytest.raises(InputError) as caught:

@@ -1,5 +1,9 @@
+"""Planted models, labelled data and reports by hand; tests import `pieces` from this folder."""
+
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -22,6 +26,8 @@ from probing.protocols.diagnostic import DiagnosticReport, Hypothesis, Told
 from probing.protocols.full_probe_report import FullProbeReport, Row, Twins
 from probing.protocols.radford import Mistake, RadfordReport, Threshold
 from probing.tasks import LabelledData, LabelledDocument, Labels, every_byte, stored
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 PLANTED = 5
 GATES = "ifou"  # as they lie in the parameters

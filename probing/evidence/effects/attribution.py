@@ -1,13 +1,14 @@
 """Which bytes of a text a neuron's value, or the probability of a byte, comes from.
 
-Both ways attribute to the embedding of each byte. Gradient x input is the gradient times the
-embedding's distance from a baseline, at the text; integrated gradients (Sundararajan, Taly and Yan
-2017) is the mean gradient on the way from the baseline to the text, times that distance, by
+Both ways attribute to the embedding of each byte, or of each token of a model that reads longer
+ones, and what is said here of bytes is then said of tokens. Gradient x input is the gradient times
+the embedding's distance from a baseline, at the text; integrated gradients (Sundararajan, Taly and
+Yan 2017) is the mean gradient on the way from the baseline to the text, times that distance, by
 Gauss-Legendre quadrature. Its attributions sum to the difference of the two ends, but for the error
 of the quadrature, which is told.
 """
 
-# T bytes, S points on the way, E embedding
+# T bytes or tokens, S points on the way, E embedding
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ from mlstm.errors import InputError, check_one
 from mlstm.model import language_model, sites
 from mlstm.trained import Model
 from probing.evidence.written import Saved
+from probing.states.ids import read
 
 POINTS = 64
 AT_ONCE = 1 << 16  # points x bytes
@@ -32,7 +34,7 @@ BASELINES = ("mean", "zero")
 
 @dataclass(frozen=True, eq=False)
 class Attribution(Saved):
-    """What each byte contributes to one number."""
+    """What each byte, or token, contributes to one number."""
 
     text: bytes  # what is attributed to
     of: str
@@ -42,6 +44,7 @@ class Attribution(Saved):
     at_baseline: float
     gradient_x_input: np.ndarray  # (T,)
     integrated: np.ndarray  # (T,) sums to value - at_baseline, but for `error`
+    ends: np.ndarray | None = None  # (T,) the byte after each token; None where each is a byte
 
     @property
     def error(self) -> float:
@@ -49,10 +52,13 @@ class Attribution(Saved):
         return float(self.integrated.sum() - (self.value - self.at_baseline))
 
     def plain(self) -> dict:
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        if fields.pop("ends") is not None:
+            fields["ends"] = np.asarray(self.ends).tolist()
         return {
             "format_version": 1,
             "kind": "attribution",
-            **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)},
+            **fields,
             "text": self.text.decode("latin-1"),  # a letter for each byte
             "gradient_x_input": self.gradient_x_input.tolist(),
             "integrated": self.integrated.tolist(),
@@ -67,10 +73,19 @@ class Attribution(Saved):
             f"  {'byte':>6}  {'':<10}{'integrated':>11}{'gradient x input':>18}",
         ]
         for t in np.argsort(-np.abs(self.integrated), kind="stable")[:10]:
-            shown = repr(self.text[t : t + 1])[2:-1]
+            shown = self._shown(t)
             both = f"{self.integrated[t]:>+11.4f}{self.gradient_x_input[t]:>+18.4f}"
-            lines.append(f"  {t:>6}  {shown:<10}{both}")
+            lines.append(f"  {self._first(t):>6}  {shown:<10}{both}")
         return "\n".join(lines)
+
+    def _first(self, t: int) -> int:
+        """Its first byte."""
+        return t if self.ends is None else int(self.ends[t - 1]) if t else 0
+
+    def _shown(self, t: int) -> str:
+        if self.ends is None:
+            return repr(self.text[t : t + 1])[2:-1]
+        return repr(self.text[self._first(t) : self.ends[t]].decode("utf-8", "replace"))[1:-1]
 
 
 def attribute(
@@ -86,7 +101,7 @@ def attribute(
     Args:
       of: a neuron, "0.c[17]": its value after the last byte. Or a position of the text, counted
         from the end if negative: the log probability (nats) of the byte there, attributed to the
-        bytes before it.
+        bytes before it; or of the token that holds it, to the tokens before that.
       baseline: in place of each embedding "mean", that of all bytes of the text, or "zero".
       points: of the quadrature; more make the completeness error smaller.
 
@@ -107,11 +122,24 @@ def attribute(
             raise InputError(
                 f"position {of} of a text of {len(data)} bytes: it has to be a byte with one before"
             )
-        target, named = data[place], f"log p(byte {place}, {data[place : place + 1]!r})"
-        data = data[:place]
-    if not 0 < len(data) <= LONGEST:
+        target, named = place, f"log p(byte {place}, {data[place : place + 1]!r})"
+    if not 0 < len(data) <= LONGEST + (target is not None):
         raise InputError(f"a text of {len(data):,} bytes; it has from 1 to {LONGEST:,}")
-    ids = model.vocabulary.encode(data).astype(np.int32)
+    text = read(model, data)
+    ids = text.ids.astype(np.int32)
+    if target is not None:
+        step = int(text.steps(np.array(target)))
+        first, behind = text.before(step), text.before(step + 1)
+        if not step:
+            raise InputError(
+                f"position {of} is in the first token of the text, {data[:behind]!r}: there is "
+                "none before it"
+            )
+        if text.ends is not None:
+            told = repr(data[first:behind].decode("utf-8", "replace"))
+            named = f"log p(token at byte {first}, {told})"
+        target, data = int(ids[step]), data[:first]
+        ids, text = ids[:step], text.first(first)
     embedded = jnp.asarray(language_model.embedding_of(model.config, model.parameters))[ids]
     start = jnp.broadcast_to(embedded.mean(0) if baseline == "mean" else 0.0, embedded.shape)
     site, unit = (str(neuron.site), neuron.unit) if neuron else (None, 0)
@@ -140,6 +168,7 @@ def attribute(
         float(ends[0]),
         slopes[1],
         (weights / 2) @ on_the_way,
+        text.ends,
     )
 
 

@@ -120,7 +120,7 @@ def effect(
     alone = of.why_not(known) if of else ""
     likes = of is None or (len(of.units) > 0 and not alone)
     beside = controls_of(known, chosen, controls, seed) if likes else ALONE
-    changes, notes = [], list(beside.notes)
+    changes, notes = [], [*marked.notes, *beside.notes]
     for kind in kinds if of is None else (GIVEN,):
         if of is None:
             edit = ablations(model, known, [chosen], kind, seed)

@@ -2,10 +2,12 @@
 
 A label belongs to the state after a byte, and a cost to the byte that is predicted. The cost of a
 byte, predicted from the state before it, counts as on the concept where the byte itself is part of
-what is labelled with it: a labelled byte, or a byte of a labelled word or document.
+what is labelled with it: a labelled byte, or a byte of a labelled word or document. Of a model that
+reads longer tokens it is the token, which counts as so many bytes as it has, and is on the concept
+where one of them is.
 """
 
-# D documents
+# D documents, n tokens of one, each a byte where no others are read
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from mlstm.errors import InputError
 from mlstm.trained import Model
-from probing.states.ids import ids_of
+from probing.states.ids import Text, spelling, text_of
 from probing.tasks.cleaned import for_model
 from probing.tasks.keeping import keeping
 from probing.tasks.labelled import LabelledData
@@ -34,10 +36,15 @@ class Marked:
     split: str
     documents: np.ndarray  # (D,) places in data.documents
     texts: tuple[np.ndarray, ...]  # the ids that are read of each
-    on: tuple[np.ndarray, ...]  # (ids,) bool of each
-    labels: tuple[np.ndarray, ...]  # (ids,) int8: 1 or 0 of the state after it, -1 unlabelled
+    on: tuple[np.ndarray, ...]  # (n,) bool of each
+    labels: tuple[np.ndarray, ...]  # (n,) int8: 1 or 0 of the state after it, -1 unlabelled
     level: float | None  # of a numeric concept: on is above it
     rule: str  # what "on" means, in words
+    sizes: tuple[np.ndarray, ...]  # (n,) bytes of each token
+    spelling: tuple[np.ndarray, ...]
+    """(n,) nats beside the model's of each token: of those that its vocabulary lacks, their bytes'
+    in a code of their own."""
+    notes: tuple[str, ...] = ()
 
     @property
     def groups(self) -> np.ndarray:
@@ -49,14 +56,27 @@ class Marked:
         return [len(text) for text in self.texts]
 
     def counts(self) -> np.ndarray:
-        """(D, 2): bytes that are predicted, elsewhere and on the concept. The first is not."""
-        on = np.array([np.count_nonzero(part[1:]) for part in self.on])
-        return np.stack([np.array(self.lengths) - 1 - on, on], 1)
+        """(D, 2): bytes that are predicted, elsewhere and on it. The first token is not."""
+        return self._sums(self.sizes).astype(int)
+
+    def spelled(self) -> np.ndarray:
+        """(D, 2) the sums of `spelling` over what is predicted, elsewhere and on the concept."""
+        return self._sums(self.spelling)
+
+    def _sums(self, parts: tuple[np.ndarray, ...]) -> np.ndarray:
+        return np.array(
+            [
+                [part[1:][~on[1:]].sum(), part[1:][on[1:]].sum()]
+                for part, on in zip(parts, self.on, strict=True)
+            ]
+        )
 
     def predicted(self, text: np.ndarray, position: np.ndarray) -> np.ndarray:
         """Of a window, (T, B): 2 * document, + 1 where the byte after this one is on the concept;
         -1 where none follows."""
-        return self._cells([np.append(part[1:], -1) for part in self._on8], text, position)
+        return self._cells(
+            [np.append(part[1:], -1)[: len(part)] for part in self._on8], text, position
+        )
 
     def read(self, text: np.ndarray, position: np.ndarray) -> np.ndarray:
         """The same by the label of the state after this byte; -1 where it has none."""
@@ -105,20 +125,36 @@ def mark(
     only = keeping(data.only(concept))
     documents, length = excerpt(only, split, bytes)
     level, rule = _level(only, concept)
-    texts, on, labelled = [], [], []
+    texts, on, labelled, spelled = [], [], [], []
     for i in documents.tolist():
-        texts.append(ids_of(model, only, i, slice(length)))
+        data_i = only.documents[i].data
+        text = text_of(model, only, i, length)
+        texts.append(text)
         labels = only.labels(i)
         of = told(only.target(labels, concept), level)
-        marks = np.zeros(len(only.documents[i].data) + 1, int)
+        marks = np.zeros(len(data_i) + 1, int)
         np.add.at(marks, labels.starts[of], 1)
         np.add.at(marks, labels.ends[of], -1)
-        on.append((np.cumsum(marks) > 0)[: len(texts[-1])])
-        every = np.full(len(marks), -1, np.int8)
-        every[labels.positions] = of
-        labelled.append(every[: len(texts[-1])])
-    parts = tuple(texts), tuple(on), tuple(labelled)
-    found = Marked(concept, only, split, documents, *parts, level, rule)
+        on.append(_any((np.cumsum(marks) > 0)[: text.bytes], text))
+        read = labels.positions < text.bytes
+        every = np.full(len(text.ids), -1, np.int8)
+        every[text.steps(labels.positions[read])] = of[read]
+        labelled.append(every)
+        spelled.append(spelling(model, data_i[: text.bytes], text))
+    found = Marked(
+        concept,
+        only,
+        split,
+        documents,
+        tuple(text.ids for text in texts),
+        tuple(on),
+        tuple(labelled),
+        level,
+        rule,
+        tuple(text.sizes() for text in texts),
+        tuple(spelled),
+        (*(data.notes if data.vocabulary else ()), *_unknown(spelled)),
+    )
     elsewhere, there = found.counts().sum(0)
     if not there or not elsewhere:
         which = "no" if not there else "every"
@@ -127,6 +163,23 @@ def mark(
             f'documents is on "{concept}"; more are read with a larger number of bytes'
         )
     return found
+
+
+def _any(marks: np.ndarray, text: Text) -> np.ndarray:
+    """(bytes,) bool to (n,): is any byte of the token marked."""
+    if text.ends is None or not len(marks):
+        return marks
+    return np.logical_or.reduceat(marks, text.ends - text.sizes())
+
+
+def _unknown(spelled: list[np.ndarray]) -> tuple[str, ...]:
+    unknown, every = sum(int((part > 0).sum()) for part in spelled), sum(map(len, spelled))
+    if not unknown:
+        return ()
+    return (
+        f"{unknown / every:.2%} of the tokens are unknown to the model, and cost their bytes in a "
+        "code of single bytes besides",
+    )
 
 
 def excerpt(data: LabelledData, split: str, bytes: int) -> tuple[np.ndarray, int]:

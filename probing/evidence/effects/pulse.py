@@ -3,6 +3,7 @@
 One standard deviation is added to the neuron after one byte, at many places of the text, and the
 run is compared with the one without: what is left of the push after each further byte, and how far
 the distributions of next bytes lie apart. Beside it stands what the forget gate alone would leave.
+Of a model that reads longer tokens all of this is counted in these.
 """
 
 # L steps after the push, M places, H units, D documents
@@ -26,6 +27,7 @@ from probing.evidence.effects.readers import Driven, Reading, driven, readout
 from probing.evidence.effects.responses import half_lives, medians
 from probing.evidence.effects.units import units
 from probing.evidence.written import Saved
+from probing.states.ids import text_of
 from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
@@ -53,6 +55,7 @@ class Pulse(Saved):
     forget_gate: float  # its median; NaN where the neuron has none
     readout: Reading | None
     driven: tuple[Driven, ...]
+    unit: str = "byte"  # or "token": what all of this is counted in
 
     @property
     def time_constant(self) -> float:
@@ -69,6 +72,8 @@ class Pulse(Saved):
         fields["half_life"] = dataclasses.asdict(self.half_life)
         fields["readout"] = dataclasses.asdict(self.readout) if self.readout else None
         fields["driven"] = [dataclasses.asdict(each) for each in self.driven]
+        if self.unit == "byte":
+            del fields["unit"]
         of_gate = {"time_constant": self.time_constant, "gate_half_life": self.gate_half_life}
         return {"format_version": 1, "kind": "pulse"} | fields | of_gate
 
@@ -81,14 +86,16 @@ class Pulse(Saved):
         lines = [
             f"{self.neuron}: a push of one deviation ({self.deviation:.4g}) at {self.places} "
             f"places of {self.documents} documents",
-            f"  half-life    {_bytes(h.value)} [{_bytes(h.lower)}, {_bytes(h.upper)}] bytes; half "
-            f"of the push outlasts {len(self.response) - 1} bytes at {self.lasting:.0%} of the "
+            f"  half-life    {_bytes(h.value)} [{_bytes(h.lower)}, {_bytes(h.upper)}] "
+            f"{self.unit}s; half of the push outlasts {len(self.response) - 1} {self.unit}s at "
+            f"{self.lasting:.0%} of the "
             "places",
         ]
         if not math.isnan(self.time_constant):
             lines.append(
                 f"  forget gate  {self.forget_gate:.4f} (median): time constant "
-                f"{self.time_constant:.1f}, half-life {self.gate_half_life:.1f} bytes by itself"
+                f"{self.time_constant:.1f}, half-life {self.gate_half_life:.1f} {self.unit}s by "
+                "itself"
             )
         lines += [
             f"  response     {at(self.response)} (median, deviations)",
@@ -98,7 +105,7 @@ class Pulse(Saved):
             lines += [f"  {line}" for line in str(self.readout).splitlines()]
         if self.driven:
             shown = ", ".join(f"{each.neuron} {each.mean:+.3f}" for each in self.driven)
-            lines.append(f"  drives       {shown} (mean, own deviations, a byte later)")
+            lines.append(f"  drives       {shown} (mean, own deviations, a {self.unit} later)")
         return "\n".join(lines)
 
 
@@ -114,7 +121,8 @@ def pulse(
     seed: int = 0,
 ) -> Pulse:
     """Push a neuron at places drawn by the seed from all bytes of a split that have so many behind
-    them. Before each, `context` bytes are read from the zero state, or as many as there are.
+    them. Before each, `context` bytes are read from the zero state, or as many as there are. All
+    of these, and `steps`, are tokens where the model reads longer ones.
 
     Raises InputError for an unknown neuron, one that never varies, or texts that are too short.
     """
@@ -158,16 +166,24 @@ def pulse(
         forget_gate=float(np.median(f)) if has_gate else math.nan,
         readout=readout(model, found, plain, deviation),
         driven=driven(state_site, np.asarray(next_state, np.float64), of_state, neuron),
+        unit="byte" if model.vocabulary.bytewise else "token",
     )
 
 
 def _places(model, data, split, steps, places, context, seed):
     """ids and mask (context + steps, M), each place's own byte at row context - 1; and of each the
     document (M,)."""
-    documents = data.indices(split)
-    room = np.array([max(0, len(data.documents[i].data) - steps) for i in documents])
+    documents, bytewise = data.indices(split), model.vocabulary.bytewise
+    if bytewise:
+        texts = []
+        sizes = [len(data.documents[i].data) for i in documents]
+    else:
+        texts = [text_of(model, data, int(i)).ids for i in documents]
+        sizes = [len(text) for text in texts]
+    room = np.array([max(0, size - steps) for size in sizes])
     if not room.sum():
-        raise InputError(f"{data.origin}: no {split} document has more than {steps} bytes")
+        what = "bytes" if bytewise else "tokens"
+        raise InputError(f"{data.origin}: no {split} document has more than {steps} {what}")
     draw = np.random.default_rng(seed)
     chosen = np.sort(draw.choice(room.sum(), min(places, int(room.sum())), replace=False))
     ends = np.cumsum(room)
@@ -176,9 +192,12 @@ def _places(model, data, split, steps, places, context, seed):
     mask = np.zeros(ids.shape, bool)
     for m, (nth, place) in enumerate(zip(which, chosen - (ends - room)[which], strict=True)):
         first = max(0, place + 1 - context)
-        text = model.vocabulary.encode(
-            data.documents[documents[nth]].data[first : place + 1 + steps]
-        )
+        if bytewise:
+            text = model.vocabulary.encode(
+                data.documents[documents[nth]].data[first : place + 1 + steps]
+            )
+        else:
+            text = texts[nth][first : place + 1 + steps]
         ids[len(ids) - len(text) :, m] = text
         mask[len(ids) - len(text) :, m] = True
     return ids, mask, which

@@ -1,6 +1,6 @@
 """What reads a neuron: the bytes that it makes likely, and the units that it drives."""
 
-# H units, V bytes, M places
+# H units, V tokens, M places
 
 from __future__ import annotations
 
@@ -88,5 +88,8 @@ def driven(site: str, moved: np.ndarray, of: Units, neuron: str) -> tuple[Driven
     )
 
 
-def _shown(model: Model, byte: int) -> str:
-    return repr(model.vocabulary.decode([byte]))[1:]
+def _shown(model: Model, token: int) -> str:
+    text = model.vocabulary.decode([token])
+    if model.vocabulary.bytewise:
+        return repr(text)[1:]
+    return repr(text.decode("utf-8", "replace"))

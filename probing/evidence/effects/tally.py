@@ -78,6 +78,8 @@ def tally(
             done += int(np.count_nonzero(window.text >= 0)) * (rows.stop - rows.start)
             if progress:
                 progress(what, done, whole * edits.count)
+    spelled = marked.spelled()
+    base, nats = base + spelled, nats + spelled
     return Tally(base[0], nats, apart if divergence else None, right if probe else None)
 
 

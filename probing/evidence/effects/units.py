@@ -13,7 +13,7 @@ from mlstm.model import encoding, language_model, sites
 from mlstm.model.cells import CELLS
 from mlstm.trained import Model
 from probing.evidence.effects.marked import excerpt
-from probing.states.ids import ids_of
+from probing.states.ids import text_of
 from probing.tasks.cleaned import for_model
 from probing.tasks.labelled import LabelledData
 
@@ -31,7 +31,7 @@ class Units:
     mean: np.ndarray  # (H,)
     deviation: np.ndarray  # (H,)
     weight: np.ndarray  # (H,) Euclidean norm of all weights that read the unit
-    pool: np.ndarray  # (P, H) states at bytes evenly spread over the documents
+    pool: np.ndarray  # (P, H) states at steps evenly spread over the documents
 
     @property
     def varies(self) -> np.ndarray:
@@ -59,7 +59,7 @@ def units(
     sites.check_site(model.config, site)
     data = for_model(model, data)
     documents, length = excerpt(data, "train", bytes)
-    ids = [ids_of(model, data, int(i), slice(length)) for i in documents]
+    ids = [text_of(model, data, int(i), length).ids for i in documents]
     stride = max(1, sum(map(len, ids)) // rows)
     n, pool = 0, []
     total, squares = np.zeros((2, model.config.hidden))

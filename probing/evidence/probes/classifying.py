@@ -119,7 +119,8 @@ class TextClassifier:
 
     def along(self, model: Model, texts: Sequence[str | bytes]) -> list[np.ndarray]:
         """(bytes, K) for each text: the probabilities after each byte of it as it is given (a str
-        as UTF-8); where cleaning removes a byte, those after the last one that it keeps.
+        as UTF-8); where cleaning removes a byte, those after the last one that it keeps, and of a
+        byte inside a token those after the token.
 
         InputError for a probe of pooled states.
         """
@@ -129,7 +130,8 @@ class TextClassifier:
                 'there is not after each byte; fit one with pooling "last"'
             )
         cleaned = [clean(text, self.about.cleaning) for text in texts]
-        ids = [model.vocabulary.encode(each.data) for each in cleaned]
+        tokens = [model.vocabulary.tokens(each.data) for each in cleaned]
+        ids = [each.ids for each in tokens]
         # Place 0 is the zero state, before any byte.
         rows = self.probe.coef.shape[0]
         scores = [np.tile(self.probe.intercept, (len(each) + 1, 1)) for each in ids]
@@ -147,8 +149,8 @@ class TextClassifier:
                 here = window.text == text
                 scores[text][window.position[here] + 1] = found[here]
         out = []
-        for each, score in zip(cleaned, scores, strict=True):
-            after = score[each.offsets[1:]]
+        for each, read, score in zip(cleaned, tokens, scores, strict=True):
+            after = score[read.read_with(each.offsets[1:])]
             out.append(probabilities(after[:, 0] if rows == 1 else after))
         return out
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mlstm.errors import InputError
 from probing.tasks.labelled import LabelledData
+from probing.tasks.of_tokens import beginning
 
 SHARE, LONGEST = 4, 256  # a prompt is so manieth of a document of median length, at most so long
 CUTS = 8  # prompts of one document, at most
@@ -51,7 +52,7 @@ def prompts_of(
     longest = max(end for _, end in found)
     said = f"{size}" if longest == size else f"{size} to {longest}"
     return (
-        [data.documents[i].data[:end] for i, end in found],
+        [beginning(data, i, end) for i, end in found],
         np.array([i for i, _ in found]),
         f"the first {said} bytes of {len({i for i, _ in found})} test documents",
     )

@@ -29,8 +29,9 @@ from probing.evidence.steering.fluency import bits_of, distinct
 from probing.evidence.steering.result import Dose, Level, Steering
 from probing.evidence.steering.slopes import interval, mean_known, slopes, standing
 from probing.evidence.subjects import Direction, OneNeuron, check_direction
-from probing.tasks.cleaned import for_model
+from probing.tasks.cleaned import text_for_model
 from probing.tasks.labelled import LabelledData
+from probing.tasks.of_tokens import of_tokens
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 PROMPTS, SAMPLES, LENGTH = 24, 2, 256
@@ -92,10 +93,11 @@ def steer(
     or numbers that cannot be.
     """
     check_one(model)
-    data = for_model(model, data)
+    data = text_for_model(model, data)
     _check(phase, how, expected, controls, length, samples)
     of.check_quantiles(quantiles)
-    data = data.one(concept)
+    text = data.one(concept)  # with all labels of bytes, for the judge
+    data = of_tokens(text, model.vocabulary)
     subject = _subject(model, neuron, direction)
     chosen, groups, source = prompts_of(data, prompts, prompt_bytes, seed)
 
@@ -110,7 +112,7 @@ def steer(
     how = how or ("set" if moved.neurons else "add")
     if judge is None:
         report("preparing the judge")(0, 1)
-        judge = judge_of(data, seed=seed)
+        judge = judge_of(text, seed=seed)
     choice = choice or Choice()
     ids = [model.vocabulary.encode(prompt) for prompt in chosen]
     edits = moved.edits(z_D, how)
@@ -193,6 +195,7 @@ def steer(
         step=model.step,
         examples=_examples(quantiles, chosen, texts, samples),
         notes=(*data.notes, *_unjudged(score_EPS)),
+        unit="byte" if model.vocabulary.bytewise else "token",
     )
 
 

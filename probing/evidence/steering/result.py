@@ -79,6 +79,7 @@ class Steering(Saved):
     step: int | None = None
     examples: tuple[dict, ...] = ()  # dose (None: unedited), prompt, text
     notes: tuple[str, ...] = ()
+    unit: str = "byte"  # or "token": what a text's length is counted in
 
     def check(self, alpha: float = ALPHA) -> CausalCheck:
         """Sufficiency: the slope differs from 0 in the expected direction, and from those of
@@ -89,7 +90,10 @@ class Steering(Saved):
 
     def plain(self) -> dict:
         version = {"format_version": FORMAT_VERSION, "kind": "steering"}
-        return version | dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        if self.unit == "byte":
+            del fields["unit"]
+        return version | fields
 
     def __str__(self) -> str:
         verb = "set to" if self.how == "set" else "moved by"
@@ -100,7 +104,7 @@ class Steering(Saved):
             f"  judge      {self.judge['kind']}: {self.judge['measure']}",
             *_tested(self.judge["tested"]),
             f"  texts      {self.prompts} prompts ({self.prompt_source}), {self.samples} samples "
-            f"of {self.length} bytes, temperature {self.temperature:g}",
+            f"of {self.length} {self.unit}s, temperature {self.temperature:g}",
             f"  edited     while {_PHASES[self.phase]}",
             "",
             f"  {'dose':>10}{'value':>9}{'z':>7}  {'score':<24}{'controls':<19}"

@@ -129,8 +129,8 @@ def curves(found: Curves) -> Figure:
 
 @rc_context(STYLE)
 def response(found: Pulse) -> Figure:
-    """What is left of a push of one deviation, byte after byte, and how far it moves the next
-    byte's distribution: medians over places with their 95% intervals."""
+    """What is left of a push of one deviation, step after step, and how far it moves the next
+    one's distribution: medians over places with their 95% intervals."""
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 1])
     steps = np.arange(len(found.response))
@@ -141,7 +141,7 @@ def response(found: Pulse) -> Figure:
         above.plot(steps, alone, color=INK, linestyle="--", linewidth=1.2, label=label)
     half = found.half_life.value
     if np.isfinite(half) and half < steps[-1]:
-        label = f"half-life {half:.1f} bytes"
+        label = f"half-life {half:.1f} {found.unit}s"
         above.axvline(half, color=SOFT, linestyle=":", linewidth=1.4, label=label)
     above.axhline(0, color=SOFT, linewidth=0.8)
     above.set_ylabel("left of the push,\nits deviations")
@@ -150,8 +150,8 @@ def response(found: Pulse) -> Figure:
     _curve(below, steps, np.maximum(found.divergence, LEAST))
     below.set_yscale("log")
     below.yaxis.set_major_formatter(lambda bits, _: f"{bits:g}")
-    below.set_ylabel("KL of the next byte,\nbits")
-    below.set_xlabel("bytes after the push")
+    below.set_ylabel(f"KL of the next {found.unit},\nbits")
+    below.set_xlabel(f"{found.unit}s after the push")
     return figure
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mlstm.errors import InputError
 from mlstm.trained import Model
 from probing.protocols.radford import GRID, best_threshold, radford
+from probing.protocols.radford_controls import compare
 from probing.tasks import LabelledData, LabelledDocument, Labels, stored
 
 UNIT = 3
@@ -56,6 +57,43 @@ def test_the_neuron_that_decides_is_found_and_the_noise_of_the_labels_is_all_tha
     assert [n for n, _, _ in report.curve] == [16, 32, 64]
     assert "neuron 0.c[3]" in str(report)
     assert json.loads(report.to_json())["nonzero"] == report.nonzero
+
+
+def test_what_was_learned_leads_its_baselines_and_noise_does_not(reader, opinions):
+    report = radford(reader, opinions, draws=1)
+    every, neuron = report.comparisons
+    assert (every.test, neuron.test) == pytest.approx((report.test, report.neuron_test))
+    assert every.best == neuron.best == "surface model"
+    assert every.leads
+    assert neuron.leads
+    assert every.beside["most frequent label"] == report.majority
+    assert radford(reader, opinions, draws=1, controls=False).comparisons == ()
+
+    def drawn(k: int, document: LabelledDocument) -> LabelledDocument:
+        label = np.array([[bool(np.random.default_rng(k).integers(2))]])
+        labels = document.read()._replace(classes=label)
+        return dataclasses.replace(document, read=stored(labels))
+
+    noise = dataclasses.replace(
+        opinions, documents=tuple(drawn(k, d) for k, d in enumerate(opinions.documents))
+    )
+    none = radford(reader, noise, draws=1)
+    assert not any(each.leads for each in none.comparisons)
+    assert str(none).count("explained by a baseline") == 2
+
+
+def test_a_lead_is_paired_and_over_the_best_baseline():
+    draw = np.random.default_rng(0)
+    own = draw.random(400) < 0.9
+    beside = {name: draw.random(400) < share for name, share in (("a", 0.5), ("b", 0.7))}
+    found = compare("it", own, beside, np.arange(400))
+    differences = own.astype(float) - beside["b"]
+    error = differences.std(ddof=1) / 20
+    assert found.best == "b"
+    assert found.lead.value == pytest.approx(differences.mean())
+    assert found.lead.lower == pytest.approx(differences.mean() - 1.966 * error, abs=1e-4)
+    assert found.leads
+    assert "more than any baseline" in str(found)
 
 
 def test_the_labels_of_test_documents_decide_nothing_that_is_chosen(reader, opinions):

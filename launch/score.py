@@ -1,0 +1,277 @@
+"""Bits of each text of a file under a trained model; of pairs, how often the first is cheaper.
+
+    python -m launch.score --model=runs/quickstart --input=lines.txt --output=bits.tsv
+    python -m launch.score --model=runs/reviews --input=reviews.csv --text_field=review \
+        --edit="0.c[17]=1.0" --output=bits.jsonl --tokens
+    python -m launch.score --model=runs/wiki --input=blimp.jsonl \
+        --pair=sentence_good,sentence_bad --by=UID
+
+A .csv or .tsv has a header, a .jsonl has objects, and one field of each is the text; any other file
+has a text on each line. Each comes out in its place with its fields: "bits" of all its bytes,
+"bytes", and "bits_per_byte"; as .csv, .tsv or .jsonl by the name of the output. Every text is read
+from the zero state, behind a line end or --context, neither of which is charged. --tokens adds the
+bits of each token, and "ends", the byte behind each.
+
+--pair compares two fields of each row, as minimal pairs do: the share in which the first costs less
+(a tie counts half), and beside it what the bits per byte, the shorter text, the letters alone (a
+byte unigram code of the file's own texts) and the untrained twin of the model would say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from launch import edits, naming, parallel, program
+from launch.progress import ProgressLine
+from mlstm.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from launch.rows import Texts
+    from mlstm.corpus.texts import Record
+    from mlstm.pairs import PairScores
+    from mlstm.text_scores import TextScores
+    from mlstm.trained import Model
+
+    Score = Callable[[Model, list[bytes]], TextScores]
+
+_MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
+_STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
+_MODEL_SEED = flags.DEFINE_integer("model_seed", None, "Which model of a population, by its seed.")
+_INPUT = flags.DEFINE_string(
+    "input", None, "Texts: .csv, .tsv, .jsonl, or one a line.", required=True
+)
+_TEXT_FIELD = flags.DEFINE_string(
+    "text_field", None, "Which field of a .csv, .tsv or .jsonl it is (default: text)."
+)
+_PAIR = flags.DEFINE_list("pair", None, "FIRST,SECOND: fields whose texts are compared.")
+_BY = flags.DEFINE_string("by", None, "--pair: the field that says which group a pair is of.")
+_BASELINES = flags.DEFINE_bool("baselines", True, "--pair: what else would choose, beside it.")
+_CONTEXT = flags.DEFINE_string("context", "", "Read before each text, and not charged.")
+_FIRST = flags.DEFINE_enum(
+    "first", "charged", ["charged", "free"], "Whether the first byte of a text is charged."
+)
+_CLEANING = flags.DEFINE_enum(
+    "cleaning", None, naming.CLEANINGS, "What is done to a text first (default: the model's own)."
+)
+_TOKENS = flags.DEFINE_bool("tokens", False, "The bits of each token too, in a .jsonl.")
+_OUTPUT = flags.DEFINE_string("output", None, "Write to this .csv, .tsv or .jsonl file.")
+_JSON = flags.DEFINE_string("json", None, "Write the figures of all texts to this file.")
+flags.adopt_module_key_flags(edits)
+flags.adopt_module_key_flags(parallel)
+
+
+def main(_) -> None:
+    from launch.rows import Texts
+    from mlstm import job
+    from mlstm.corpus.files import user_path
+    from mlstm.loading import load_one
+    from mlstm.output import check_folder, write_whole
+
+    _check()
+    output, figures = (user_path(f.value) if f.value else None for f in (_OUTPUT, _JSON))
+    if output and output.suffix not in (
+        (".jsonl",) if _TOKENS.value else (".csv", ".tsv", ".jsonl")
+    ):
+        raise InputError(
+            f"{output}: bits are written as .csv, .tsv or .jsonl, with --tokens as .jsonl"
+        )
+    for path in (output, figures):
+        if path:
+            check_folder(path.parent)
+    changes = edits.read()
+    parallel.join()
+    mesh = parallel.mesh()
+    model = load_one(user_path(_MODEL.value), _STEP.value, _MODEL_SEED.value)
+    field = _PAIR.value[0] if _PAIR.value else _TEXT_FIELD.value or "text"
+    texts = Texts(_INPUT.value, field, _added(model) if output else [])
+    several = texts.count * (2 if _PAIR.value else 1)
+    streams = min(64, 1 << max(0, several - 1).bit_length())  # one shape for all pieces
+
+    def score(model: Model, some: list[bytes]) -> TextScores:
+        return model.score(
+            some,
+            context=_CONTEXT.value,
+            cleaning=_CLEANING.value,
+            first=_FIRST.value,
+            tokens=_TOKENS.value,
+            edits=changes,
+            streams=streams,
+            mesh=mesh,
+        )
+
+    work = _pairs if _PAIR.value else _texts
+    with ProgressLine("scoring", "bytes") as progress:
+        result = work(model, texts, score, output, progress if job.is_first() else None)
+    if not job.is_first():
+        return
+    print(result)
+    if output:
+        print(f"\n{output}: {texts.count:,} {'pairs' if _PAIR.value else 'texts'}")
+    if figures:
+        write_whole(figures, result.to_json() + "\n")
+
+
+def _check() -> None:
+    """InputError for flags that do not go together."""
+    from mlstm.corpus.texts import are_lines
+
+    if _PAIR.value is None:
+        for name in ("by", "baselines"):
+            if flags.FLAGS[name].present:
+                raise InputError(f"--{name} says nothing without --pair")
+    else:
+        if len(_PAIR.value) != 2 or len(set(_PAIR.value)) != 2 or not all(_PAIR.value):
+            raise InputError(f"--pair={','.join(_PAIR.value)}: it is two fields, as in good,bad")
+        for name in ("text_field", "tokens"):
+            if flags.FLAGS[name].present:
+                raise InputError(f"--{name} says nothing with --pair")
+        if are_lines(_INPUT.value):
+            raise InputError(
+                f"--pair: {_INPUT.value} has lines and no fields; give a .csv, .tsv or .jsonl"
+            )
+    if _TOKENS.value and not _OUTPUT.value:
+        raise InputError("--tokens is written to a file: name a .jsonl with --output")
+
+
+def _added(model: Model) -> list[str]:
+    """The names of the fields that a row gets."""
+    if _PAIR.value:
+        return [*(f"bits_{name}" for name in _PAIR.value), "cheaper"]
+    names = ["bits", "bytes", "bits_per_byte"]
+    if not model.vocabulary.bytewise:
+        names.append("unknown")
+    return [*names, "tokens", "ends"] if _TOKENS.value else names
+
+
+def _texts(
+    model: Model, texts: Texts, score: Score, output: Path | None, progress: Any
+) -> TextScores:
+    from mlstm import text_scores
+
+    parts, read = [], 0
+    with _written(output, texts) as write:
+        for piece in texts.pieces():
+            found = score(model, [record.text for record in piece])
+            for k, record in enumerate(piece):
+                write(record, _row(model, found, k))
+            parts.append(found)
+            read += sum(len(record.text) for record in piece)
+            if progress:
+                progress(read, texts.bytes)
+    return text_scores.joined(parts)
+
+
+def _row(model: Model, found: TextScores, k: int) -> dict[str, Any]:
+    per_byte = float(found.per_byte[k])
+    row: dict[str, Any] = {
+        "bits": float(found.bits[k]),
+        "bytes": int(found.bytes[k]),
+        "bits_per_byte": None if math.isnan(per_byte) else per_byte,
+    }
+    if not model.vocabulary.bytewise:
+        row["unknown"] = int(found.unknown[k])
+    if found.tokens is not None and found.ends is not None:
+        bits = found.tokens[k].round(6).tolist()
+        row["tokens"] = [None if math.isnan(each) else each for each in bits]
+        row["ends"] = found.ends[k].tolist()
+    return row
+
+
+def _pairs(
+    model: Model, texts: Texts, score: Score, output: Path | None, progress: Any
+) -> PairScores:
+    import numpy as np
+
+    from mlstm import pairs
+    from probing.evidence.controls import untrained_twin
+
+    first, second = _PAIR.value
+    for name in (second, _BY.value):
+        if name is not None and name not in texts.names:
+            raise InputError(f'{texts.file}: no field "{name}" (fields: {", ".join(texts.names)})')
+    twin = untrained_twin(model) if _BASELINES.value else None
+    letters = pairs.ByteCounts()
+    if _BASELINES.value:
+        for piece in texts.pieces():
+            for text in _both(texts, piece, second):
+                letters.add(text)
+    costs: dict[str, list[np.ndarray]] = {}
+    groups: list[str] = []
+    read = 0
+    with _written(output, texts) as write:
+        for piece in texts.pieces():
+            both = _both(texts, piece, second)
+            found = score(model, both)
+            here = {"bits": found.bits, "bits per byte": found.per_byte}
+            if twin:
+                here["shorter"] = np.array([len(text) for text in both])
+                here["letters alone"] = np.array([letters.bits(text) for text in both])
+                here["untrained twin"] = score(twin, both).bits
+            for name, values in here.items():
+                costs.setdefault(name, []).append(values.reshape(2, -1))
+            bits = found.bits.reshape(2, -1)
+            tied = pairs.ties(*bits)
+            for k, (record, a, b) in enumerate(zip(piece, *bits.tolist(), strict=True)):
+                cheaper = "tie" if tied[k] else first if a < b else second
+                write(record, dict(zip(_added(model), (a, b, cheaper), strict=True)))
+                groups.append(str(dict(record.fields).get(_BY.value)))
+            read += sum(len(record.text) for record in piece)
+            if progress:
+                progress(read, texts.bytes)
+    joined = {name: np.concatenate(parts, 1) for name, parts in costs.items()}
+    joined = joined or {"bits": np.zeros((2, 0))}
+    return pairs.compare(
+        (first, second),
+        {name: (values[0], values[1]) for name, values in joined.items()},
+        groups if _BY.value else None,
+    )
+
+
+def _both(texts: Texts, piece: list[Record], second: str) -> list[bytes]:
+    """The first texts of the pairs, then the second ones."""
+    others = []
+    for record in piece:
+        value = dict(record.fields).get(second)
+        if not isinstance(value, str):
+            raise InputError(
+                f'{texts.file}: field "{second}" beside {record.text[:40]!r} is {value!r:.40}, '
+                "no text"
+            )
+        others.append(value.encode("utf-8", "surrogateescape"))
+    return [*(record.text for record in piece), *others]
+
+
+@contextlib.contextmanager
+def _written(
+    output: Path | None, texts: Texts
+) -> Iterator[Callable[[Record, dict[str, Any]], None]]:
+    """What writes a row with its new fields; the file is there when the block has ended. Without
+    an output, and in all processes but the first, nothing is written."""
+    from launch.rows import Rows
+    from mlstm import job
+    from mlstm.output import writing
+
+    if output is None or not job.is_first():
+        yield lambda record, new: None
+        return
+    rows = Rows(output, texts.names)
+    with writing(output) as file:
+        if texts.count:
+            file.write(rows.header())
+        yield lambda record, new: file.write(rows.line(dict(record.fields) | new)) and None
+
+
+def run() -> None:
+    program.run(main)
+
+
+if __name__ == "__main__":
+    run()
