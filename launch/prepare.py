@@ -21,6 +21,7 @@ goes on from what was finished. --shard=I/N does the I-th of N shares of the wor
 job array: the one that ends last joins them.
 """
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -161,7 +162,11 @@ def main(_) -> None:
         with ProgressLine(f"downloading {_INPUT.value}", "bytes") as progress:
             named.locate(_INPUT.value, progress)
     with ProgressLine("preparing", "bytes") as progress:
-        prepared = (corpus.prepare_texts if records else corpus.prepare_source)(
+        made_by = corpus.prepare_texts if records else corpus.prepare_source
+        if _SHARD.value is not None:
+            number, shares = _share(_SHARD.value)
+            made_by = functools.partial(corpus.prepare_share, number=number, shares=shares)
+        prepared = made_by(
             _INPUT.value,
             _OUTPUT.value,
             reset=_RESET.value,
@@ -194,13 +199,10 @@ def _of_records() -> dict[str, Any]:
         "deduplicate_against": _DEDUPLICATE_AGAINST.value,
         "duplicate_share": _DUPLICATE_SHARE.value,
         "processes": _PROCESSES.value or cores(),
-        "share": _share(_SHARD.value),
     }
 
 
-def _share(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
+def _share(text: str) -> tuple[int, int]:
     try:
         number, shares = map(int, text.split("/"))
     except ValueError:

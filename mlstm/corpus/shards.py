@@ -13,9 +13,8 @@ from mlstm.corpus.cleaning import check_recipe
 from mlstm.corpus.cut_by_bytes import FilePart
 from mlstm.corpus.files import user_path
 from mlstm.corpus.folders import publish, recover, unfinished, writing
-from mlstm.corpus.preparing.engine import Waiting, prepare_records
-from mlstm.corpus.preparing.request import Request
 from mlstm.corpus.reading import Corpus
+from mlstm.corpus.records import prepare_texts as prepare_texts
 from mlstm.corpus.sources import SPLITS, Document, TextFile
 from mlstm.corpus.vocabulary import Bytes, Vocabulary
 from mlstm.corpus.writing import SplitWriter
@@ -151,44 +150,6 @@ def prepare_source(
         source=described,
         progress=lambda done: report(hashed + done),
         **settings,
-    )
-
-
-def prepare_texts(
-    source: str | os.PathLike,
-    folder: str | os.PathLike,
-    *,
-    processes: int = 1,
-    share: tuple[int, int] | None = None,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> Corpus | Waiting:
-    """Prepares a file, or a folder of files, of which each line is a document, or each row of a
-    .csv, .tsv or .parquet, or each object of a .jsonl (see `corpus.texts`); named by their
-    numbers. A line keeps a line end, "\\n", where it is not cleaned and the vocabulary has one; one
-    without text is left out. A field is as it is.
-
-    settings: `field` is that of the text ("text", else "reviewText"); `format`, one of
-    `texts.FORMATS`, where the name of a file does not tell; `headings`, whether the articles of
-    "wikitext" keep headings and blank lines; `splits`, `reset`, `vocabulary`, `cleaning`,
-    `strict`, `overwrite` and `shard_bytes` are those of `prepare`. A record that cannot be read is
-    left out, counted and, of the first thousand, named.
-
-    `shards` puts all documents in the order of the hashes of their names and cuts it into so many
-    shards of train, as equal as can be, and `held_out_shards` of validation and test.
-    `deduplicate_against`: paths of held-out texts or of prepared corpora, or "own", this one's
-    validation and test; a training document with the words of a held-out one, or more than
-    `duplicate_share` of whose runs of eight words are held out, is left out and counted.
-
-    Blocks of `block_bytes` are made to pieces by `processes`, in a hidden folder beside `folder`;
-    the same call goes on from those that are there, and the result is the same whatever was
-    interrupted and however many processes there were. `share` = (i, n) makes the i-th of n shares
-    alone; the one that finds all pieces made joins them and returns the corpus, the others a
-    `Waiting`. `progress` is called with the bytes read so far and in all. Raises InputError.
-    """
-    request = Request(**settings)
-    return prepare_records(
-        source, folder, request, processes=processes, share=share, progress=progress
     )
 
 
