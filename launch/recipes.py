@@ -1,7 +1,7 @@
 """The published experiments that are configs: their sources, figures and costs.
 
-    python -m launch.recipes                 # a table for people
-    python -m launch.recipes --markdown      # the one in docs/recipes.md
+python -m launch.recipes                 # a table for people
+python -m launch.recipes --markdown      # the one in docs/recipes.md
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def made(name: str, told: dict[str, Any], config: Any) -> Recipe:
     model = ModelConfig(**config.model)
     if not model.vocabulary:
         if "VOCABULARY" not in told:
-            raise InputError(f"{name}: its text says how many symbols there are, so VOCABULARY does")
+            raise InputError(
+                f"{name}: its text says how many symbols there are, so VOCABULARY does"
+            )
         model = dataclasses.replace(model, vocabulary=told["VOCABULARY"])
     return Recipe(
         name,
