@@ -53,8 +53,8 @@ class DataConfig:
     window: int = setting(64, low=1)  # steps of truncated back-propagation through time
     splits: str = setting("")  # a raw source's shares, "0.9,0.1,0" of train, validation and test
     reset: str = setting("", choices=("", "document", "shard"))  # where state starts from zero
-    # what makes ids of a raw source: "bytes", "characters", "words"; "" is bytes, and of a prepared
-    # corpus its own, whatever it is
+    # what makes ids of a raw source: "bytes", "characters", "words" or "sentencepiece:FILE"; "" is
+    # bytes, and of a prepared corpus its own, whatever it is
     vocabulary: str = setting("")
     # what is not in it: "unknown" (one symbol), "bytes" (spelled in 256 more), "refuse"
     unseen: str = setting("", choices=("", "unknown", "bytes", "refuse"))
