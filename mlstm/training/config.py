@@ -103,7 +103,8 @@ class OptimizerConfig:
     adam_learning_rate: float = setting(0.0, low=0)  # muon: for what is no matrix; 0 is the same
     schedule: str = setting("linear", choices=("constant", "linear", "cosine"))
     warmup: int = setting(0, low=0)  # steps from 0 to the learning rate
-    final_fraction: float = setting(0.0, low=0, high=1)  # of the learning rate, at the last step
+    final_fraction: float = setting(0.0, low=0, high=1)  # of the learning rate, where it ends
+    decay_steps: int = setting(0, low=0)  # after the warm-up, until it ends; 0 is the whole run
     momentum: float = setting(0.95, low=0, below=1)  # muon, sgd and rmsprop
     b1: float = setting(0.9, low=0, below=1)
     b2: float = setting(0.999, low=0, below=1)
