@@ -128,6 +128,9 @@ class TrainConfig:
     # units that have no weights, as "0.c[3,17-20] 0.m[5]"; of a population for all of its models,
     # or a list for each with ";" between
     prune: str = setting("")
+    # a file of word vectors (GloVe, word2vec): the rows of the embedding that begin as these
+    vectors: str = setting("", resume="they are read when a run begins, and not again")
+    freeze_embedding: bool = setting(False)  # it stays as it begins
     patience: int = setting(0, low=0, resume="looks only at validations still to come")
     # seconds without a step after which the process shows where it stands and ends; 0 is never
     stall: int = setting(1800, low=0, resume="ends only what stands still")
@@ -209,6 +212,11 @@ class Config:
             )
         self.data.fractions()
         self.data.fit()
+        if (self.train.vectors or self.train.freeze_embedding) and not self.model.embedding:
+            raise InputError(
+                "config.train.vectors and config.train.freeze_embedding need an embedding, and "
+                "config.model.embedding is 0"
+            )
         if self.data.cleaning:
             check_recipe(self.data.cleaning)
         if self.members[-1] > _LAST_SEED:
