@@ -112,6 +112,9 @@ class Corpus:
             lines.append(f"  left out: {len(skipped['unreadable'])} documents that are unreadable")
         if self.vocabulary != Bytes() or self.cleaning != "none":
             lines.append(f"  vocabulary {self.vocabulary}, cleaning {self.cleaning}")
+        changed = sum(part.get("changed", 0) for part in self.manifest["splits"].values())
+        if changed:
+            lines.append(f"  the vocabulary has changed {changed:,} bytes or more")
         lines.append(f"  state is reset at the start of each {self.reset}")
         lines.append(f"  digest {self.digest}")
         return "\n".join(lines)
