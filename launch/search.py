@@ -8,9 +8,9 @@
 Every value is checked before anything runs. Trials are trained one after another, each in a
 process of its own: one that fails is told, and the search goes on. Run the same command again to go
 on: what has finished is not run again, what was interrupted resumes, and more --random or --seeds
-add to it. Each run is a folder under WORKDIR/trials that launch.train and launch.compare can read. The choice
-is made by the mean of the best validations; the test split is never read. Stopped by Ctrl-C or
-SIGTERM it waits until the training has saved its state.
+add to it. Each run is a folder under WORKDIR/trials that launch.train and launch.compare can read.
+The choice is made by the mean of the best validations; the test split is never read. Stopped by
+Ctrl-C or SIGTERM it waits until the training has saved its state.
 """
 
 from __future__ import annotations
