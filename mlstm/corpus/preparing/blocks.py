@@ -161,10 +161,15 @@ class _Lines:
 
 def _count(chunks: list[bytes], skip_blank: bool) -> tuple[int, int]:
     """Lines of a block, and how many of them are blank."""
-    data = b"".join(chunks)
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    if not skip_blank:
+    ends, objects_begun, at_begin = 0, 0, True
+    for chunk in filter(None, chunks):
+        ends += chunk.count(b"\n")
+        objects_begun += chunk.count(b"\n{") + (at_begin and chunk.startswith(b"{"))
+        at_begin = chunk.endswith(b"\n")
+    lines = ends + (not at_begin)
+    if not skip_blank or lines == objects_begun:  # nearly always: each line is an object
         return lines, 0
+    data = b"".join(chunks)
     codes = np.frombuffer(data, np.uint8)
     begins = np.concatenate([[0], np.flatnonzero(codes == 0x0A) + 1])
     begins = begins[begins < len(codes)]
