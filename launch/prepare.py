@@ -85,7 +85,8 @@ _VOCABULARY_OF = flags.DEFINE_string(
 _VOCABULARY = flags.DEFINE_string(
     "vocabulary",
     None,
-    "bytes, or what is made from the train split: characters, or words (default: bytes).",
+    "bytes, or what is made from the train split: characters, or words; or sentencepiece:FILE, a "
+    "model (default: bytes).",
 )
 _UNSEEN = flags.DEFINE_enum(
     "unseen",

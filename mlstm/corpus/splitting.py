@@ -66,7 +66,8 @@ def write(
                 if progress:
                     progress(done + consumed)
             with writing(output):
-                writer.end()
+                if not writer.end():  # a vocabulary may have no ids for white space
+                    length = 0
         except CannotWrite:
             raise
         except InputError as error:
