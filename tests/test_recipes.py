@@ -6,6 +6,7 @@ import json
 import random
 from pathlib import Path
 
+import jax
 import pytest
 
 from launch import recipes, shipped
@@ -52,8 +53,17 @@ def source_of(name: str, folder: Path) -> Path:
     return folder / "text"
 
 
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory):
+    """Recipes that come to the same program share it: most of a tiny run is compiling."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_runs_as_tiny(name, tmp_path):
+def test_a_recipe_runs_as_tiny(name, tmp_path, compiled_once):
     given = shipped.load(f"{name}:tiny")
     given.data.source = str(source_of(name, tmp_path))
     config = configs.from_config_dict(given)

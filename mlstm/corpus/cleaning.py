@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -109,12 +109,22 @@ def clean(text: str | bytes, recipe: str) -> Cleaned:
 
 def clean_whole(text: str | bytes, recipe: str) -> bytes:
     """The bytes of `clean`, without the map. Raises InputError."""
+    return whole_cleaner(recipe)(text)
+
+
+def whole_cleaner(recipe: str) -> Callable[[str | bytes], bytes]:
+    """`clean_whole` for many texts of one recipe. Raises InputError."""
     check_recipe(recipe)
     if recipe not in _WHOLE:
-        return RECIPES[recipe](_encoded(text) if isinstance(text, str) else text).data
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "surrogateescape")
-    return _encoded(_WHOLE[recipe](text))
+        return lambda text: clean(text, recipe).data
+    made = _WHOLE[recipe]
+
+    def cleaned(text: str | bytes) -> bytes:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "surrogateescape")
+        return _encoded(made(text))
+
+    return cleaned
 
 
 def check_recipe(name: str) -> str:

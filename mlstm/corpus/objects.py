@@ -61,15 +61,16 @@ def _otherwise(line: bytes) -> Any:
     """What the first reader refused: JSON that only Python's has (NaN, half of a pair), or a
     literal."""
     try:
-        return json.loads(line)
+        text = line.decode("utf-8-sig").strip()
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        if not line.lstrip().startswith((b"{'", b'{u"', b"{u'", b'{"', b"{ '")):
-            raise InputError(f"no JSON: {error}") from None
         of_json = error
+    if isinstance(of_json, UnicodeDecodeError) or not text.startswith("{"):
+        raise InputError(f"no JSON: {of_json}") from None
     try:
-        return literals.read(line.decode("utf-8").strip())
+        return literals.read(text)
     except ValueError as error:
-        if line.lstrip().startswith(b'{"'):
+        if text.startswith('{"'):
             raise InputError(f"no JSON: {of_json}") from None
         raise InputError(f"neither JSON nor a Python literal: {error}") from None
 

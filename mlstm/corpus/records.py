@@ -85,7 +85,7 @@ def _prepared(
     hidden = folder.with_name(f".{folder.name}.bytes")
     of_bytes = prepare_records(source, hidden, replace(request, overwrite=False), **work)
     if not isinstance(of_bytes, Corpus):
-        return of_bytes
+        return replace(of_bytes, folder=folder)
     with unfinished(folder) as new:
         manifest = translating.translate(of_bytes, new, vocabulary, output=folder)
         if not publish(new, folder, replace=request.overwrite):

@@ -91,7 +91,7 @@ class _Lines:
         place = begin = line_begin = 0  # of the text read, of the block, of the last line in it
         kept: list[bytes] = []
         consumed = 0
-        for chunk, consumed in read_chunks(self.path):
+        for chunk, consumed in self._chunks():
             if self.plain:
                 content.update(chunk)
             if place - line_begin > LONGEST:  # in the middle of a line that is too long
@@ -124,10 +124,22 @@ class _Lines:
         survey.blocks = self.number
         survey.sha256 = content.hexdigest() if self.plain else _digest(self.path)
 
+    def _chunks(self) -> Iterator[tuple[bytes, int]]:
+        """Those of the file, none longer than a block."""
+        for chunk, consumed in read_chunks(self.path):
+            for begin in range(0, len(chunk), self.limit):
+                yield chunk[begin : begin + self.limit], consumed
+
     @staticmethod
     def _until(kept: list[bytes], size: int) -> list[bytes]:
-        joined = b"".join(kept)[:size]
-        return [joined] if joined else []
+        """The first `size` bytes."""
+        found = []
+        for chunk in kept:
+            if size <= 0:
+                break
+            found.append(chunk[:size])
+            size -= len(chunk)
+        return found
 
     def _block(self, chunks: list[bytes], begin: int, consumed: int) -> Block:
         size = sum(map(len, chunks))
@@ -161,10 +173,15 @@ class _Lines:
 
 def _count(chunks: list[bytes], skip_blank: bool) -> tuple[int, int]:
     """Lines of a block, and how many of them are blank."""
-    data = b"".join(chunks)
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    if not skip_blank:
+    ends, objects_begun, at_begin = 0, 0, True
+    for chunk in filter(None, chunks):
+        ends += chunk.count(b"\n")
+        objects_begun += chunk.count(b"\n{") + (at_begin and chunk.startswith(b"{"))
+        at_begin = chunk.endswith(b"\n")
+    lines = ends + (not at_begin)
+    if not skip_blank or lines == objects_begun:  # nearly always: each line is an object
         return lines, 0
+    data = b"".join(chunks)
     codes = np.frombuffer(data, np.uint8)
     begins = np.concatenate([[0], np.flatnonzero(codes == 0x0A) + 1])
     begins = begins[begins < len(codes)]

@@ -24,6 +24,7 @@ from mlstm.corpus.vocabulary import Vocabulary
 from mlstm.errors import InputError
 
 Progress = Callable[[int, int], None]
+_UNEVEN = 1.5  # how much more than its part a share may have before files are cut
 _JOINING = 4  # joining the pieces is told as a quarter of making them, which it is about
 
 
@@ -275,11 +276,9 @@ def _balanced(files: Sequence[TextFile], shares: int) -> list[int] | None:
     """The share of each file, the largest first to who has least; None where files are too few or
     too unequal for that, and blocks are shared out instead."""
     sizes = [file.size for file in files]
-    if shares * max(sizes) > 2 * sum(sizes):
-        return None
     loads, found = [0] * shares, [0] * len(files)
     for number in sorted(range(len(files)), key=lambda number: -sizes[number]):
         least = loads.index(min(loads))
         found[number] = least
         loads[least] += sizes[number]
-    return found
+    return found if shares * max(loads) <= _UNEVEN * sum(loads) else None

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlstm.corpus import objects
-from mlstm.corpus.cleaning import clean_whole
+from mlstm.corpus.cleaning import whole_cleaner
 from mlstm.corpus.preparing.blocks import Block, too_long
 from mlstm.corpus.preparing.pieces import EXAMPLES, Part, Piece
 from mlstm.corpus.sources import SPLITS
@@ -127,13 +127,14 @@ def _cleaner(
     recipe: Recipe, encode: Callable[[bytes], bytes] | None
 ) -> Callable[[bytes | str], bytes]:
     """A raw text to what becomes of it; a str is one that UTF-8 can write."""
-    name, end = recipe.cleaning, recipe.end.encode()
+    end = recipe.end.encode()
+    cleaned = whole_cleaner(recipe.cleaning) if recipe.cleaning != "none" else None
 
     def clean(text: bytes | str) -> bytes:
         if not text:
             return b""
-        if name != "none":
-            data = clean_whole(text, name)
+        if cleaned is not None:
+            data = cleaned(text)
         else:
             data = (text.encode() if isinstance(text, str) else text) + end
         return data if encode is None else encode(data)
@@ -156,7 +157,8 @@ def _records(
                 continue
             try:
                 text = objects.text_of(objects.read_object(data), text_field)
-                objects.encoded(text, text_field)
+                if not text.isascii():
+                    objects.encoded(text, text_field)
             except InputError as error:
                 yield line, error
             else:
