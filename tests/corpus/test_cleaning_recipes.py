@@ -12,27 +12,10 @@ from hypothesis import strategies as st
 from mlstm.corpus.cleaning import RECIPES, clean, clean_whole
 from mlstm.corpus.folding import _SIGNS, ascii_of
 
-PIECES = st.sampled_from(
-    [
-        "a",
-        "word ",
-        "é",
-        "漢",
-        "😀",
-        "ﬁ",
-        "“",
-        "—",
-        "\n",
-        "\r\n",
-        " ",
-        "\t",
-        "\u3000",
-        "\xa0",
-        "&",
-        ";",
-    ]
-    + ["&amp;", "&#39;", "&eacute;", "&notit;", "&lt;b&gt;", "&#10;", "<", ">", "<br />", "<a\nb>"]
-)
+LETTERS = ["a", "word ", "é", "漢", "😀", "ﬁ", "“", "—", "\n", "\r\n", " ", "\t", "\u3000", "\xa0"]
+MARKS = ["&amp;", "&#39;", "&eacute;", "&notit;", "&lt;b&gt;", "&#10;", "&", ";"]
+TAGS = ["<", ">", "<br />", "<a\nb>"]
+PIECES = st.sampled_from([*LETTERS, *MARKS, *TAGS])
 TEXTS = st.lists(PIECES | st.text(max_size=4), max_size=14).map("".join)
 
 
