@@ -38,7 +38,9 @@ _SPLIT = flags.DEFINE_enum(
     "split", None, ["train", "validation", "test"], "Which part of a corpus (default: test)."
 )
 _RESET_EVERY = flags.DEFINE_integer(
-    "reset_every", 0, "Forget the state before each N bytes; 0 carries it through the text."
+    "reset_every",
+    0,
+    "Forget the state before each N bytes (or tokens of the model); 0 never.",
 )
 _JSON = flags.DEFINE_string("json", None, "Write the figures to this file as well.")
 _DYNAMIC = flags.DEFINE_bool("dynamic", False, "Dynamic evaluation, beside the static one.")
@@ -155,7 +157,7 @@ def _dynamic(model: Any, split: Split, text: str) -> Any:
     settings = Settings.of(**{name: value for name, value in given.items() if value is not None})
     one = model[0] if isinstance(model, list) else model
     validation, tuned_on = _validation(one, split) if len(settings.grid) > 1 else (None, "")
-    with ProgressLines({"": "symbols"}) as progress:
+    with ProgressLines({}) as progress:
         return dynamic_evaluation.evaluate(
             model,
             split,

@@ -8,6 +8,7 @@
         --reset=shard --deduplicate_against=own --output=data/reviews
     python -m launch.prepare --input=wikitext-103-raw/ --format=wikitext --output=data/wikitext
     python -m launch.prepare --input=reviews/ --output=data/r --vocabulary_of=published:openai
+    python -m launch.prepare --input=book.txt --vocabulary=words --output=data/book
     python -m launch.prepare --list                             # the public corpora that have names
     python -m launch.prepare --input=enwik8 --output=data/enwik8 \\
         --splits_bytes=90000000,5000000,5000000
@@ -81,6 +82,34 @@ _VOCABULARY_OF = flags.DEFINE_string(
     "A run or a published model: the text becomes ids of its vocabulary, each document cleaned as "
     "its texts were (default: bytes as they are).",
 )
+_VOCABULARY = flags.DEFINE_string(
+    "vocabulary",
+    None,
+    "bytes, or what is made from the train split: characters, or words; or sentencepiece:FILE, a "
+    "model (default: bytes).",
+)
+_UNSEEN = flags.DEFINE_enum(
+    "unseen",
+    None,
+    ["unknown", "bytes", "refuse"],
+    "--vocabulary: what becomes of what the train split has not: one symbol for all, with its "
+    "spelling beside it; its bytes, which are symbols too; an error (default: unknown).",
+)
+_WORD_PATTERN = flags.DEFINE_string(
+    "word_pattern",
+    None,
+    "--vocabulary=words: a regular expression, which sees one line at a time, or whitespace "
+    r"(default: words, which is \w+|[^\w]).",
+)
+_MINIMUM_COUNT = flags.DEFINE_integer(
+    "minimum_count",
+    None,
+    "--vocabulary: what the train split has less often is left out (default: 1; of words 2).",
+    lower_bound=1,
+)
+_LARGEST = flags.DEFINE_integer(
+    "largest", None, "--vocabulary=words: the most symbols (default: any number).", lower_bound=1
+)
 _RESET = flags.DEFINE_enum(
     "reset", "document", ["document", "shard"], "At whose start a model's state is reset."
 )
@@ -144,7 +173,7 @@ def main(_) -> None:
         for flag in _OF_RECORDS:
             if flag.present:
                 raise InputError(f"--{flag.name} says nothing without --lines")
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"vocabulary": _vocabulary()}
     if _VOCABULARY_OF.value:
         from mlstm.loading import text_of
 
@@ -185,6 +214,15 @@ def main(_) -> None:
     if more := skipped.get("broken", len(bad)) - len(bad[:20]):
         print(f"warning: and {more:,} more, see the manifest", file=sys.stderr)
     print(prepared)
+
+
+def _vocabulary() -> Any:
+    from mlstm.corpus import fitting
+
+    chosen = [_UNSEEN.value or "", _WORD_PATTERN.value or "", _MINIMUM_COUNT.value or 0]
+    if _VOCABULARY_OF.value and (_VOCABULARY.value or any([*chosen, _LARGEST.value])):
+        raise InputError("--vocabulary_of says all of the vocabulary: leave the other flags out")
+    return fitting.chosen(_VOCABULARY.value or "", *chosen, _LARGEST.value or 0)
 
 
 def _of_records() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlstm.corpus import identity, splitting
 from mlstm.corpus import manifest as manifests
+from mlstm.corpus.fitting import Fit
 from mlstm.corpus.folders import writing
 from mlstm.corpus.reading import Corpus
 from mlstm.corpus.vocabulary import Vocabulary
@@ -37,7 +38,8 @@ def check_output(
     foreign = names - set(manifests.files(found)) - {manifests.NAME}
     if not overwrite:
         # A source that fixes its own split has no fractions.
-        alike = all(found[name] == value for name, value in settings.items())
+        # The vocabulary that is still to be made is known by how it was asked for.
+        alike = all(found.get(name) == value for name, value in settings.items())
         alike = alike and found["fractions"] in (None, list(fractions))
         if not alike or identity.differ(found["source"], source):
             raise other(folder, found)
@@ -72,11 +74,17 @@ def with_settings(
     corpus: Corpus,
     splits: Sequence[float] | None,
     reset: str | None,
-    vocabulary: Vocabulary | None,
+    vocabulary: Vocabulary | Fit | None,
     cleaning: str | None,
 ) -> Corpus:
     """The corpus, if it has the settings that were asked for."""
-    if vocabulary is not None and corpus.vocabulary != vocabulary:
+    if isinstance(vocabulary, Fit):
+        if corpus.manifest.get("fitted") != vocabulary.to_json():
+            raise InputError(
+                f"{corpus.folder} was prepared with the vocabulary {corpus.vocabulary}, not with "
+                f"{vocabulary}; prepare it again elsewhere"
+            )
+    elif vocabulary is not None and corpus.vocabulary != vocabulary:
         raise InputError(
             f"{corpus.folder} was prepared with the vocabulary {corpus.vocabulary}, not "
             f"{vocabulary}; prepare it again elsewhere"

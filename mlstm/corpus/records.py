@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+from dataclasses import replace
 from typing import Any
 
-from mlstm.corpus.preparing.engine import Progress, Waiting, prepare_records
+from mlstm.corpus import agreement, translating
+from mlstm.corpus.files import user_path
+from mlstm.corpus.fitting import Fit
+from mlstm.corpus.folders import publish, unfinished
+from mlstm.corpus.preparing.engine import Progress, Waiting, prepare_records, there
 from mlstm.corpus.preparing.request import Request
 from mlstm.corpus.reading import Corpus
+from mlstm.corpus.vocabulary import Bytes
 
 
 def prepare_texts(
@@ -40,9 +47,7 @@ def prepare_texts(
     interrupted and however many processes there were. `progress` is called with the bytes read so
     far and in all. Raises InputError.
     """
-    made = prepare_records(
-        source, folder, Request(**settings), processes=processes, progress=progress
-    )
+    made = _prepared(source, folder, settings, processes=processes, progress=progress)
     assert isinstance(made, Corpus)  # where there are no shares nothing is waited for
     return made
 
@@ -61,11 +66,29 @@ def prepare_share(
     have a file system in common. The one that finds all pieces made joins them and returns the
     corpus, the others a `Waiting`, which says whose pieces are missing. Raises InputError.
     """
-    return prepare_records(
-        source,
-        folder,
-        Request(**settings),
-        processes=processes,
-        share=(number, shares),
-        progress=progress,
+    return _prepared(
+        source, folder, settings, processes=processes, share=(number, shares), progress=progress
     )
+
+
+def _prepared(
+    source: str | os.PathLike, folder: str | os.PathLike, settings: dict[str, Any], **work: Any
+) -> Corpus | Waiting:
+    """Through a corpus of bytes, hidden beside `folder`, where tokens are made in another pass."""
+    vocabulary = settings.get("vocabulary") or Bytes()
+    if not isinstance(vocabulary, Fit) and vocabulary.bytewise:
+        return prepare_records(source, folder, Request(**settings), **work)
+    folder = user_path(folder).absolute()
+    request = Request(**settings | {"vocabulary": None})
+    if corpus := there(source, folder, request, vocabulary):
+        return corpus
+    hidden = folder.with_name(f".{folder.name}.bytes")
+    of_bytes = prepare_records(source, hidden, replace(request, overwrite=False), **work)
+    if not isinstance(of_bytes, Corpus):
+        return replace(of_bytes, folder=folder)
+    with unfinished(folder) as new:
+        manifest = translating.translate(of_bytes, new, vocabulary, output=folder)
+        if not publish(new, folder, replace=request.overwrite):
+            agreement.adopt(new, folder, manifest)
+    shutil.rmtree(hidden, ignore_errors=True)
+    return Corpus.open(folder)

@@ -6,12 +6,22 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlstm.corpus import agreement, cut_by_bytes, identity, named, sources, splitting, temporary
+from mlstm.corpus import (
+    agreement,
+    cut_by_bytes,
+    identity,
+    named,
+    sources,
+    splitting,
+    temporary,
+    translating,
+)
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.cleaned import CleanedDocument
 from mlstm.corpus.cleaning import check_recipe
 from mlstm.corpus.cut_by_bytes import FilePart
 from mlstm.corpus.files import user_path
+from mlstm.corpus.fitting import Fit
 from mlstm.corpus.folders import publish, recover, unfinished, writing
 from mlstm.corpus.reading import Corpus
 from mlstm.corpus.records import prepare_texts as prepare_texts
@@ -30,7 +40,7 @@ def prepare(
     *,
     splits: Sequence[float] | None = None,
     reset: str = "document",
-    vocabulary: Vocabulary | None = None,
+    vocabulary: Vocabulary | Fit | None = None,
     cleaning: str = "none",
     source: dict[str, Any] | None = None,
     strict: bool = False,
@@ -44,8 +54,10 @@ def prepare(
     alone is cut by bytes into train, validation and test, in this order. `splits`: the fractions
     of the three, (0.9, 0.05, 0.05) unless given. `reset`: "document" or "shard". `vocabulary`:
     what makes ids of them, bytes unless given; a document with a byte that it does not have is
-    one that cannot be read. `cleaning`: the recipe of `corpus.cleaning` that each document is put
-    through, for which it is held in memory. `source`: what the manifest says of their origin.
+    one that cannot be read. One of `fitting` is made from the train split first: the text is
+    prepared as bytes beside `folder`, and goes from there. `cleaning`: the recipe of
+    `corpus.cleaning` that each document is put through, for which it is held in memory. `source`:
+    what the manifest says of their origin.
     Empty documents are left out and counted, and so are those that cannot be read; with `strict`
     the first of these ends it. `progress` is called with the source bytes read so far.
 
@@ -58,7 +70,7 @@ def prepare(
     source = source or {"kind": "documents"}
     fractions = splitting.fractions(splits)
     vocabulary = vocabulary or Bytes()
-    if not vocabulary.encodes:
+    if not isinstance(vocabulary, Fit) and not vocabulary.encodes:
         raise InputError(f"the vocabulary {vocabulary} cannot encode text: a corpus needs one")
     cleaned: Iterable[Document | TextFile | FilePart | CleanedDocument] = documents
     if check_recipe(cleaning) != "none":
@@ -68,12 +80,26 @@ def prepare(
     if shard_bytes < 1:
         raise InputError(f"shards of {shard_bytes} bytes hold nothing; 1 is the least")
     recover(folder)
-    settings = {
-        "reset": reset,
-        "vocabulary": vocabulary.to_json(),
-        "cleaning": cleaning,
-    }
+    told = "fitted" if isinstance(vocabulary, Fit) else "vocabulary"
+    settings = {"reset": reset, told: vocabulary.to_json(), "cleaning": cleaning}
     agreement.check_output(folder, overwrite, source=source, settings=settings, fractions=fractions)
+    if isinstance(vocabulary, Fit):
+        with unfinished(folder) as scratch, unfinished(folder) as new:
+            of_bytes = prepare(
+                documents,
+                scratch / "bytes",
+                splits=splits,
+                reset=reset,
+                cleaning=cleaning,
+                source=source,
+                strict=strict,
+                shard_bytes=shard_bytes,
+                progress=progress,
+            )
+            manifest = translating.translate(of_bytes, new, vocabulary, output=folder)
+            if not publish(new, folder, replace=overwrite):
+                agreement.adopt(new, folder, manifest)
+        return Corpus.open(folder)
     with unfinished(folder) as new:
         writers = {split: SplitWriter(new, split, shard_bytes, vocabulary) for split in SPLITS}
         try:
@@ -159,7 +185,7 @@ def open_source(
     *,
     splits: Sequence[float] | None = None,
     reset: str | None = None,
-    vocabulary: Vocabulary | None = None,
+    vocabulary: Vocabulary | Fit | None = None,
     cleaning: str | None = None,
 ) -> Corpus:
     """Opens a prepared corpus, or prepares "python_stdlib", a raw file or a folder first.

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlstm.corpus.cleaned import CleanedDocument
 from mlstm.corpus.cut_by_bytes import FilePart
+from mlstm.corpus.cutting import character_border
 from mlstm.corpus.folders import CannotWrite, writing
 from mlstm.corpus.sources import FRACTIONS, SPLITS, Document, TextFile, split_by_name
 from mlstm.corpus.writing import SplitWriter
@@ -64,6 +65,9 @@ def write(
                 length += len(data)
                 if progress:
                     progress(done + consumed)
+            with writing(output):
+                if not writer.end():  # a vocabulary may have no ids for white space
+                    length = 0
         except CannotWrite:
             raise
         except InputError as error:
@@ -100,24 +104,58 @@ def write_cut(
     borders = [int(length * border + 1e-3) for border in itertools.accumulate(parts)]
     last = max(number for number, part in enumerate(parts) if part)
     borders[last:] = [length] * (len(SPLITS) - last)
-    position, data = 0, b""
-    begun: set[str] = set()
+    cut = _Cut(writers, document.name, borders)
     for data, consumed in document.chunks():
-        for split, border in zip(SPLITS, borders, strict=True):
-            piece, data = data[: max(0, border - position)], data[max(0, border - position) :]
-            if piece:
-                with writing(output):
-                    if split not in begun:
-                        begun.add(split)
-                        writers[split].begin(document.name)
-                    writers[split].write(piece)
-                position += len(piece)
-        if data:
-            break
+        with writing(output):
+            cut.write(data)
         if progress:
             progress((document.size + consumed) // 2 if halves else consumed)
-    if position != length or data:
+    with writing(output):
+        cut.close()
+    if cut.position != length:
         raise InputError(f"{document.name} changed while it was read; try again")
+
+
+class _Cut:
+    """Writes one text to the splits, each up to its border, or up to three bytes before it where
+    it would be inside of a UTF-8 character."""
+
+    def __init__(self, writers: dict[str, SplitWriter], name: str, borders: list[int]):
+        self._writers, self._name, self._borders = writers, name, borders
+        self._found = 0  # borders that are where characters end
+        self._rest = b""  # three bytes that a border may still move before
+        self._begun: set[str] = set()
+        self.position = 0  # of what is written
+
+    def write(self, data: bytes) -> None:
+        data = self._rest + data
+        while self._found < len(self._borders):
+            place = self._borders[self._found] - self.position
+            if place >= len(data):
+                break
+            self._borders[self._found] = self.position + character_border(data, place)
+            self._found += 1
+        kept = max(0, len(data) - 3)
+        self._rest = data[kept:]
+        self._put(data[:kept])
+
+    def close(self) -> None:
+        rest, self._rest = self._rest, b""
+        self._put(rest)
+        for split in self._begun:
+            self._writers[split].end()
+
+    def _put(self, data: bytes) -> None:
+        for split, border in zip(SPLITS, self._borders, strict=True):
+            size = max(0, border - self.position)
+            piece, data = data[:size], data[size:]
+            if piece:
+                if split not in self._begun:
+                    self._begun.add(split)
+                    self._writers[split].begin(self._name)
+                self._writers[split].write(piece)
+                self.position += len(piece)
+        self.position += len(data)  # more than there was: the file has grown
 
 
 def check_filled(

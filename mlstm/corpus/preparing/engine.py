@@ -10,6 +10,7 @@ from pathlib import Path
 from mlstm.corpus import agreement, identity, sources
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.files import user_path
+from mlstm.corpus.fitting import Fit
 from mlstm.corpus.folders import recover
 from mlstm.corpus.preparing import assembling, comparing, crew, pieces
 from mlstm.corpus.preparing.blocks import Survey, blocks
@@ -19,9 +20,11 @@ from mlstm.corpus.preparing.staging import Staging
 from mlstm.corpus.preparing.worker import Made, Make
 from mlstm.corpus.reading import Corpus
 from mlstm.corpus.sources import TextFile
+from mlstm.corpus.vocabulary import Vocabulary
 from mlstm.errors import InputError
 
 Progress = Callable[[int, int], None]
+_UNEVEN = 1.5  # how much more than its part a share may have before files are cut
 _JOINING = 4  # joining the pieces is told as a quarter of making them, which it is about
 
 
@@ -64,8 +67,8 @@ def prepare_records(
         raise InputError(f"{processes} processes do nothing; 1 is the least")
     files = with_splits(list(sources.documents(source)), request)
     _refuse_inside(source, folder)
-    if there := _there(source, folder, request):
-        return there
+    if corpus := there(source, folder, request, request.ids):
+        return corpus
     return _Work(source, folder, request, files, processes, share, progress).run()
 
 
@@ -104,7 +107,8 @@ class _Work:
                 if not held:
                     return Waiting(self.folder, ())
                 # Another that did the same may have been faster.
-                corpus = _there(self.source, self.folder, self.request) or self._join()
+                found = there(self.source, self.folder, self.request, self.request.ids)
+                corpus = found or self._join()
         self.staging.remove()
         return corpus
 
@@ -226,13 +230,15 @@ class _Work:
         )
 
 
-def _there(source: str | os.PathLike, folder: Path, request: Request) -> Corpus | None:
+def there(
+    source: str | os.PathLike, folder: Path, request: Request, vocabulary: Vocabulary | Fit
+) -> Corpus | None:
     """The corpus, where it is there already: made of the same text as it is asked for."""
     if not os.path.lexists(folder):
         return None
     settings = {
         "reset": request.reset,
-        "vocabulary": request.ids.to_json(),
+        "fitted" if isinstance(vocabulary, Fit) else "vocabulary": vocabulary.to_json(),
         "cleaning": request.cleaning,
     }
     if request.overwrite or not os.path.exists(folder / manifests.NAME):
@@ -242,7 +248,7 @@ def _there(source: str | os.PathLike, folder: Path, request: Request) -> Corpus 
         return None
     corpus = Corpus.open(folder)
     own, said = request.told(), corpus.manifest["source"]
-    alike = all(corpus.manifest[name] == value for name, value in settings.items())
+    alike = all(corpus.manifest.get(name) == value for name, value in settings.items())
     alike = alike and corpus.manifest["fractions"] in (None, request.fractions)
     alike = alike and all(said.get(name) == own.get(name) for name in TOLD)
     if not alike or not identity.is_same(source, said):
@@ -270,11 +276,9 @@ def _balanced(files: Sequence[TextFile], shares: int) -> list[int] | None:
     """The share of each file, the largest first to who has least; None where files are too few or
     too unequal for that, and blocks are shared out instead."""
     sizes = [file.size for file in files]
-    if shares * max(sizes) > 2 * sum(sizes):
-        return None
     loads, found = [0] * shares, [0] * len(files)
     for number in sorted(range(len(files)), key=lambda number: -sizes[number]):
         least = loads.index(min(loads))
         found[number] = least
         loads[least] += sizes[number]
-    return found
+    return found if shares * max(loads) <= _UNEVEN * sum(loads) else None
