@@ -79,7 +79,7 @@ BESIDE_TEXT = (
     "concept", "sites", "kind", "verify", "curves", "sets", "bytes", "compared_bytes", "controls",
     "seed", "figures", "task", *tasks.FLAGS,
 )  # fmt: skip
-UNITS = {"pushing": "pushes"}  # else bytes
+UNITS = {"pushing": "pushes"}  # else bytes or tokens
 
 
 def main(_) -> None:
@@ -127,7 +127,8 @@ def _effects(
 
     fewer = min(_BYTES.value, _COMPARED.value)
     kinds = tuple(dict.fromkeys(_KIND.value))
-    with ProgressLines(UNITS) as progress:
+    steps = "bytes" if model.vocabulary.bytewise else "tokens"
+    with ProgressLines(UNITS, steps) as progress:
         neurons, swept = _NEURON.value, []
         if neurons:
             names = (str(sites.parse_neuron(neurons[0]).site),)

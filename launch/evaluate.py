@@ -38,7 +38,9 @@ _SPLIT = flags.DEFINE_enum(
     "split", None, ["train", "validation", "test"], "Which part of a corpus (default: test)."
 )
 _RESET_EVERY = flags.DEFINE_integer(
-    "reset_every", 0, "Forget the state before each N bytes; 0 carries it through the text."
+    "reset_every",
+    0,
+    "Forget the state before each N bytes (or tokens of the model); 0 never.",
 )
 _JSON = flags.DEFINE_string("json", None, "Write the figures to this file as well.")
 _DYNAMIC = flags.DEFINE_bool("dynamic", False, "Dynamic evaluation, beside the static one.")

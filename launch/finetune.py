@@ -65,8 +65,8 @@ flags.DEFINE_enum("class_weights", None, ["none", "balanced"], "Weights of the c
 flags.DEFINE_enum(
     "thresholds", None, ["accuracy", "f1", "none"], "What thresholds are best at on dev."
 )
-flags.DEFINE_integer("limit", None, "The last bytes of a document that are read; 0 is all.")
-flags.DEFINE_integer("truncate", None, "The last bytes that a gradient goes through; 0 is all.")
+flags.DEFINE_integer("limit", None, "The last bytes or tokens that are read; 0 is all.")
+flags.DEFINE_integer("truncate", None, "The last ones that a gradient goes through; 0 is all.")
 flags.DEFINE_integer("buckets", None, "Lengths of batches, each compiled once.")
 flags.DEFINE_integer("seed", None, "Of the head's parameters, the order and what is dropped.")
 
@@ -142,8 +142,12 @@ def _documents(workdir) -> WholeDocuments:
     return several_labels(found)
 
 
+def _unit(model) -> str:
+    return "bytes" if model.vocabulary.bytewise else "tokens"
+
+
 def _told(classifier, documents: WholeDocuments):
-    with ProgressLine("test", "bytes") as progress:
+    with ProgressLine("test", _unit(classifier.model)) as progress:
         probabilities = classifier.predict_proba(documents.texts("test"), progress)
     return classifier.labelling.decide(probabilities, classifier.thresholds)
 
@@ -151,13 +155,15 @@ def _told(classifier, documents: WholeDocuments):
 def _others(model, classifier, documents: WholeDocuments, measure: str) -> dict:
     from probing.evidence.documents import told_by_majority, told_by_ngrams, told_by_probe
 
-    with ProgressLine("the frozen model", "bytes") as progress:
+    with ProgressLine("the frozen model", _unit(model)) as progress:
         probed = told_by_probe(
             model, documents, classifier.what, classifier.limit, measure, progress
         )
     return {
         "probe, model frozen": probed,
-        "character n-grams": told_by_ngrams(documents, model.cleaning, classifier.limit, measure),
+        "character n-grams": told_by_ngrams(
+            documents, model.cleaning, classifier.limit, measure, model.vocabulary
+        ),
         "most frequent class": told_by_majority(documents),
     }
 

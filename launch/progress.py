@@ -48,19 +48,19 @@ class ProgressLine:
 class ProgressLines(contextlib.ExitStack):
     """A line for each of several things that are done one after the other: (what, done, total).
 
-    units: of what is counted, where it is not bytes.
+    units: of what is counted, where it is not `else_`.
     """
 
-    def __init__(self, units: Mapping[str, str]):
+    def __init__(self, units: Mapping[str, str], else_: str = "bytes"):
         super().__init__()
-        self.units = units
+        self.units, self.else_ = units, else_
         self.line: ProgressLine | None = None
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if self.line is None or self.line.what != what:
             self.close()
             before = self.line
-            self.line = self.enter_context(ProgressLine(what, self.units.get(what, "bytes")))
+            self.line = self.enter_context(ProgressLine(what, self.units.get(what, self.else_)))
             if before:  # else many short things would never be named
                 self.line.next = before.next
         self.line(done, total)

@@ -109,6 +109,7 @@ def dry_run(config) -> int:
 
     workdir = user_path(WORKDIR.value) if WORKDIR.value else None
     corpus = setup.open_corpus(config, workdir, keep=False)
+    config = setup.with_vocabulary(config, corpus)
     if INIT_FROM.value:
         beginning.check(INIT_FROM.value, config, corpus)
     found = estimate.estimate(setup.make(config, corpus))

@@ -65,14 +65,15 @@ def evaluate(
     mesh: Mesh | None = None,
     progress: Progress | None = None,
 ) -> Score:
-    """Score every byte of a split but the first, exactly once.
+    """Score every token of a split but the first, exactly once; tokens are bytes where the
+    vocabulary is. The spelling of unknown ones is in the score.
 
-    The text is read as streams side by side, each warmed up on the 512 bytes before it, and the
-    state is carried on. `reset_every` = N forgets it before each N bytes instead, as a model with
+    The text is read as streams side by side, each warmed up on the 512 tokens before it, and the
+    state is carried on. `reset_every` = N forgets it before each N tokens instead, as a model with
     a context of N does whose windows do not overlap. On a `mesh`, that of `devices.mesh`, the
     streams are the same, and the score but for rounding; every process of a job gets it.
 
-    Raises InputError for a text of fewer than two bytes, edits that the model cannot have, a
+    Raises InputError for a text of fewer than two tokens, edits that the model cannot have, a
     list of models, or a mesh that does not divide the hidden units.
     """
     check_one(model)
@@ -82,7 +83,8 @@ def evaluate(
             f"{model.vocabulary}: prepare it with launch.prepare --vocabulary_of=MODEL"
         )
     if split.length < 2:
-        raise InputError(f"the text has {split.length} bytes; at least 2 are needed to score it")
+        unit = "bytes" if split.vocabulary.bytewise else "tokens"
+        raise InputError(f"the text has {split.length} {unit}; at least 2 are needed to score it")
     if reset_every < 0:
         raise InputError(f"reset_every is {reset_every}; it must be 1 or more, or 0 for never")
     if reset_every:
@@ -90,7 +92,7 @@ def evaluate(
     else:
         # More streams than this would spend a good part of the work on warming up.
         windows = Stream(split, min(64, max(1, split.length // 2048)), 128, context=512)
-    return scoring.bits_per_byte(
+    score = scoring.bits_per_byte(
         model.config,
         model.parameters,
         windows,
@@ -98,6 +100,12 @@ def evaluate(
         mesh=mesh,
         progress=progress,
     )
+    return in_bytes(score, split)
+
+
+def in_bytes(score: Score, split: Split) -> Score:
+    """The score of all tokens of a split but the first, which counted each as a byte."""
+    return score if split.vocabulary.bytewise else score.spelled(*split.spelled(1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +135,7 @@ class Evaluation:
     def __str__(self) -> str:
         lines = [
             *_heading(self.model, self.text, self.score, self.reset_every),
-            f"{'model':8}{self.score.bits_per_byte:14.4f}{self.score.nats_per_byte:15.4f}",
+            _row("model", self.score),
         ]
         lines += [f"{name:8}{bits:14.4f}" for name, bits in self.compressed.items()]
         if self.score.bytes_per_second:
@@ -177,21 +185,31 @@ class PopulationEvaluation:
     def __str__(self) -> str:
         first = next(iter(self.scores.values()))
         lines = _heading(self.model, self.text, first, self.reset_every)
-        lines += [
-            f"{f'seed {seed}':8}{score.bits_per_byte:14.4f}{score.nats_per_byte:15.4f}"
-            for seed, score in self.scores.items()
-        ]
+        lines += [_row(f"seed {seed}", score) for seed, score in self.scores.items()]
         figures = {"mean": self.mean, "std": self.standard_deviation, **self.compressed}
         return "\n".join(lines + [f"{name:8}{bits:14.4f}" for name, bits in figures.items()])
 
 
 def _heading(model: str, text: str, score: Score, reset_every: int) -> list[str]:
-    state = f"reset every {reset_every} bytes" if reset_every else "carried"
+    unit = "bytes" if score.tokens is None else "tokens"
+    state = f"reset every {reset_every} {unit}" if reset_every else "carried"
+    scored, columns = f"{score.bytes:,} bytes", f"{'bits per byte':>14}{'nats per byte':>15}"
+    if score.tokens is not None:
+        share = score.unknown / score.tokens
+        scored += f" in {score.tokens:,} tokens ({share:.4%} unknown)"
+        columns += f"{'nats per token':>16}{'perplexity':>14}"
     return [
         f"{'model':8}{model}",
-        f"{'text':8}{text}, {score.bytes:,} bytes scored, state {state}",
-        f"{'':8}{'bits per byte':>14}{'nats per byte':>15}",
+        f"{'text':8}{text}, {scored} scored, state {state}",
+        f"{'':8}{columns}",
     ]
+
+
+def _row(name: str, score: Score) -> str:
+    row = f"{name:8}{score.bits_per_byte:14.4f}{score.nats_per_byte:15.4f}"
+    if score.tokens is not None:
+        row += f"{score.nats_per_token:16.4f}{score.perplexity:14,.2f}"
+    return row
 
 
 @overload
@@ -238,7 +256,7 @@ def compare(
     """
     models = model if isinstance(model, list) else [model]
     seeds = _seeds(model) if isinstance(model, list) else []
-    size, readings = split.length, len(models) + 1
+    size, readings = split.bytes, len(models) + 1
 
     def reading(number: int) -> Progress:
         def read(done: int, total: int) -> None:
@@ -319,12 +337,12 @@ def compressed(split: Split, progress: Progress | None = None) -> dict[str, floa
     sizes, chunk = dict.fromkeys(compressors, 0), 1 << 18
     for start in range(0, split.length, chunk):
         stop = min(start + chunk, split.length)
-        data = split.vocabulary.decode(split.read(start, stop))
+        data = split.text(start, stop)
         for name, compressor in compressors.items():
             sizes[name] += len(compressor.compress(data))
         if progress:
             progress(stop, split.length)
     return {
-        name: 8 * (sizes[name] + len(compressor.flush())) / split.length
+        name: 8 * (sizes[name] + len(compressor.flush())) / split.bytes
         for name, compressor in compressors.items()
     }

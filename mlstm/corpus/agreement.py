@@ -7,6 +7,7 @@ from typing import Any
 
 from mlstm.corpus import identity, splitting
 from mlstm.corpus import manifest as manifests
+from mlstm.corpus.fitting import Fit
 from mlstm.corpus.folders import writing
 from mlstm.corpus.reading import Corpus
 from mlstm.corpus.vocabulary import Vocabulary
@@ -37,10 +38,11 @@ def check_output(
     foreign = names - set(manifests.files(found)) - {manifests.NAME}
     if not overwrite:
         # A source that fixes its own split has no fractions.
-        alike = all(found[name] == value for name, value in settings.items())
+        # The vocabulary that is still to be made is known by how it was asked for.
+        alike = all(found.get(name) == value for name, value in settings.items())
         alike = alike and found["fractions"] in (None, list(fractions))
         if not alike or identity.differ(found["source"], source):
-            raise _other(folder, found)
+            raise other(folder, found)
     elif foreign:
         raise InputError(
             f"{folder} holds {min(foreign)}, which is no part of the corpus there; "
@@ -53,14 +55,15 @@ def adopt(new: Path, folder: Path, manifest: dict[str, Any]) -> None:
     its source, and what was left out. Raises InputError for one with others, or damaged."""
     found = manifests.read(folder)
     if found["digest"] != manifest["digest"]:
-        raise _other(folder, found)
+        raise other(folder, found)
     Corpus.open(folder).verify()
     if found != manifest:
         with writing(folder):
             os.replace(new / manifests.NAME, folder / manifests.NAME)
 
 
-def _other(folder: Path, found: dict[str, Any]) -> InputError:
+def other(folder: Path, found: dict[str, Any]) -> InputError:
+    """For a corpus that is not the one that is asked for; `found` is its manifest."""
     return InputError(
         f"{folder} is a corpus with other contents or settings, prepared from "
         f"{identity.words(found['source'])}; overwrite it (--overwrite) or name another output"
@@ -71,11 +74,17 @@ def with_settings(
     corpus: Corpus,
     splits: Sequence[float] | None,
     reset: str | None,
-    vocabulary: Vocabulary | None,
+    vocabulary: Vocabulary | Fit | None,
     cleaning: str | None,
 ) -> Corpus:
     """The corpus, if it has the settings that were asked for."""
-    if vocabulary is not None and corpus.vocabulary != vocabulary:
+    if isinstance(vocabulary, Fit):
+        if corpus.manifest.get("fitted") != vocabulary.to_json():
+            raise InputError(
+                f"{corpus.folder} was prepared with the vocabulary {corpus.vocabulary}, not with "
+                f"{vocabulary}; prepare it again elsewhere"
+            )
+    elif vocabulary is not None and corpus.vocabulary != vocabulary:
         raise InputError(
             f"{corpus.folder} was prepared with the vocabulary {corpus.vocabulary}, not "
             f"{vocabulary}; prepare it again elsewhere"

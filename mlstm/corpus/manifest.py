@@ -8,11 +8,17 @@
      {"ids": n, "documents": n, "files": {"train-00000.bin": {"size": n, "sha256": ...},
                                           "train-00000.starts.npy": ...,
                                           "train-00000.names.txt": ...}}]}}}
+
+Where ids are not bytes, "fitted" says how the vocabulary was asked for, null where it was given. A
+split and each of its shards have "bytes", those of the text, "unknown", how many of the ids are,
+"spelling", the nats that these cost, and "changed", bytes that the vocabulary could not keep, at
+the least; a shard has a file more, "train-00000.unknown.txt".
 """
 
 import hashlib
 import importlib.metadata
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -26,12 +32,20 @@ FORMAT = "mlstm corpus"
 FORMAT_VERSION = 1
 RESETS = ("document", "shard")
 PARTS = (".bin", ".starts.npy", ".names.txt")
-_SHARD_FILE = re.compile(r"(train|validation|test)-\d{5}(\.bin|\.starts\.npy|\.names\.txt)")
+UNKNOWN = ".unknown.txt"
+_SHARD_FILE = re.compile(
+    r"(train|validation|test)-\d{5}(\.bin|\.starts\.npy|\.names\.txt|\.unknown\.txt)"
+)
 
 
-def shard_files(split: str, number: int) -> list[str]:
-    """The names of a shard's ids, document starts and document names."""
-    return [f"{split}-{number:05d}{part}" for part in PARTS]
+def shard_files(split: str, number: int, *, bytewise: bool = True) -> list[str]:
+    """The names of a shard's ids, document starts and document names; of its unknown tokens last,
+    where ids are not bytes."""
+    parts = PARTS if bytewise else (*PARTS, UNKNOWN)
+    return [f"{split}-{number:05d}{part}" for part in parts]
+
+
+_SUMS = ("ids", "documents", "bytes", "unknown", "spelling", "changed")
 
 
 def make(
@@ -43,8 +57,11 @@ def make(
     source: dict,
     fractions: list[float] | None,
     skipped: dict,
+    fitted: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The manifest of the given shards. `fractions` is None where the source fixed the split."""
+    """The manifest of the given shards. `fractions` is None where the source fixed the split;
+    `fitted` describes what the vocabulary was made from, if it was."""
+    sums = ("ids", "documents") if vocabulary.bytewise else _SUMS
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -57,13 +74,14 @@ def make(
         "skipped": skipped,
         "splits": {
             split: {
-                "ids": sum(shard["ids"] for shard in shards),
-                "documents": sum(shard["documents"] for shard in shards),
+                **{count: sum(shard[count] for shard in shards) for count in sums},
                 "shards": shards,
             }
             for split, shards in splits.items()
         },
     }
+    if not vocabulary.bytewise:
+        manifest["fitted"] = fitted
     return manifest | {"digest": digest(manifest)}
 
 
@@ -148,23 +166,37 @@ def _fault(manifest: dict[str, Any]) -> str | None:
         return f"reset {manifest['reset']!r} is none of {', '.join(RESETS)}"
     if not isinstance(manifest["cleaning"], str) or not isinstance(manifest["source"], dict):
         return "cleaning or source has the wrong type"
-    itemsize = from_json(manifest["vocabulary"]).dtype().itemsize
+    vocabulary = from_json(manifest["vocabulary"])
+    itemsize = vocabulary.dtype().itemsize
     for split, part in manifest["splits"].items():
         if split not in SPLITS:
             return f"split {split!r} is none of {', '.join(SPLITS)}"
         for number, shard in enumerate(part["shards"]):
-            names = shard_files(split, number)
+            names = shard_files(split, number, bytewise=vocabulary.bytewise)
             if sorted(shard["files"]) != sorted(names) or not all(
                 map(_SHARD_FILE.fullmatch, names)
             ):
                 return f"the files of shard {number} of {split} are not {', '.join(names)}"
             if shard["ids"] < 1 or shard["ids"] * itemsize != shard["files"][names[0]]["size"]:
                 return f"{shard['ids']} ids do not fit the size of {names[0]}"
-        for count in ("ids", "documents"):
+            if not vocabulary.bytewise and (fault := _counts_fault(shard)):
+                return f"shard {number} of {split}: {fault}"
+        for count in ("ids", "documents") if vocabulary.bytewise else _SUMS:
             if part[count] != sum(shard[count] for shard in part["shards"]):
                 return f"the {count} of {split} are not the sum of its shards'"
     if manifest["digest"] != digest(manifest):
         return "the digest does not fit the rest (the file was changed)"
+    return None
+
+
+def _counts_fault(shard: dict[str, Any]) -> str | None:
+    """What is wrong with what a shard says of its text."""
+    size, unknown, nats = shard["bytes"], shard["unknown"], shard["spelling"]
+    whole = all(type(count) is int for count in (size, unknown, shard["changed"]))
+    if not whole or type(nats) not in (int, float):
+        return "bytes, unknown or spelling is no number"
+    if not (0 <= unknown <= shard["ids"] and size >= 0 and math.isfinite(nats) and nats >= 0):
+        return f"{size} bytes, {unknown} unknown, spelling {nats} of {shard['ids']} ids"
     return None
 
 

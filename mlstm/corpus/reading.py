@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,11 @@ from mlstm.corpus import identity
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.files import user_path
 from mlstm.corpus.manifest import shard_files
+from mlstm.corpus.unknown import NOTHING, Spelled, UnknownTokens
 from mlstm.corpus.vocabulary import Bytes, Vocabulary, from_json
 from mlstm.errors import InputError
+
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Corpus:
         manifests.check_sizes(manifest, folder)
         return cls(folder, manifest)
 
-    @property
+    @functools.cached_property
     def vocabulary(self) -> Vocabulary:
         return from_json(self.manifest["vocabulary"])
 
@@ -101,23 +104,39 @@ class Corpus:
     def __str__(self) -> str:
         lines = [f"corpus {self.folder}"]
         for name, part in self.manifest["splits"].items():
-            lines.append(f"  {name:<12}{part['ids']:>16,} bytes{part['documents']:>12,} documents")
+            lines.append(self._counts(name, part))
         skipped = self.manifest.get("skipped", {})
         if skipped.get("empty"):
             lines.append(f"  left out: {skipped['empty']} empty documents")
-        if skipped.get("unreadable"):
-            lines.append(f"  left out: {len(skipped['unreadable'])} documents that are unreadable")
+        if unreadable := skipped.get("broken", len(skipped.get("unreadable", []))):
+            lines.append(f"  left out: {unreadable:,} documents that are unreadable")
+        if skipped.get("duplicates"):
+            lines.append(f"  left out: {skipped['duplicates']:,} copies of held-out documents")
         if self.vocabulary != Bytes() or self.cleaning != "none":
             lines.append(f"  vocabulary {self.vocabulary}, cleaning {self.cleaning}")
+        changed = sum(part.get("changed", 0) for part in self.manifest["splits"].values())
+        if changed:
+            lines.append(f"  the vocabulary has changed {changed:,} bytes or more")
         lines.append(f"  state is reset at the start of each {self.reset}")
         lines.append(f"  digest {self.digest}")
         return "\n".join(lines)
+
+    def _counts(self, name: str, part: dict[str, Any]) -> str:
+        documents = f"{part['documents']:>12,} documents"
+        if self.vocabulary.bytewise:
+            return f"  {name:<12}{part['ids']:>16,} bytes{documents}"
+        share = part["unknown"] / max(1, part["ids"])
+        unknown = "" if self.vocabulary.unknown is None else f"{share:>12.4%} unknown"
+        return (
+            f"  {name:<12}{part['ids']:>16,} tokens{part['bytes']:>16,} bytes{unknown}{documents}"
+        )
 
 
 class Split:
     """The ids of one split as one long sequence, and its documents.
 
-    .name; .length (ids); .documents (count); .vocabulary; .corpus, the corpus that it is of.
+    .name; .length (ids); .bytes (of its text); .unknown (ids that are); .documents (count);
+    .vocabulary; .corpus, the corpus that it is of.
     """
 
     def __init__(self, corpus: Corpus, name: str):
@@ -126,20 +145,31 @@ class Split:
         self.vocabulary = corpus.vocabulary
         self.reset = corpus.reset
         self.corpus = corpus  # a corpus in a temporary folder lives as long as its splits
+        bytewise = self.vocabulary.bytewise
+        self.bytes = self.length if bytewise else part["bytes"]
+        self.unknown = 0 if bytewise else part["unknown"]
+        self._spelled = Spelled(
+            self.length, self.bytes, self.unknown, 0.0 if bytewise else part["spelling"]
+        )
         paths = [
-            [corpus.folder / file for file in shard_files(name, number)]
+            [corpus.folder / file for file in shard_files(name, number, bytewise=bytewise)]
             for number in range(len(part["shards"]))
         ]
         dtype = self.vocabulary.dtype
         try:
-            self._ids = [np.asarray(np.memmap(ids, dtype, "r")) for ids, _, _ in paths]
+            self._ids = [np.asarray(np.memmap(ids, dtype, "r")) for ids, *_ in paths]
             self._shard_starts = [
                 _starts(path, shard)
-                for shard, (_, path, _) in zip(part["shards"], paths, strict=True)
+                for shard, (_, path, *_) in zip(part["shards"], paths, strict=True)
             ]
         except OSError as error:
             raise InputError(f"{corpus.folder}: cannot be read: {error}") from error
-        self._name_files = [names for _, _, names in paths]
+        self._name_files = [names for _, _, names, *_ in paths]
+        self._unknown = [
+            UnknownTokens(files[-1], ids, self.vocabulary, shard["unknown"])
+            for files, ids, shard in zip(paths, self._ids, part["shards"], strict=True)
+            if not bytewise
+        ]
         self._ends = np.cumsum([len(ids) for ids in self._ids], dtype=np.int64)
         self._begins = self._ends - [len(ids) for ids in self._ids]
 
@@ -188,11 +218,49 @@ class Split:
         return self.starts if self.reset == "document" else self._begins
 
     def document(self, number: int) -> bytes:
-        """The text of a document. Raises IndexError."""
+        """The text of a document, exactly. Raises IndexError."""
+        return self.text(*self._range(number))
+
+    def document_chunks(self, number: int) -> Iterator[bytes]:
+        """The same in pieces, for documents of any size."""
+        start, stop = self._range(number)
+        for at in range(start, stop, _CHUNK):
+            yield self.text(at, min(at + _CHUNK, stop))
+
+    def _range(self, number: int) -> tuple[int, int]:
         if not 0 <= number < self.documents:
             raise IndexError(f"document {number} of {self.documents}")
         stop = self.starts[number + 1] if number + 1 < self.documents else self.length
-        return self.vocabulary.decode(self.read(int(self.starts[number]), int(stop)))
+        return int(self.starts[number]), int(stop)
+
+    def text(self, start: int, stop: int) -> bytes:
+        """The text of the ids in [start, stop), with each unknown token as it was spelled."""
+        if self.vocabulary.bytewise:
+            return self.vocabulary.decode(self.read(start, stop))
+        return b"".join(part.text(low, high) for part, low, high in self._parts(start, stop))
+
+    def spelled(self, start: int = 0, stop: int | None = None) -> Spelled:
+        """How many bytes the ids in [start, stop) stand for, how many of them are unknown, and
+        what the spelling of these costs."""
+        stop = self.length if stop is None else stop
+        if self.vocabulary.bytewise:
+            return Spelled(stop - start, stop - start, 0, 0.0)
+        if stop == self.length and start < min(stop, _CHUNK):  # nearly all: counted already
+            return self._spelled - self.spelled(0, start) if start else self._spelled
+        return sum((p.spelled(low, high) for p, low, high in self._parts(start, stop)), NOTHING)
+
+    def _parts(self, start: int, stop: int) -> Iterator[tuple[UnknownTokens, int, int]]:
+        """The shards that [start, stop) lies in, and where in each."""
+        if not 0 <= start <= stop <= self.length:
+            raise IndexError(f"[{start}, {stop}) is not inside a split of {self.length} ids")
+        for part, begin, end in zip(self._unknown, self._begins, self._ends, strict=True):
+            low, high = max(start, begin), min(stop, end)
+            if low < high:
+                yield part, int(low - begin), int(high - begin)
+
+    def shard_of(self, positions: np.ndarray) -> np.ndarray:
+        """The number of the shard that each id lies in."""
+        return np.searchsorted(self._ends, positions, side="right")
 
     @functools.cached_property
     def names(self) -> list[str]:

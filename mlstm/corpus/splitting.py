@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mlstm.corpus.cleaned import CleanedDocument
+from mlstm.corpus.cut_by_bytes import FilePart
+from mlstm.corpus.cutting import character_border
 from mlstm.corpus.folders import CannotWrite, writing
 from mlstm.corpus.sources import FRACTIONS, SPLITS, Document, TextFile, split_by_name
 from mlstm.corpus.writing import SplitWriter
@@ -26,7 +28,7 @@ def fractions(splits: Sequence[float] | None) -> tuple[float, ...]:
 
 
 def write(
-    documents: Iterable[Document | TextFile | CleanedDocument],
+    documents: Iterable[Document | TextFile | FilePart | CleanedDocument],
     writers: dict[str, SplitWriter],
     output: Path,
     *,
@@ -46,7 +48,7 @@ def write(
         raise InputError("there are no documents to prepare")
     empty, unreadable, fixed, done = 0, [], False, 0
     if len(head) == 1 and head[0].split is None:
-        _write_cut(head[0], writers, output, parts, progress)
+        write_cut(head[0], writers, output, parts, progress)
         return False, {"empty": 0, "unreadable": []}
     for document in itertools.chain(head, stream):
         fixed = fixed or document.split is not None
@@ -63,6 +65,9 @@ def write(
                 length += len(data)
                 if progress:
                     progress(done + consumed)
+            with writing(output):
+                if not writer.end():  # a vocabulary may have no ids for white space
+                    length = 0
         except CannotWrite:
             raise
         except InputError as error:
@@ -79,8 +84,8 @@ def write(
     return fixed, {"empty": empty, "unreadable": unreadable}
 
 
-def _write_cut(
-    document: Document | TextFile | CleanedDocument,
+def write_cut(
+    document: Document | TextFile | FilePart | CleanedDocument,
     writers: dict[str, SplitWriter],
     output: Path,
     parts: Sequence[float],
@@ -99,21 +104,72 @@ def _write_cut(
     borders = [int(length * border + 1e-3) for border in itertools.accumulate(parts)]
     last = max(number for number, part in enumerate(parts) if part)
     borders[last:] = [length] * (len(SPLITS) - last)
-    position, data = 0, b""
-    begun: set[str] = set()
+    cut = _Cut(writers, document.name, borders)
     for data, consumed in document.chunks():
-        for split, border in zip(SPLITS, borders, strict=True):
-            piece, data = data[: max(0, border - position)], data[max(0, border - position) :]
-            if piece:
-                with writing(output):
-                    if split not in begun:
-                        begun.add(split)
-                        writers[split].begin(document.name)
-                    writers[split].write(piece)
-                position += len(piece)
-        if data:
-            break
+        with writing(output):
+            cut.write(data)
         if progress:
             progress((document.size + consumed) // 2 if halves else consumed)
-    if position != length or data:
+    with writing(output):
+        cut.close()
+    if cut.position != length:
         raise InputError(f"{document.name} changed while it was read; try again")
+
+
+class _Cut:
+    """Writes one text to the splits, each up to its border, or up to three bytes before it where
+    it would be inside of a UTF-8 character."""
+
+    def __init__(self, writers: dict[str, SplitWriter], name: str, borders: list[int]):
+        self._writers, self._name, self._borders = writers, name, borders
+        self._found = 0  # borders that are where characters end
+        self._rest = b""  # three bytes that a border may still move before
+        self._begun: set[str] = set()
+        self.position = 0  # of what is written
+
+    def write(self, data: bytes) -> None:
+        data = self._rest + data
+        while self._found < len(self._borders):
+            place = self._borders[self._found] - self.position
+            if place >= len(data):
+                break
+            self._borders[self._found] = self.position + character_border(data, place)
+            self._found += 1
+        kept = max(0, len(data) - 3)
+        self._rest = data[kept:]
+        self._put(data[:kept])
+
+    def close(self) -> None:
+        rest, self._rest = self._rest, b""
+        self._put(rest)
+        for split in self._begun:
+            self._writers[split].end()
+
+    def _put(self, data: bytes) -> None:
+        for split, border in zip(SPLITS, self._borders, strict=True):
+            size = max(0, border - self.position)
+            piece, data = data[:size], data[size:]
+            if piece:
+                if split not in self._begun:
+                    self._begun.add(split)
+                    self._writers[split].begin(self._name)
+                self._writers[split].write(piece)
+                self.position += len(piece)
+        self.position += len(data)  # more than there was: the file has grown
+
+
+def check_filled(
+    written: dict[str, list], fractions: Sequence[float] | None, skipped: dict[str, Any]
+) -> None:
+    """Raises InputError where there is no text, or none in a split that should have some."""
+    count = sum(shard["documents"] for shards in written.values() for shard in shards)
+    if not count:
+        bad = skipped["unreadable"]
+        raise InputError(bad[0]["error"] if bad else "there is no text: every document is empty")
+    for split, wanted in zip(SPLITS, fractions or (1, 0, 0), strict=True):
+        if wanted and not written[split]:
+            raise InputError(
+                f"the {split} split comes out empty: {count} documents are too few for these "
+                "fractions; give others (--splits=1,0,0 is train alone), or join the text to one "
+                "file, which is cut by bytes"
+            )

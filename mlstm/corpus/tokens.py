@@ -9,9 +9,7 @@ class Tokens(NamedTuple):
     """The tokens of one text, which is their spellings one after another, byte for byte."""
 
     ids: np.ndarray  # (n,) of the vocabulary's dtype
-    ends: (
-        np.ndarray
-    )  # (n,) int64, ascending: the byte after each token; the last is the text's size
+    ends: np.ndarray  # (n,) int64, ascending: the byte after each token, up to the text's size
 
     def at(self, positions: np.ndarray) -> np.ndarray:
         """Of each byte position, the token that holds it."""

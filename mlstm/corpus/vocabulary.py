@@ -8,7 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mlstm.corpus.characters import Characters
+from mlstm.corpus.sentencepieces import SentencePieces
 from mlstm.corpus.tokens import Tokens, of_bytes
+from mlstm.corpus.words import Words
 from mlstm.errors import InputError
 
 _AMINO_ACIDS = "MRHKDESTNQCUGPAVIFYWLOX"
@@ -24,6 +27,7 @@ class Bytes:
     encodes: ClassVar[bool] = True
     told: ClassVar[bool] = True
     bytewise: ClassVar[bool] = True
+    unknown: ClassVar[None] = None
 
     def encode(self, data: bytes) -> np.ndarray:
         """The ids of `data`: uint8 (len(data),), read-only, sharing its memory."""
@@ -31,6 +35,10 @@ class Bytes:
 
     def tokens(self, data: bytes) -> Tokens:
         return of_bytes(self.encode(data))
+
+    def spelling(self, data: bytes, tokens: Tokens) -> np.ndarray:
+        """(n,) zeros: nothing is unknown."""
+        return np.zeros(len(tokens.ids))
 
     def decode(self, ids: Any) -> bytes:
         """The bytes of `ids`, integers in [0, 256) of any integer type. Raises InputError."""
@@ -134,6 +142,10 @@ class Table:
         """As `encode`, with the places of the tokens in the text."""
         return of_bytes(self.encode(data))
 
+    def spelling(self, data: bytes, tokens: Tokens) -> np.ndarray:
+        """(n,) zeros: bytes that are read as another symbol are not told apart."""
+        return np.zeros(len(tokens.ids))
+
     def decode(self, ids: Any) -> bytes:
         """The text of `ids`; those without text have none. Raises InputError for what is no id."""
         array = np.asarray(ids).reshape(-1)
@@ -190,13 +202,25 @@ class Table:
             "aliases": [[text.decode("latin-1"), number] for text, number in self.aliases],
         }
 
+    @classmethod
+    def from_json(cls, description: dict[str, Any]) -> "Table":
+        return cls(
+            tuple(None if s is None else s.encode("latin-1") for s in description["symbols"]),
+            description["unknown"],
+            tuple((text.encode("latin-1"), number) for text, number in description["aliases"]),
+            str(description["name"]),
+        )
+
     def __str__(self) -> str:
         told = sum(symbol is not None for symbol in self.symbols)
         without = f", {self.size - told} without text" if told < self.size else ""
         return f"{self.name!r} ({self.size} symbols{without})"
 
 
-Vocabulary = Bytes | Table
+Vocabulary = Bytes | Table | Characters | Words | SentencePieces
+KINDS: dict[str, type] = {
+    kind.kind: kind for kind in (Bytes, Table, Characters, Words, SentencePieces)
+}
 
 
 def from_json(description: Any) -> Vocabulary:
@@ -204,19 +228,14 @@ def from_json(description: Any) -> Vocabulary:
     kind = description.get("kind") if isinstance(description, dict) else description
     if kind == Bytes.kind:
         return Bytes()
-    if kind != Table.kind:
+    if not isinstance(description, dict) or not isinstance(kind, str) or kind not in KINDS:
         raise InputError(
-            f"vocabulary {kind!r} is unknown; this version reads {Bytes.kind!r}, {Table.kind!r}"
+            f"vocabulary {kind!r} is unknown; this version reads {', '.join(map(repr, KINDS))}"
         )
     try:
-        return Table(
-            tuple(None if s is None else s.encode("latin-1") for s in description["symbols"]),
-            description["unknown"],
-            tuple((text.encode("latin-1"), number) for text, number in description["aliases"]),
-            str(description["name"]),
-        )
+        return KINDS[kind].from_json(description)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"a vocabulary of kind 'table' is damaged ({error!r})") from None
+        raise InputError(f"a vocabulary of kind {kind!r} is damaged ({error!r:.200})") from None
 
 
 def offset_bytes(first: int = 1, pad: int = 0) -> Table:

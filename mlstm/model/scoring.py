@@ -44,11 +44,17 @@ class Score:
     """What the targets of a text cost."""
 
     nats: float
-    """The sum over all targets."""
+    """The sum over all targets, with the spelling of those that are unknown."""
     bytes: int
-    """How many targets were counted."""
+    """What the targets that were counted spell."""
     bytes_per_second: float | None
     """Without the first window, which may have been compiled; None when it was the only one."""
+    tokens: int | None = None
+    """How many targets were counted; None where each is a byte."""
+    unknown: int = 0
+    """How many of them are unknown."""
+    spelling: float = 0.0
+    """The nats of `nats` that are not the model's: the unknown ones' bytes."""
 
     @property
     def bits_per_byte(self) -> float:
@@ -58,17 +64,43 @@ class Score:
     def nats_per_byte(self) -> float:
         return self.nats / self.bytes
 
+    @property
+    def nats_per_token(self) -> float:
+        """The model's own: one for all that is unknown, as perplexities are published."""
+        return (self.nats - self.spelling) / (self.tokens or self.bytes)
+
+    @property
+    def perplexity(self) -> float:
+        """Per token; infinite where it is no number of a float."""
+        return math.exp(self.nats_per_token) if self.nats_per_token < 700 else math.inf
+
+    def spelled(self, tokens: int, size: int, unknown: int, nats: float) -> Score:
+        """This score of targets that were counted as bytes, of tokens of so many bytes, of which
+        some are unknown and cost the nats beside."""
+        rate = self.bytes_per_second and self.bytes_per_second * size / tokens
+        return Score(self.nats + nats, size, rate, tokens, unknown, nats)
+
     def to_json(self) -> str:
-        return to_json(
-            dataclasses.asdict(self)
-            | {"bits_per_byte": self.bits_per_byte, "nats_per_byte": self.nats_per_byte}
-        )
+        figures = dataclasses.asdict(self)
+        figures |= {"bits_per_byte": self.bits_per_byte, "nats_per_byte": self.nats_per_byte}
+        of_tokens = {"nats_per_token": self.nats_per_token, "perplexity": self.perplexity}
+        if self.tokens is None:
+            for name in ("tokens", "unknown", "spelling"):
+                del figures[name]
+            of_tokens = {}
+        return to_json(figures | of_tokens)
 
     def __str__(self) -> str:
         rate = f", {self.bytes_per_second:,.0f} bytes/s" if self.bytes_per_second else ""
+        tokens = ""
+        if self.tokens is not None:
+            tokens = (
+                f" in {self.tokens:,} tokens (perplexity {self.perplexity:,.2f}, "
+                f"{self.unknown / self.tokens:.4%} unknown)"
+            )
         return (
             f"{self.bits_per_byte:.4f} bits per byte ({self.nats_per_byte:.4f} nats) over "
-            f"{self.bytes:,} bytes{rate}"
+            f"{self.bytes:,} bytes{tokens}{rate}"
         )
 
 

@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mlstm.corpus import fitting
+from mlstm.corpus.cleaning import check_recipe
+from mlstm.corpus.fitting import Fit
+from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model.config import ModelConfig
 from mlstm.training import pruning
@@ -49,6 +53,17 @@ class DataConfig:
     window: int = setting(64, low=1)  # steps of truncated back-propagation through time
     splits: str = setting("")  # a raw source's shares, "0.9,0.1,0" of train, validation and test
     reset: str = setting("", choices=("", "document", "shard"))  # where state starts from zero
+    # what makes ids of a raw source: "bytes", "characters", "words" or "sentencepiece:FILE"; "" is
+    # bytes, and of a prepared corpus its own, whatever it is
+    vocabulary: str = setting("")
+    # what is not in it: "unknown" (one symbol), "bytes" (spelled in 256 more), "refuse"
+    unseen: str = setting("", choices=("", "unknown", "bytes", "refuse"))
+    # words: a regular expression, or "words" (the default) or "whitespace"
+    word_pattern: str = setting("")
+    # what is seen less often is not in it; 0 is 1 for characters, 2 for words
+    minimum_count: int = setting(0, low=0)
+    largest: int = setting(0, low=0)  # words: the most symbols; 0 is any number
+    cleaning: str = setting("")  # a raw source's recipe; "" is none
     first_window: int = setting(0, low=0)  # of its first epoch, where a run begins to read
     prefetch: int = setting(4, low=1, resume="batches read ahead are the same batches")
 
@@ -62,6 +77,15 @@ class DataConfig:
             raise InputError(
                 f'config.data.splits is {self.splits!r}: write three shares, as in "0.9,0.1,0"'
             ) from None
+
+    def fit(self) -> Bytes | Fit | None:
+        """The vocabulary that is asked for, or is to be made; None where none is. InputError."""
+        try:
+            return fitting.chosen(
+                self.vocabulary, self.unseen, self.word_pattern, self.minimum_count, self.largest
+            )
+        except InputError as error:
+            raise InputError(f"config.data.vocabulary: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -79,7 +103,8 @@ class OptimizerConfig:
     adam_learning_rate: float = setting(0.0, low=0)  # muon: for what is no matrix; 0 is the same
     schedule: str = setting("linear", choices=("constant", "linear", "cosine"))
     warmup: int = setting(0, low=0)  # steps from 0 to the learning rate
-    final_fraction: float = setting(0.0, low=0, high=1)  # of the learning rate, at the last step
+    final_fraction: float = setting(0.0, low=0, high=1)  # of the learning rate, where it ends
+    decay_steps: int = setting(0, low=0)  # after the warm-up, until it ends; 0 is the whole run
     momentum: float = setting(0.95, low=0, below=1)  # muon, sgd and rmsprop
     b1: float = setting(0.9, low=0, below=1)
     b2: float = setting(0.999, low=0, below=1)
@@ -103,6 +128,9 @@ class TrainConfig:
     # units that have no weights, as "0.c[3,17-20] 0.m[5]"; of a population for all of its models,
     # or a list for each with ";" between
     prune: str = setting("")
+    # a file of word vectors (GloVe, word2vec): the rows of the embedding that begin as these
+    vectors: str = setting("", resume="they are read when a run begins, and not again")
+    freeze_embedding: bool = setting(False)  # it stays as it begins
     patience: int = setting(0, low=0, resume="looks only at validations still to come")
     # seconds without a step after which the process shows where it stands and ends; 0 is never
     stall: int = setting(1800, low=0, resume="ends only what stands still")
@@ -165,7 +193,8 @@ class Config:
 
     def check(self) -> None:
         """Raises InputError for what only several fields together can have wrong."""
-        self.model.check()
+        # Of 0 symbols until the text is there: see `setup.with_vocabulary`.
+        dataclasses.replace(self.model, vocabulary=self.model.vocabulary or 1).check()
         if self.model.readout == "none":
             raise InputError(
                 'config.model.readout is "none"; what is trained says what comes next: '
@@ -182,6 +211,14 @@ class Config:
                 f"steps={self.train.steps}, epochs={self.train.epochs:g})"
             )
         self.data.fractions()
+        self.data.fit()
+        if (self.train.vectors or self.train.freeze_embedding) and not self.model.embedding:
+            raise InputError(
+                "config.train.vectors and config.train.freeze_embedding need an embedding, and "
+                "config.model.embedding is 0"
+            )
+        if self.data.cleaning:
+            check_recipe(self.data.cleaning)
         if self.members[-1] > _LAST_SEED:
             raise InputError(
                 f"config.seed={self.seed} with config.seeds={self.seeds} goes up to seed "

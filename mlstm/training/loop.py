@@ -246,12 +246,12 @@ class _Run:
         self._note_bad(measured.first_bad_step)
         if self._bad():
             return
-        bits = np.asarray(measured.nats, np.float64) / math.log(2)
+        bits = self.setup.bits_per_byte(np.asarray(measured.nats, np.float64))
         now = time.monotonic()
         since, then = self.mark or (step, now)
         self.mark = (step, now)
         pace = (now - then) / (step - since) if step > since else 0.0
-        rate = self.setup.stream.window_bytes / pace if pace else 0.0
+        rate = self.setup.step_bytes / pace if pace else 0.0
         self.metrics.train(
             step,
             {

@@ -1,5 +1,7 @@
 """What a run is made of before its first step: text, mesh, optimizer, compiled step."""
 
+import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,17 +9,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
 from mlstm import devices, job
-from mlstm.corpus import manifest
+from mlstm.corpus import manifest, vectors
 from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus, Split
 from mlstm.corpus.shards import open_source
 from mlstm.corpus.stream import Batch, Stream
+from mlstm.corpus.unknown import Spelled
 from mlstm.errors import InputError
 from mlstm.model import language_model
+from mlstm.model.config import ModelConfig
 from mlstm.training import optimizer as optimizers
 from mlstm.training import state as states
 from mlstm.training.config import Config
@@ -42,6 +47,20 @@ class Setup:
     metric has the axis of seeds."""
     dtype: Any
 
+    @functools.cached_property
+    def _spelled(self) -> Spelled:
+        return self.stream.split.spelled()
+
+    @property
+    def step_bytes(self) -> float:
+        """Bytes of text that a step reads, about, where tokens are longer than one."""
+        return self.stream.window_bytes * self._spelled.bytes / self._spelled.tokens
+
+    def bits_per_byte(self, nats: Any) -> Any:
+        """Of the mean nats of some targets: as if these were spelled like all of the text."""
+        tokens, size, _, spelling = self._spelled
+        return (nats + spelling / tokens) / (size / tokens) / math.log(2)
+
     def __str__(self) -> str:
         model, seeds = self.config.model, self.config.members
         several = f", for each of the seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else ""
@@ -50,11 +69,17 @@ class Setup:
                 str(self.corpus),
                 f"model: {model.cell}, {model.layers} x {model.hidden} units, "
                 f"{language_model.parameter_count(model):,} parameters{several}",
-                f"training: {self.steps:,} steps of {self.stream.window_bytes:,} bytes "
+                f"training: {self.steps:,} steps of {self._of_step()} "
                 f"({self.stream.windows:,} are one epoch), {self.config.optimizer.name}",
                 self.devices(),
             ]
         )
+
+    def _of_step(self) -> str:
+        ids = self.stream.window_bytes
+        if self.corpus.vocabulary.bytewise:
+            return f"{ids:,} bytes"
+        return f"{ids:,} tokens, about {self.step_bytes:,.0f} bytes,"
 
     def devices(self) -> str:
         """One line: the mesh, and what each of its devices has to do."""
@@ -71,9 +96,26 @@ class Setup:
         """The streams that this process reads."""
         return devices.local_rows(self.mesh, self.config.data.batch)
 
-    def create(self, parameters: Any = None) -> TrainState:
-        """The state at step 0, on the mesh."""
-        return states.create(self.config, self.optimizer, self.mesh, self.dtype, parameters)
+    def create(self, parameters: Any = None, rows: Any = None) -> TrainState:
+        """The state at step 0, on the mesh; `rows` as `word_vectors` reads them."""
+        return states.create(self.config, self.optimizer, self.mesh, self.dtype, parameters, rows)
+
+    def word_vectors(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Ids, and what their rows of the embedding begin as; None where the config names no word
+        vectors. Raises InputError for a file that has others, or none of the vocabulary."""
+        place, vocabulary = self.config.train.vectors, self.corpus.vocabulary
+        if not place:
+            return None
+        if vocabulary.bytewise:
+            raise InputError(
+                f"config.train.vectors is {place!r}, and the vocabulary is {vocabulary}: vectors "
+                "are of words (config.data.vocabulary)"
+            )
+        ids = {text: number for number, text in enumerate(vocabulary.texts)}
+        found = vectors.read(place, ids, self.config.model.embedding)
+        if not found:
+            raise InputError(f"{place}: none of the {len(ids):,} words of the vocabulary is in it")
+        return np.array([ids[word] for word in found], np.int32), np.stack([*found.values()])
 
     def abstract(self) -> TrainState:
         """Shapes, types and shardings of the state."""
@@ -120,14 +162,30 @@ def open_corpus(config: Config, workdir: Path | None, *, keep: bool = True) -> C
         folder = user_path(data.folder)
     if folder and not keep and not (folder / manifest.NAME).exists():
         folder = None
-    corpus = open_source(data.source, folder, splits=data.fractions(), reset=data.reset or None)
-    if corpus.vocabulary.size != config.model.vocabulary:
+    return open_source(
+        data.source,
+        folder,
+        splits=data.fractions(),
+        reset=data.reset or None,
+        vocabulary=data.fit(),
+        cleaning=data.cleaning or None,
+    )
+
+
+def with_vocabulary(config: Config, corpus: Corpus) -> Config:
+    """The config with as many symbols as the text has, where it says 0; also where it says 256, the
+    default, and the text has characters or words. Raises InputError for any other number."""
+    asked, needed = config.model.vocabulary, corpus.vocabulary.size
+    if asked == 0 or (asked == ModelConfig.vocabulary and not corpus.vocabulary.bytewise):
+        model = dataclasses.replace(config.model, vocabulary=needed)
+        return dataclasses.replace(config, model=model)
+    if needed != asked:
         raise InputError(
-            f"config.model.vocabulary is {config.model.vocabulary}; the text of "
-            f"{data.source} needs {corpus.vocabulary.size} (a text for a published model's "
-            "vocabulary is prepared with launch.prepare --vocabulary_of=MODEL)"
+            f"config.model.vocabulary is {asked}; the text of {config.data.source} needs {needed}: "
+            "0 takes what it needs (a text for a published model's vocabulary is prepared with "
+            "launch.prepare --vocabulary_of=MODEL)"
         )
-    return corpus
+    return config
 
 
 def make(
@@ -137,6 +195,7 @@ def make(
 
     Raises InputError for a text too short for its windows, a warm-up longer than the run, or a
     mesh that is not there."""
+    config = with_vocabulary(config, corpus)
     split = corpus.split("train")
     stream = Stream(split, config.data.batch, config.data.window)
     mesh = devices.mesh(config.mesh.data, config.mesh.model, population=config.seeds > 1)
@@ -190,6 +249,7 @@ def train_step(
         log_every=config.log.every,
         stop_on_nonfinite=config.train.on_nonfinite == "stop",
         accumulate=config.train.accumulate,
+        frozen=("embedding",) if config.train.freeze_embedding else (),
         mesh=mesh,
     )
     return jax.jit(

@@ -20,7 +20,7 @@ from mlstm.training.state import each_model
 
 
 class Validation:
-    """The held-out text read as streams side by side, every byte but the first a target once.
+    """The held-out text read as streams side by side, every token but the first a target once.
 
     Each stream is warmed up on the text before it, and no window is left out, so that one shape is
     compiled and the figure depends little on the number of streams. A short text gets shorter
@@ -35,6 +35,7 @@ class Validation:
         streams = config.train.validation_batch or config.data.batch
         streams = min(streams, max(1, (split.length - 1) // window))
         self.stream = Stream(split, streams, window, context=window)
+        self._spelled = split.spelled(1)  # every token but the first is a target
         self._mesh, self._resets = mesh, setups.resets_inside(split)
         self._empty = -streams % mesh.shape["data"]
         self._rows = devices.local_rows(mesh, streams + self._empty)
@@ -65,7 +66,7 @@ class Validation:
             if asked():
                 return None
         whole = np.apply_along_axis(math.fsum, 0, np.array(devices.fetch(nats), np.float64))
-        return whole / self.stream.targets / math.log(2)
+        return (whole + self._spelled.nats) / self._spelled.bytes / math.log(2)
 
     def _batch(self, window: int) -> Batch:
         """With empty streams behind the others: as many as the mesh divides."""

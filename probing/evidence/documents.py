@@ -16,6 +16,7 @@ import numpy as np
 from mlstm import features
 from mlstm.classifier import BINARY, EXCLUSIVE, SEVERAL, Labelling, limited
 from mlstm.corpus.cleaning import clean
+from mlstm.corpus.vocabulary import Vocabulary
 from mlstm.errors import InputError
 from mlstm.model import whole_texts
 from mlstm.model.whole_texts import What
@@ -146,12 +147,16 @@ def told_by_probe(
 
 
 def told_by_ngrams(
-    documents: WholeDocuments, cleaning: str = "none", limit: int = 0, measure: str = "none"
+    documents: WholeDocuments,
+    cleaning: str = "none",
+    limit: int = 0,
+    measure: str = "none",
+    vocabulary: Vocabulary | None = None,
 ) -> np.ndarray:
     """(N, K) bool of the test documents, by the surface model: TF-IDF of character 1-5-grams and a
     logistic regression, its C chosen on dev. It reads what a model of that cleaning and limit does;
     measure: as of `told_by_probe`."""
-    tasks = [_as_read(task, cleaning, limit) for task in documents.tasks]
+    tasks = [_as_read(task, cleaning, limit, vocabulary) for task in documents.tasks]
     fitted = [SurfaceModel().fit_classifier(task) for task in tasks]
     scores = {}
     for split in ("dev", "test"):
@@ -178,11 +183,13 @@ def told_by_majority(documents: WholeDocuments) -> np.ndarray:
     return np.tile(np.arange(K) == most, (count, 1))
 
 
-def _as_read(task: LabelledData, cleaning: str, limit: int) -> LabelledData:
+def _as_read(
+    task: LabelledData, cleaning: str, limit: int, vocabulary: Vocabulary | None
+) -> LabelledData:
     """The same documents, labels and splits; of each text what a model reads of it."""
 
     def cut(document: LabelledDocument) -> LabelledDocument:
-        text = clean(document.data, cleaning).data[-limit:] or b"\n"
+        text = _last(clean(document.data, cleaning).data, limit, vocabulary) or b"\n"
 
         def read() -> Labels:
             labels = document.read()
@@ -193,6 +200,14 @@ def _as_read(task: LabelledData, cleaning: str, limit: int) -> LabelledData:
 
     placed = task.take(range(len(task.documents)))
     return dataclasses.replace(placed, documents=tuple(map(cut, placed.documents)))
+
+
+def _last(text: bytes, limit: int, vocabulary: Vocabulary | None) -> bytes:
+    """The last tokens of a text, all of them where there is no limit."""
+    if not limit or vocabulary is None or vocabulary.bytewise:
+        return text[-limit:]
+    ends = vocabulary.tokens(text).ends
+    return text[ends[-limit - 1] :] if len(ends) > limit else text
 
 
 def _probe(X: dict[str, np.ndarray], y: dict[str, np.ndarray]) -> LogisticProbe:

@@ -77,7 +77,7 @@ class TopContexts(NamedTuple):
         return TopContexts(self.edges, key, value, document, position)
 
     def take(self, window: LabelledWindow, site: str) -> TopContexts:
-        """Every byte of the window, labelled or not."""
+        """Every step of the window, labelled or not; a token's place is its last byte."""
         every = window.every
         return update(self, every.states[site], every.text, window.places)
 

@@ -13,7 +13,8 @@ import numpy as np
 from probing.states.activations import LabelledWindow
 
 BINS = 24
-"""Bin k has the runs of 2^k to 2^(k+1) - 1 bytes; the last also what is longer."""
+"""Bin k has the runs of 2^k to 2^(k+1) - 1 bytes, or tokens of a model that reads longer ones; the
+last also what is longer."""
 
 
 class RunLengths(NamedTuple):
@@ -75,7 +76,7 @@ class RunLengths(NamedTuple):
         )
 
     def take(self, window: LabelledWindow, site: str) -> RunLengths:
-        """Every byte of the window, labelled or not."""
+        """Every step of the window, labelled or not."""
         every = window.every
         return update(self, every.states[site], every.text, every.position)
 
@@ -101,7 +102,7 @@ class Runs(NamedTuple):
 
     @property
     def mean(self) -> np.ndarray:
-        """(H, 2) bytes of a run; NaN where there is none."""
+        """(H, 2) bytes, or tokens, of a run; NaN where there is none."""
         runs = self.counts.sum(-1)
         return self.bytes / np.where(runs > 0, runs, np.nan)
 

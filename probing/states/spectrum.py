@@ -46,7 +46,7 @@ class Spectrum(NamedTuple):
         )
 
     def take(self, window: LabelledWindow, site: str) -> Spectrum:
-        """Every byte of the window, labelled or not."""
+        """Every step of the window, labelled or not."""
         every = window.every
         return update(self, every.states[site], every.text)
 
@@ -62,7 +62,8 @@ class Spectrum(NamedTuple):
 
 
 class Power(NamedTuple):
-    """Power spectral density; frequency 0 to 1/2 is in cycles per byte."""
+    """Power spectral density; frequency 0 to 1/2 is in cycles per step: per byte, or per token of
+    a model that reads longer ones."""
 
     frequency: np.ndarray  # (T // 2 + 1,)
     density: np.ndarray  # (T // 2 + 1, H); NaN without a stretch

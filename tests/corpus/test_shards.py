@@ -99,8 +99,19 @@ def test_the_digest_sees_where_documents_start(tmp_path):
     assert one.digest != two.digest
 
 
+@pytest.mark.parametrize("limit", [7, 1 << 20])
+def test_a_file_is_cut_where_a_character_ends(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr("mlstm.corpus.files.CHUNK", limit)
+    text = ("é" * 49 + "\U0001f600" * 25).encode() + b"\xff\xc3"
+    (tmp_path / "a.txt").write_bytes(text)
+    corpus = prepare_source(tmp_path / "a.txt", tmp_path / "c", splits=(0.455, 0.345, 0.2))
+    parts = [corpus.split(name).document(0) for name in corpus.splits]
+    assert b"".join(parts) == text
+    assert [len(part) for part in parts] == [90, 68, 42]
+
+
 def test_one_file_is_cut_by_bytes_into_contiguous_splits(tmp_path):
-    text = np.random.default_rng(0).bytes(1000)
+    text = np.random.default_rng(0).integers(32, 127, 1000, np.uint8).tobytes()
     (tmp_path / "a.txt").write_bytes(text)
     corpus = prepare_source(tmp_path / "a.txt", tmp_path / "c", splits=(0.9, 0.1, 0))
     assert corpus.splits == ("train", "validation")

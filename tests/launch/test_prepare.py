@@ -57,7 +57,7 @@ def one_line_of_error(*flags):
 @pytest.fixture
 def text(tmp_path):
     path = tmp_path / "text.txt"
-    path.write_bytes(np.random.default_rng(0).bytes(5000))
+    path.write_bytes(np.random.default_rng(0).integers(32, 127, 5000, np.uint8).tobytes())
     return path
 
 

@@ -76,3 +76,20 @@ def test_a_character_that_two_blocks_share_is_written_whole(monkeypatch):
     sample.write_characters(iter([b"a\xc3", b"\xa9b\xff", b"c\xe2\x82"]))
     assert terminal.getvalue() == b"a\xc3\xa9b\xffc\xe2\x82"
     assert terminal.shown[:2] == [b"a", b"\xc3\xa9b\xff"]
+
+
+def test_half_a_character_is_never_written(monkeypatch):
+    from launch import sample
+
+    def written(rest: bool) -> list[bytes]:
+        out = io.BytesIO()
+        flushed: list[bytes] = []
+        monkeypatch.setattr(sample, "write", lambda data: flushed.append(data) or out.write(data))
+        sample.write_characters(iter([b"a\xc3", b"\xa9\xe6\x97", b"\xa5b\xe6\x97"]), rest)
+        return flushed
+
+    pieces = written(rest=False)
+    assert b"".join(pieces).decode() == "aé日b"
+    for piece in pieces:
+        piece.decode()
+    assert b"".join(written(rest=True)) == "aé日b".encode() + b"\xe6\x97"

@@ -11,11 +11,13 @@ import probing
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model.sites import parse_neuron
+from probing.evidence.documents import _last
 from probing.evidence.effects.many import ablations
 from probing.evidence.effects.marked import mark
 from probing.evidence.effects.tally import tally
 from probing.evidence.effects.units import units
 from probing.evidence.matching import match_neurons
+from probing.evidence.probes.classifying import fit_classifier
 from probing.evidence.steering.beginnings import prompts_of
 from probing.examples import examples
 from probing.states import activations
@@ -285,3 +287,21 @@ def test_tally_adds_spelling_to_edited_and_unedited_alike(tokens, digits):
     with_it, without = (tally(tokens, each, edits) for each in (marked, bare))
     np.testing.assert_allclose(with_it.base - without.base, marked.spelled())
     np.testing.assert_allclose(with_it.nats - with_it.base, without.nats - without.base, atol=1e-9)
+
+
+def test_probabilities_along_a_text_are_those_after_the_token_of_each_byte(
+    tokens, digits, tmp_path
+):
+    kept = fit_classifier(tokens, digits, tmp_path, concept="digit")
+    [along] = kept.along(tokens, [b"a0b1bc22<&>0"])
+    assert along.shape == (12, 2)
+    digit = np.array([1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 0, 1], bool)
+    np.testing.assert_array_equal(along[:, 0] > 0.5, digit)
+    assert [part.shape for part in kept.along(tokens, [b"", b"x"])] == [(0, 2), (1, 2)]
+
+
+def test_a_limit_of_tokens_is_one_for_what_a_model_is_compared_with():
+    text = b"xxa0b1b22"
+    for limit, left in ((1, b"22"), (2, b"1b22"), (3, b"b1b22"), (9, text), (0, text)):
+        assert _last(text, limit, Pieces(LONGER)) == left
+    assert _last(text, 3, Bytes()) == b"b22"

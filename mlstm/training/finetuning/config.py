@@ -41,7 +41,7 @@ class FinetuneConfig:
     language_model_loss: float = setting(0.0, low=0)  # weight of the nats for each byte
     class_weights: str = setting("none", choices=CLASS_WEIGHTS)
     thresholds: str = setting("accuracy", choices=THRESHOLDS)  # what they are best at on dev
-    limit: int = setting(0, low=0)  # the last bytes of a text that are read; 0 is all
+    limit: int = setting(0, low=0)  # the last bytes, or tokens, of a text that are read; 0 is all
     truncate: int = setting(1024, low=0)  # the last bytes that a gradient goes through; 0 is all
     buckets: int = setting(6, low=1)  # lengths of batches, each compiled once
     seed: int = setting(0, low=0, high=2**31 - 1)

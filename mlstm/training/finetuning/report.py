@@ -52,7 +52,8 @@ class Report:
 
     def _limit(self) -> list[str]:
         limit = self.made.classifier.limit
-        return [f"of each text the last {limit:,} bytes are read, in every row"] if limit else []
+        what = "bytes" if self.made.classifier.model.vocabulary.bytewise else "tokens"
+        return [f"of each text the last {limit:,} {what} are read, in every row"] if limit else []
 
     def _labels(self) -> list[str]:
         return ["", *self.rows, *self.made.classifier.labelling.classes]

@@ -123,23 +123,25 @@ def attribute(
                 f"position {of} of a text of {len(data)} bytes: it has to be a byte with one before"
             )
         target, named = place, f"log p(byte {place}, {data[place : place + 1]!r})"
-    if not 0 < len(data) <= LONGEST + (target is not None):
-        raise InputError(f"a text of {len(data):,} bytes; it has from 1 to {LONGEST:,}")
-    text = read(model, data)
-    ids = text.ids.astype(np.int32)
+        if model.vocabulary.bytewise:
+            data = data[: place + 1]
+    known = read(model, data)
+    ids = known.ids.astype(np.int32)
     if target is not None:
-        step = int(text.steps(np.array(target)))
-        first, behind = text.before(step), text.before(step + 1)
+        step = int(known.steps(np.array(target)))
+        first, behind = known.before(step), known.before(step + 1)
         if not step:
             raise InputError(
                 f"position {of} is in the first token of the text, {data[:behind]!r}: there is "
                 "none before it"
             )
-        if text.ends is not None:
+        if known.ends is not None:
             told = repr(data[first:behind].decode("utf-8", "replace"))
             named = f"log p(token at byte {first}, {told})"
         target, data = int(ids[step]), data[:first]
-        ids, text = ids[:step], text.first(first)
+        ids, known = ids[:step], known.first(first)
+    if not 0 < len(data) <= LONGEST:
+        raise InputError(f"a text of {len(data):,} bytes; it has from 1 to {LONGEST:,}")
     embedded = jnp.asarray(language_model.embedding_of(model.config, model.parameters))[ids]
     start = jnp.broadcast_to(embedded.mean(0) if baseline == "mean" else 0.0, embedded.shape)
     site, unit = (str(neuron.site), neuron.unit) if neuron else (None, 0)
@@ -168,7 +170,7 @@ def attribute(
         float(ends[0]),
         slopes[1],
         (weights / 2) @ on_the_way,
-        text.ends,
+        known.ends,
     )
 
 
