@@ -50,6 +50,8 @@ def tiny(config: Any) -> ConfigDict:
     config.train.validation_batch = 64
     config.train.validation_window = 64
     config.optimizer.warmup = min(2, config.optimizer.warmup)
+    config.optimizer.decay_steps = min(16, config.optimizer.decay_steps)
+    config.mesh.data = config.mesh.model = 1
     config.log.every = 5
     config.log.sample_bytes = 40
     config.checkpoint.every = 10

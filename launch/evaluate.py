@@ -157,7 +157,7 @@ def _dynamic(model: Any, split: Split, text: str) -> Any:
     settings = Settings.of(**{name: value for name, value in given.items() if value is not None})
     one = model[0] if isinstance(model, list) else model
     validation, tuned_on = _validation(one, split) if len(settings.grid) > 1 else (None, "")
-    with ProgressLines({"": "symbols"}) as progress:
+    with ProgressLines({}) as progress:
         return dynamic_evaluation.evaluate(
             model,
             split,

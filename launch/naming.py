@@ -20,7 +20,7 @@ MODEL = (
     "The workdir of a training run, or a published model: a file or folder, hf:owner/name[:file], "
     "published:NAME (launch.convert --list)."
 )
-CLEANINGS = ["none", "openai", "unirep"]
+CLEANINGS = ["none", "openai", "unirep", "nvidia", "concept_neurons", "openai_reproduction"]
 """The recipes of mlstm.corpus.cleaning, which takes longer to import than a program to say them."""
 LONGEST = 160  # letters
 PLAIN = re.compile(r"[\w.,=+-]{0,24}")

@@ -4,26 +4,39 @@
     python -m launch.prepare --input=shakespeare.txt --output=data/shakespeare --splits=0.9,0.1,0
     python -m launch.prepare --input=folder_of_texts/ --output=data/texts
     python -m launch.prepare --input=reviews.csv --lines --text_field=review --output=data/reviews
+    python -m launch.prepare --input=reviews.json.gz --lines --cleaning=openai --shards=1000 \\
+        --reset=shard --deduplicate_against=own --output=data/reviews
+    python -m launch.prepare --input=wikitext-103-raw/ --format=wikitext --output=data/wikitext
     python -m launch.prepare --input=reviews/ --output=data/r --vocabulary_of=published:openai
     python -m launch.prepare --input=book.txt --vocabulary=words --output=data/book
     python -m launch.prepare --list                             # the public corpora that have names
-    python -m launch.prepare --input=enwik8 --output=data/enwik8
+    python -m launch.prepare --input=enwik8 --output=data/enwik8 \\
+        --splits_bytes=90000000,5000000,5000000
     python -m launch.prepare --verify --output=data/texts       # is it still what was prepared?
 
-One file is cut by bytes into train, validation and test; of a folder each file is one document, of
-a file with --lines each line, and the hash of its name says which split it belongs to. .gz, .bz2,
-.xz and .zst are read through.
+One file is cut by bytes into train, validation and test; of a folder each file is one document,
+with --lines each line of the file or of all files, or each row or object of a .csv, .tsv, .jsonl,
+.json, .parquet, and the hash of its name says which split it belongs to. .gz, .bz2, .xz and .zst
+are read through. Records are prepared by several processes; a command that was killed, given again,
+goes on from what was finished. --shard=I/N does the I-th of N shares of the work, in a cluster's
+job array: the one that ends last joins them.
 """
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from absl import flags
 
 from launch import program
+from launch.naming import CLEANINGS
 from launch.progress import ProgressLine
 from mlstm.errors import InputError
+
+FORMATS = ["auto", "lines", "json", "csv", "tsv", "parquet", "wikitext", "wikitext_lines"]
+"""Those of mlstm.corpus.texts, which takes longer to import than a program to say them."""
 
 _INPUT = flags.DEFINE_string(
     "input",
@@ -38,13 +51,31 @@ _CACHE = flags.DEFINE_string(
 _SPLITS = flags.DEFINE_string(
     "splits", None, "Fractions of train, validation and test (default: 0.9,0.05,0.05)."
 )
+_SPLITS_BYTES = flags.DEFINE_list(
+    "splits_bytes", None, "Bytes of train, validation and test, of one file in this order."
+)
 _LINES = flags.DEFINE_bool(
     "lines",
     False,
     "Each line of a file is a document, with its line end where it is not cleaned; or the text of "
-    "each row of a .csv, .tsv, .jsonl, as it is.",
+    "each row or object of a .csv, .tsv, .jsonl, .json, .parquet, as it is.",
 )
-_TEXT_FIELD = flags.DEFINE_string("text_field", "text", "--lines: the field of the text.")
+_FORMAT = flags.DEFINE_enum(
+    "format",
+    "auto",
+    FORMATS,
+    "As --lines, where the name of a file does not tell what it is. wikitext: each article is a "
+    "document; wikitext_lines: each line that is neither blank nor a heading.",
+)
+_HEADINGS = flags.DEFINE_bool(
+    "headings", True, "--format=wikitext: articles keep their headings and blank lines."
+)
+_TEXT_FIELD = flags.DEFINE_string(
+    "text_field", "text", "--lines: the field of the text (default: text, else reviewText)."
+)
+_CLEANING = flags.DEFINE_enum(
+    "cleaning", None, CLEANINGS, "What is done to each document before it becomes bytes."
+)
 _VOCABULARY_OF = flags.DEFINE_string(
     "vocabulary_of",
     None,
@@ -54,7 +85,8 @@ _VOCABULARY_OF = flags.DEFINE_string(
 _VOCABULARY = flags.DEFINE_string(
     "vocabulary",
     None,
-    "bytes, or what is made from the train split: characters, or words (default: bytes).",
+    "bytes, or what is made from the train split: characters, or words; or sentencepiece:FILE, a "
+    "model (default: bytes).",
 )
 _UNSEEN = flags.DEFINE_enum(
     "unseen",
@@ -81,8 +113,37 @@ _LARGEST = flags.DEFINE_integer(
 _RESET = flags.DEFINE_enum(
     "reset", "document", ["document", "shard"], "At whose start a model's state is reset."
 )
+_SHARDS = flags.DEFINE_integer(
+    "shards",
+    None,
+    "--lines: documents in the order of the hashes of their names, cut into so many equal shards "
+    "of train.",
+    lower_bound=1,
+)
+_HELD_OUT_SHARDS = flags.DEFINE_list(
+    "held_out_shards", ["1", "1"], "--shards: and so many of validation and of test."
+)
+_DEDUPLICATE_AGAINST = flags.DEFINE_list(
+    "deduplicate_against",
+    [],
+    "--lines: leave out of train what is a copy of a held-out text: files, prepared corpora, or "
+    "own (this corpus's validation and test).",
+)
+_DUPLICATE_SHARE = flags.DEFINE_float(
+    "duplicate_share",
+    0.5,
+    "A copy has more than this share of its runs of eight words in held-out texts.",
+)
+_PROCESSES = flags.DEFINE_integer(
+    "processes", None, "--lines: processes at work (default: one for each core).", lower_bound=1
+)
+_SHARD = flags.DEFINE_string(
+    "shard", None, "--lines: I/N does the I-th of N shares of the work, from 0 (a job array)."
+)
 _STRICT = flags.DEFINE_bool(
-    "strict", False, "End at the first file that cannot be read, instead of leaving it out."
+    "strict",
+    False,
+    "End at the first file, line or row that cannot be read, instead of leaving it out.",
 )
 _VERIFY = flags.DEFINE_bool(
     "verify", False, "Prepare nothing; compare every byte of the corpus at --output."
@@ -107,34 +168,51 @@ def main(_) -> None:
             prepared.verify(progress)
         print(f"{prepared}\n  every file is as it was prepared")
         return
-    if _TEXT_FIELD.present and not _LINES.value:
-        raise InputError("--text_field says nothing without --lines")
+    records = _LINES.value or _FORMAT.value != "auto"
+    if not records:
+        for flag in _OF_RECORDS:
+            if flag.present:
+                raise InputError(f"--{flag.name} says nothing without --lines")
     given: dict[str, Any] = {"vocabulary": _vocabulary()}
     if _VOCABULARY_OF.value:
         from mlstm.loading import text_of
 
         given = dict(zip(("vocabulary", "cleaning"), text_of(_VOCABULARY_OF.value), strict=True))
+    if _CLEANING.value is not None:
+        given["cleaning"] = _CLEANING.value
+    given["splits"] = _numbers(_SPLITS, float)
+    if _SPLITS_BYTES.value is not None:
+        if records:
+            raise InputError("--splits_bytes cuts one text by bytes; leave --lines out")
+        given["splits_bytes"] = _numbers(_SPLITS_BYTES, int)
+    if records:
+        given |= _of_records()
     if named.is_name(_INPUT.value):
         with ProgressLine(f"downloading {_INPUT.value}", "bytes") as progress:
             named.locate(_INPUT.value, progress)
     with ProgressLine("preparing", "bytes") as progress:
-        if _LINES.value:
-            given["field"] = _TEXT_FIELD.value
-        prepared = (corpus.prepare_texts if _LINES.value else corpus.prepare_source)(
+        made_by = corpus.prepare_texts if records else corpus.prepare_source
+        if _SHARD.value is not None:
+            number, shares = _share(_SHARD.value)
+            made_by = functools.partial(corpus.prepare_share, number=number, shares=shares)
+        prepared = made_by(
             _INPUT.value,
             _OUTPUT.value,
-            splits=_fractions(_SPLITS.value),
             reset=_RESET.value,
             strict=_STRICT.value,
             overwrite=_OVERWRITE.value,
             progress=progress,
             **given,
         )
-    skipped = prepared.manifest["skipped"]["unreadable"]
-    for bad in skipped[:20]:
-        print(f"warning: left out {bad['name']}: {bad['error']}", file=sys.stderr)
-    if skipped[20:]:
-        print(f"warning: and {len(skipped) - 20} more, see the manifest", file=sys.stderr)
+    if not isinstance(prepared, corpus.Corpus):
+        print(prepared)
+        return
+    skipped = prepared.manifest["skipped"]
+    bad = skipped["unreadable"]
+    for each in bad[:20]:
+        print(f"warning: left out {each['name']}: {each['error']}", file=sys.stderr)
+    if more := skipped.get("broken", len(bad)) - len(bad[:20]):
+        print(f"warning: and {more:,} more, see the manifest", file=sys.stderr)
     print(prepared)
 
 
@@ -147,15 +225,58 @@ def _vocabulary() -> Any:
     return fitting.chosen(_VOCABULARY.value or "", *chosen, _LARGEST.value or 0)
 
 
-def _fractions(text: str | None) -> list[float] | None:
-    if text is None:
-        return None
+def _of_records() -> dict[str, Any]:
+    from mlstm.corpus.preparing.crew import cores
+
+    return {
+        "field": _TEXT_FIELD.value,
+        "format": _FORMAT.value,
+        "headings": _HEADINGS.value,
+        "shards": _SHARDS.value,
+        "held_out_shards": _numbers(_HELD_OUT_SHARDS, int),
+        "deduplicate_against": _DEDUPLICATE_AGAINST.value,
+        "duplicate_share": _DUPLICATE_SHARE.value,
+        "processes": _PROCESSES.value or cores(),
+    }
+
+
+def _share(text: str) -> tuple[int, int]:
     try:
-        return [float(part) for part in text.split(",")]
+        number, shares = map(int, text.split("/"))
+    except ValueError:
+        raise InputError(f"--shard={text}: I/N is wanted, as in --shard=0/100") from None
+    return number, shares
+
+
+def _numbers(flag: flags.FlagHolder, kind: Callable[[str], Any]) -> list[Any] | None:
+    """The value of a flag that is several numbers."""
+    if flag.value is None:
+        return None
+    parts = flag.value.split(",") if isinstance(flag.value, str) else flag.value
+    try:
+        return [kind(part) for part in parts]
     except ValueError:
         raise InputError(
-            f"--splits={text}: three numbers are wanted, as in --splits=0.9,0.05,0.05"
+            f"--{flag.name}={','.join(parts)}: numbers are wanted, with commas between them, as in "
+            f"--{flag.name}={_AS_IN[flag.name]}"
         ) from None
+
+
+_OF_RECORDS = (
+    _TEXT_FIELD,
+    _HEADINGS,
+    _SHARDS,
+    _HELD_OUT_SHARDS,
+    _DEDUPLICATE_AGAINST,
+    _DUPLICATE_SHARE,
+    _PROCESSES,
+    _SHARD,
+)
+_AS_IN = {
+    "splits": "0.9,0.05,0.05",
+    "splits_bytes": "90000000,5000000,5000000",
+    "held_out_shards": "1,1",
+}
 
 
 def run() -> None:

@@ -11,7 +11,7 @@ from mlstm.errors import InputError
 from mlstm.model.dynamic import Rates
 
 GRIDS = {
-    "rms": ((3e-5, 1e-4, 3e-4), (0.0, 0.001, 0.005)),
+    "rms": ((1e-5, 3e-5, 1e-4, 3e-4), (0.0, 0.001, 0.005)),
     "sgd": ((0.01, 0.03, 0.1, 0.3), (0.0, 0.003)),
 }
 """Learning rates and decays of each rule that are tried where none are given: found to hold the

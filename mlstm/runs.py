@@ -80,7 +80,7 @@ def load_run(
 
     folder = user_path(path)
     description = read_config(folder)
-    config = _model_config(description, folder / "config.json")
+    config = model_config(description, folder / "config.json")
     seeds = seeds_of(description, folder / "config.json")
     check_seed(folder, seeds, seed)
     vocabulary = vocabularies.from_json(description.get("vocabulary"))
@@ -156,7 +156,8 @@ def validation_curve(path: str | os.PathLike, seed: int | None = None) -> list[t
     return curve
 
 
-def _model_config(description: dict[str, Any], file: Path) -> ModelConfig:
+def model_config(description: dict[str, Any], file: Path) -> ModelConfig:
+    """That of a run, from its config.json (at `file`). Raises InputError."""
     fields = description.get("model")
     if not isinstance(fields, dict):
         raise InputError(f'{file}: no section "model"')

@@ -42,7 +42,7 @@ def check_output(
         alike = all(found.get(name) == value for name, value in settings.items())
         alike = alike and found["fractions"] in (None, list(fractions))
         if not alike or identity.differ(found["source"], source):
-            raise _other(folder, found)
+            raise other(folder, found)
     elif foreign:
         raise InputError(
             f"{folder} holds {min(foreign)}, which is no part of the corpus there; "
@@ -55,14 +55,15 @@ def adopt(new: Path, folder: Path, manifest: dict[str, Any]) -> None:
     its source, and what was left out. Raises InputError for one with others, or damaged."""
     found = manifests.read(folder)
     if found["digest"] != manifest["digest"]:
-        raise _other(folder, found)
+        raise other(folder, found)
     Corpus.open(folder).verify()
     if found != manifest:
         with writing(folder):
             os.replace(new / manifests.NAME, folder / manifests.NAME)
 
 
-def _other(folder: Path, found: dict[str, Any]) -> InputError:
+def other(folder: Path, found: dict[str, Any]) -> InputError:
+    """For a corpus that is not the one that is asked for; `found` is its manifest."""
     return InputError(
         f"{folder} is a corpus with other contents or settings, prepared from "
         f"{identity.words(found['source'])}; overwrite it (--overwrite) or name another output"

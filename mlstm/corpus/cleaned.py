@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mlstm.corpus.cleaning import clean
+from mlstm.corpus.cleaning import clean_whole
+from mlstm.corpus.cut_by_bytes import FilePart
 from mlstm.corpus.sources import Document, TextFile
 
 
@@ -11,7 +12,7 @@ from mlstm.corpus.sources import Document, TextFile
 class CleanedDocument:
     """A document that is read whole, and cleaned, when it is asked for."""
 
-    raw: Document | TextFile
+    raw: Document | TextFile | FilePart
     recipe: str
 
     @property
@@ -34,4 +35,4 @@ class CleanedDocument:
         """Yields (all of the text, source bytes read); nothing of an empty one. InputError."""
         data = self.raw.data
         if data:
-            yield clean(data, self.recipe).data, self.size
+            yield clean_whole(data, self.recipe), self.size

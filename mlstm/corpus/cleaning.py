@@ -1,35 +1,27 @@
 """What is done to one text before it becomes ids: recipes by name, and where each byte went.
 
 A recipe is a function of a text that tells what it made and an offset map, so that what is known
-of places in the raw text can be said of the cleaned one.
+of places in the raw text can be said of the cleaned one. Where no places are known, `clean_whole`
+makes the same bytes several times faster.
 """
-
-# n raw bytes
 
 from __future__ import annotations
 
 import html
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from mlstm.corpus import offset_maps
+from mlstm.corpus.folding import ascii_of, ascii_of_character
+from mlstm.corpus.offset_maps import Cleaned, Edit
 from mlstm.errors import InputError
 
 # What may be a character reference in HTML 5, with or without the semicolon at its end.
 _REFERENCE = re.compile(r"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)")
-
-
-class Cleaned(NamedTuple):
-    """A cleaned text.
-
-    `offsets` rise from the border before the first raw byte to the one after the last. A span
-    [start, stop) of raw bytes is [offsets[start], offsets[stop]) of `data`; a state after raw byte
-    i is the one after byte offsets[i + 1] - 1, which is -1 where nothing is kept up to there.
-    """
-
-    data: bytes
-    offsets: np.ndarray  # (n + 1,) int64: places in data; of what was removed the next kept place
+_TAG = re.compile("<[^\n>]*>")
+_SPACE, _NOT_ASCII, _LINE_END = re.compile(r"\s+"), re.compile(r"[^\x00-\x7f]"), re.compile("\n")
 
 
 def none(raw: bytes) -> Cleaned:
@@ -44,33 +36,39 @@ def openai(raw: bytes) -> Cleaned:
     text goes, "\\n " is put before it and " " after. Bytes that are not UTF-8 stay as they are.
     """
     text = raw.decode("utf-8", "surrogateescape")
-    pieces: list[str] = []
-    raw_sizes, sizes = _sizes(text), _sizes(text)  # of each character: bytes, and bytes made of it
-    end = 0
-    for match in _REFERENCE.finditer(text):
-        said, character = match.group(), html.unescape(match.group())
-        if said == character:
-            continue
-        # A name that is followed by more letters, "&notit;", leaves these as they are.
-        while said and character and said[-1] == character[-1]:
-            said, character = said[:-1], character[:-1]
-        start, stop = match.start(), match.start() + len(said)
-        pieces += [text[end:start], character]
-        sizes[start:stop] = 0
-        sizes[start] = _sizes(character).sum()
-        end = stop
-    made = "".join([*pieces, text[end:]]).replace("\n", " ")
-    kept = made.strip()
-    data = kept.encode("utf-8", "surrogateescape")
-    leading = len(made) - len(made.lstrip())
-    dropped = int(_sizes(made[:leading]).sum())
-    borders = np.concatenate([[0], np.cumsum(sizes)])
-    inside = np.arange(len(raw)) - np.repeat(np.cumsum(raw_sizes) - raw_sizes, raw_sizes)
-    places = np.minimum(
-        np.repeat(borders[:-1], raw_sizes) + inside, np.repeat(borders[1:], raw_sizes)
-    )
-    offsets = 2 + np.clip(np.append(places, borders[-1]) - dropped, 0, len(data))
-    return Cleaned(b"\n " + data + b" ", offsets)
+    made = offset_maps.begin(text)
+    for step in (_references, _line_ends, _outer_space):
+        made = offset_maps.edit(made, step(made.text))
+    return offset_maps.finish(raw, text, made, "\n ", " ")
+
+
+def nvidia(raw: bytes) -> Cleaned:
+    """What NVIDIA's sentiment-discovery (2018) did: tags, `<...>` within a line, become spaces, the
+    text ASCII (see `corpus.folding`), HTML's character references characters, which need not be
+    ASCII; white space is squeezed to one space; "\\n " is put before it and " " after."""
+    text = raw.decode("utf-8", "surrogateescape")
+    made = offset_maps.begin(text)
+    for step in (_tags, _foldings, _references, _outer_space, _squeezed):
+        made = offset_maps.edit(made, step(made.text))
+    return offset_maps.finish(raw, text, made, "\n ", " ")
+
+
+def concept_neurons(raw: bytes) -> Cleaned:
+    """As Carvalho's concept_neurons (2018) wrote its reviews: line ends become spaces, white space
+    around the text goes, "\\n " is put before it and "\\n" after. References stay."""
+    text = raw.decode("utf-8", "surrogateescape")
+    made = offset_maps.begin(text)
+    for step in (_line_ends, _outer_space):
+        made = offset_maps.edit(made, step(made.text))
+    return offset_maps.finish(raw, text, made, "\n ", "\n")
+
+
+def openai_reproduction(raw: bytes) -> Cleaned:
+    """As openai_reproduction (Donnelly, 2018) wrote its shards: HTML's character references become
+    characters and a line end is put after the text."""
+    text = raw.decode("utf-8", "surrogateescape")
+    made = offset_maps.begin(text)
+    return offset_maps.finish(raw, text, offset_maps.edit(made, _references(text)), "", "\n")
 
 
 def unirep(raw: bytes) -> Cleaned:
@@ -83,7 +81,21 @@ def unirep(raw: bytes) -> Cleaned:
     return Cleaned(b"\n" + codes[kept].tobytes(), offsets)
 
 
-RECIPES = {"none": none, "openai": openai, "unirep": unirep}
+RECIPES = {
+    "none": none,
+    "openai": openai,
+    "unirep": unirep,
+    "nvidia": nvidia,
+    "concept_neurons": concept_neurons,
+    "openai_reproduction": openai_reproduction,
+}
+
+_WHOLE = {
+    "openai": lambda text: f"\n {_unescaped(text).replace(chr(10), ' ').strip()} ",
+    "nvidia": lambda text: f"\n {' '.join(_unescaped(ascii_of(_without_tags(text))).split())} ",
+    "concept_neurons": lambda text: f"\n {text.replace(chr(10), ' ').strip()}\n",
+    "openai_reproduction": lambda text: f"{_unescaped(text)}\n",
+}
 
 
 def clean(text: str | bytes, recipe: str) -> Cleaned:
@@ -92,15 +104,27 @@ def clean(text: str | bytes, recipe: str) -> Cleaned:
     Raises InputError for a recipe that there is not, and a str with half of a surrogate pair.
     """
     check_recipe(recipe)
-    if isinstance(text, str):
-        try:
-            text = text.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"a text has {text[error.start]!r} at character {error.start}, which UTF-8 cannot "
-                "write; give bytes"
-            ) from None
-    return RECIPES[recipe](text)
+    return RECIPES[recipe](_encoded(text) if isinstance(text, str) else text)
+
+
+def clean_whole(text: str | bytes, recipe: str) -> bytes:
+    """The bytes of `clean`, without the map. Raises InputError."""
+    return whole_cleaner(recipe)(text)
+
+
+def whole_cleaner(recipe: str) -> Callable[[str | bytes], bytes]:
+    """`clean_whole` for many texts of one recipe. Raises InputError."""
+    check_recipe(recipe)
+    if recipe not in _WHOLE:
+        return lambda text: clean(text, recipe).data
+    made = _WHOLE[recipe]
+
+    def cleaned(text: str | bytes) -> bytes:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "surrogateescape")
+        return _encoded(made(text))
+
+    return cleaned
 
 
 def check_recipe(name: str) -> str:
@@ -117,9 +141,69 @@ def otherwise(text: str, model: str) -> str:
     return f"note: the text was cleaned as {text}, the model's texts as {model}"
 
 
-def _sizes(text: str) -> np.ndarray:
-    """(characters,) int64: bytes of each in UTF-8; an escaped byte is one."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    sizes = 1 + (codes >= 0x80).astype(np.int64) + (codes >= 0x800) + (codes >= 0x10000)
-    sizes[(codes >= 0xDC80) & (codes <= 0xDCFF)] = 1
-    return sizes
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"a text has {text[error.start]!r} at character {error.start}, which UTF-8 cannot "
+            "write; give bytes"
+        ) from None
+
+
+def _references(text: str) -> Iterator[Edit]:
+    for match in _REFERENCE.finditer(text):
+        said, character = match.group(), html.unescape(match.group())
+        if said == character:
+            continue
+        # A name that is followed by more letters, "&notit;", leaves these as they are.
+        while said and character and said[-1] == character[-1]:
+            said, character = said[:-1], character[:-1]
+        yield Edit(match.start(), match.start() + len(said), character)
+
+
+def _line_ends(text: str) -> Iterator[Edit]:
+    return (Edit(*match.span(), " ") for match in _LINE_END.finditer(text))
+
+
+def _outer_space(text: str) -> Iterator[Edit]:
+    first, last = len(text) - len(text.lstrip()), len(text.rstrip())
+    if first:
+        yield Edit(0, first, "")
+    if first <= last < len(text):
+        yield Edit(last, len(text), "")
+
+
+def _squeezed(text: str) -> Iterator[Edit]:
+    return (Edit(*match.span(), " ") for match in _SPACE.finditer(text) if match.group() != " ")
+
+
+def _foldings(text: str) -> Iterator[Edit]:
+    return (
+        Edit(*match.span(), ascii_of_character(match.group()))
+        for match in _NOT_ASCII.finditer(text)
+    )
+
+
+def _tags(text: str) -> Iterator[Edit]:
+    """Behind the last ">" of a line nothing is looked for: many "<" there would take for ever."""
+    start = 0
+    for line in text.split("\n"):
+        stop = start + line.rfind(">") + 1
+        for match in _TAG.finditer(text, start, stop):
+            yield Edit(*match.span(), " ")
+        start += len(line) + 1
+
+
+def _without_tags(text: str) -> str:
+    if "<" not in text:
+        return text
+    pieces, end = [], 0
+    for start, stop, made in _tags(text):
+        pieces += [text[end:start], made]
+        end = stop
+    return "".join([*pieces, text[end:]])
+
+
+def _unescaped(text: str) -> str:
+    return html.unescape(text) if "&" in text else text

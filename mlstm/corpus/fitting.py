@@ -12,6 +12,7 @@ import numpy as np
 
 from mlstm.corpus import characters, words
 from mlstm.corpus.characters import Characters
+from mlstm.corpus.sentencepieces import FitSentencePieces
 from mlstm.corpus.spelling import Spelling
 from mlstm.corpus.symbols import UNSEEN, bytes_of, codes_of, sorted_by_count, text_of
 from mlstm.corpus.vocabulary import Bytes
@@ -115,7 +116,7 @@ class FitWords:
         )
 
 
-Fit = FitCharacters | FitWords
+Fit = FitCharacters | FitWords | FitSentencePieces
 
 
 def chosen(
@@ -136,8 +137,11 @@ def chosen(
         )
     if "pattern" in given:
         given["pattern"] = words.NAMED.get(given["pattern"], given["pattern"])
+    if kind == "sentencepiece" and place:
+        return FitSentencePieces.read(place)
     if place or kind not in ("", "bytes", *kinds):
-        raise InputError(f"no vocabulary {vocabulary!r}; there are bytes, {', '.join(kinds)}")
+        known = ["bytes", *kinds, "sentencepiece:FILE"]
+        raise InputError(f"no vocabulary {vocabulary!r}; there are {', '.join(known)}")
     if not kind:
         return None
     return Bytes() if kind == "bytes" else kinds[kind](**given)

@@ -23,8 +23,10 @@ def describe(
     source: str | os.PathLike,
     files: Sequence[TextFile],
     progress: Callable[[int], None] | None = None,
+    contents: Sequence[str | None] | None = None,
 ) -> dict[str, Any]:
-    """What a manifest says of its source, whose documents are `files`; reads all of them.
+    """What a manifest says of its source, whose documents are `files`; reads all of them, unless
+    `contents` has the sha256 of each, None of one that cannot be read.
 
     `progress` is called with the bytes read so far.
     """
@@ -41,7 +43,7 @@ def describe(
         "name": path.name,
         "files": len(files),
         "size": sum(file.size for file in files),
-        "sha256": _contents(files, progress),
+        "sha256": _contents(files, progress) if contents is None else _joined(files, contents),
         "status": before,
     }
 
@@ -99,7 +101,8 @@ def _status_of(files: Sequence[TextFile]) -> str:
 
 def _contents(files: Sequence[TextFile], progress: Callable[[int], None] | None) -> str:
     """A digest of the names and the bytes of the files; one that cannot be read has none."""
-    found, done = [], 0
+    found: list[str | None] = []
+    done = 0
     for file in files:
         content = hashlib.sha256()
         try:
@@ -110,8 +113,17 @@ def _contents(files: Sequence[TextFile], progress: Callable[[int], None] | None)
                     progress(done)
         except InputError:
             content = None
-        found.append([file.name, file.path.name, content and content.hexdigest()])
-    return _digest(found)
+        found.append(content and content.hexdigest())
+    return _joined(files, found)
+
+
+def _joined(files: Sequence[TextFile], contents: Sequence[str | None]) -> str:
+    return _digest(
+        [
+            [file.name, file.path.name, content]
+            for file, content in zip(files, contents, strict=True)
+        ]
+    )
 
 
 def _digest(found: list) -> str:

@@ -11,7 +11,8 @@
 
 Where ids are not bytes, "fitted" says how the vocabulary was asked for, null where it was given. A
 split and each of its shards have "bytes", those of the text, "unknown", how many of the ids are,
-and "spelling", the nats that these cost; a shard has a file more, "train-00000.unknown.txt".
+"spelling", the nats that these cost, and "changed", bytes that the vocabulary could not keep, at
+the least; a shard has a file more, "train-00000.unknown.txt".
 """
 
 import hashlib
@@ -44,7 +45,7 @@ def shard_files(split: str, number: int, *, bytewise: bool = True) -> list[str]:
     return [f"{split}-{number:05d}{part}" for part in parts]
 
 
-_SUMS = ("ids", "documents", "bytes", "unknown", "spelling")
+_SUMS = ("ids", "documents", "bytes", "unknown", "spelling", "changed")
 
 
 def make(
@@ -191,9 +192,10 @@ def _fault(manifest: dict[str, Any]) -> str | None:
 def _counts_fault(shard: dict[str, Any]) -> str | None:
     """What is wrong with what a shard says of its text."""
     size, unknown, nats = shard["bytes"], shard["unknown"], shard["spelling"]
-    if type(size) is not int or type(unknown) is not int or type(nats) not in (int, float):
+    whole = all(type(count) is int for count in (size, unknown, shard["changed"]))
+    if not whole or type(nats) not in (int, float):
         return "bytes, unknown or spelling is no number"
-    if not (0 <= unknown <= shard["ids"] <= size and math.isfinite(nats) and nats >= 0):
+    if not (0 <= unknown <= shard["ids"] and size >= 0 and math.isfinite(nats) and nats >= 0):
         return f"{size} bytes, {unknown} unknown, spelling {nats} of {shard['ids']} ids"
     return None
 

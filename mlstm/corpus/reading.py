@@ -108,10 +108,15 @@ class Corpus:
         skipped = self.manifest.get("skipped", {})
         if skipped.get("empty"):
             lines.append(f"  left out: {skipped['empty']} empty documents")
-        if skipped.get("unreadable"):
-            lines.append(f"  left out: {len(skipped['unreadable'])} documents that are unreadable")
+        if unreadable := skipped.get("broken", len(skipped.get("unreadable", []))):
+            lines.append(f"  left out: {unreadable:,} documents that are unreadable")
+        if skipped.get("duplicates"):
+            lines.append(f"  left out: {skipped['duplicates']:,} copies of held-out documents")
         if self.vocabulary != Bytes() or self.cleaning != "none":
             lines.append(f"  vocabulary {self.vocabulary}, cleaning {self.cleaning}")
+        changed = sum(part.get("changed", 0) for part in self.manifest["splits"].values())
+        if changed:
+            lines.append(f"  the vocabulary has changed {changed:,} bytes or more")
         lines.append(f"  state is reset at the start of each {self.reset}")
         lines.append(f"  digest {self.digest}")
         return "\n".join(lines)

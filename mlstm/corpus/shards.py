@@ -8,23 +8,25 @@ from typing import Any
 
 from mlstm.corpus import (
     agreement,
+    cut_by_bytes,
     identity,
     named,
     sources,
     splitting,
     temporary,
-    texts,
     translating,
 )
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.cleaned import CleanedDocument
 from mlstm.corpus.cleaning import check_recipe
+from mlstm.corpus.cut_by_bytes import FilePart
 from mlstm.corpus.files import user_path
 from mlstm.corpus.fitting import Fit
 from mlstm.corpus.folders import publish, recover, unfinished, writing
 from mlstm.corpus.reading import Corpus
+from mlstm.corpus.records import prepare_texts as prepare_texts
 from mlstm.corpus.sources import SPLITS, Document, TextFile
-from mlstm.corpus.vocabulary import Bytes, Table, Vocabulary
+from mlstm.corpus.vocabulary import Bytes, Vocabulary
 from mlstm.corpus.writing import SplitWriter
 from mlstm.errors import InputError
 
@@ -33,7 +35,7 @@ Progress = Callable[[int, int], None]
 
 
 def prepare(
-    documents: Iterable[Document | TextFile],
+    documents: Iterable[Document | TextFile | FilePart],
     folder: str | os.PathLike,
     *,
     splits: Sequence[float] | None = None,
@@ -70,7 +72,7 @@ def prepare(
     vocabulary = vocabulary or Bytes()
     if not isinstance(vocabulary, Fit) and not vocabulary.encodes:
         raise InputError(f"the vocabulary {vocabulary} cannot encode text: a corpus needs one")
-    cleaned: Iterable[Document | TextFile | CleanedDocument] = documents
+    cleaned: Iterable[Document | TextFile | FilePart | CleanedDocument] = documents
     if check_recipe(cleaning) != "none":
         cleaned = (CleanedDocument(document, cleaning) for document in documents)
     if reset not in manifests.RESETS:
@@ -109,7 +111,7 @@ def prepare(
         finally:
             for writer in writers.values():
                 writer.abandon()
-        _check_filled(written, None if fixed else fractions, skipped)
+        splitting.check_filled(written, None if fixed else fractions, skipped)
         manifest = manifests.make(
             written,
             vocabulary=vocabulary,
@@ -130,18 +132,22 @@ def prepare_source(
     source: str | os.PathLike,
     folder: str | os.PathLike,
     *,
+    splits_bytes: Sequence[int] | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Corpus:
     """Prepares "python_stdlib", a public corpus by name, a file or a folder of text; `settings` are
     those of `prepare`.
 
+    splits_bytes: of train, validation and test, which are cut from one file in this order and are
+    all of it: (90_000_000, 5_000_000, 5_000_000) is the custom for enwik8 and text8.
+
     `progress` is called with the bytes of the source read so far and in all: files are read
     twice, to know them again and to write them. Raises InputError.
     """
     files, folder = list(sources.documents(source)), user_path(folder)
     embedded = str(source) == sources.PYTHON_STDLIB
-    if settings.get("splits") is None:
+    if settings.get("splits") is None and splits_bytes is None:
         settings["splits"] = named.splits(source)
     if not embedded:
         text = os.path.realpath(user_path(source))
@@ -154,58 +160,23 @@ def prepare_source(
         if progress:
             progress(done, hashed + size)
 
+    described = identity.describe(source, files, report)
+    documents: Iterable[Document | TextFile | FilePart] = files
+    if splits_bytes is not None:
+        if settings.get("splits") is not None:
+            raise InputError("fractions and bytes of the splits are both given; one is enough")
+        if len(files) != 1 or embedded:
+            raise InputError(f"{source} is no single file, which could be cut by bytes")
+        documents = cut_by_bytes.parts(files[0], splits_bytes)
+        settings = settings | {"strict": True}
+        described |= {"splits_bytes": list(splits_bytes)}
     return prepare(
-        files,
+        documents,
         folder,
-        source=identity.describe(source, files, report),
+        source=described,
         progress=lambda done: report(hashed + done),
         **settings,
     )
-
-
-def prepare_texts(
-    file: str | os.PathLike,
-    folder: str | os.PathLike,
-    *,
-    field: str = "text",
-    progress: Progress | None = None,
-    **settings: Any,
-) -> Corpus:
-    """Prepares one file of which each line is a document, or each row of a .csv or .tsv or each
-    object of a .jsonl, of which `field` is the text (see `corpus.texts`); named by their numbers.
-    A line keeps a line end, "\\n", where it is not cleaned and the vocabulary has one; one without
-    text is left out. A field is as it is.
-
-    `settings` are those of `prepare`; `progress` is called as by `prepare_source`. Raises
-    InputError.
-    """
-    files = list(sources.documents(file))
-    path, size = files[0].path, sum(each.size for each in files)
-    if len(files) != 1 or os.path.isdir(user_path(file)):
-        raise InputError(f"{file} is no single file, whose lines would be the documents")
-
-    def report(done: int) -> None:
-        if progress:
-            progress(min(done, 2 * size), 2 * size)
-
-    records = texts.read_records(path, field)
-    kept = texts.are_lines(path) and settings.get("cleaning", "none") == "none"
-    end = b"\n" if kept and _has_line_end(settings.get("vocabulary") or Bytes()) else b""
-    source = identity.describe(file, files, report)
-    return prepare(
-        (
-            Document(f"{path.name}:{number}", record.text and record.text + end)
-            for number, record in enumerate(records, 1)
-        ),
-        folder,
-        source=source | {"field": field},
-        progress=lambda done: report(size + done),
-        **settings,
-    )
-
-
-def _has_line_end(vocabulary: Vocabulary | Fit) -> bool:
-    return not isinstance(vocabulary, Table) or b"\n" in vocabulary.symbols
 
 
 def open_source(
@@ -259,19 +230,3 @@ def open_source(
 
 def _holds_corpus(folder: Path) -> bool:
     return os.path.exists(folder / manifests.NAME)
-
-
-def _check_filled(
-    written: dict[str, list], fractions: Sequence[float] | None, skipped: dict[str, Any]
-) -> None:
-    count = sum(shard["documents"] for shards in written.values() for shard in shards)
-    if not count:
-        bad = skipped["unreadable"]
-        raise InputError(bad[0]["error"] if bad else "there is no text: every document is empty")
-    for split, wanted in zip(SPLITS, fractions or (1, 0, 0), strict=True):
-        if wanted and not written[split]:
-            raise InputError(
-                f"the {split} split comes out empty: {count} documents are too few for these "
-                "fractions; give others (--splits=1,0,0 is train alone), or join the text to one "
-                "file, which is cut by bytes"
-            )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlstm.corpus.cleaned import CleanedDocument
+from mlstm.corpus.cut_by_bytes import FilePart
 from mlstm.corpus.cutting import character_border
 from mlstm.corpus.folders import CannotWrite, writing
 from mlstm.corpus.sources import FRACTIONS, SPLITS, Document, TextFile, split_by_name
@@ -27,7 +28,7 @@ def fractions(splits: Sequence[float] | None) -> tuple[float, ...]:
 
 
 def write(
-    documents: Iterable[Document | TextFile | CleanedDocument],
+    documents: Iterable[Document | TextFile | FilePart | CleanedDocument],
     writers: dict[str, SplitWriter],
     output: Path,
     *,
@@ -47,7 +48,7 @@ def write(
         raise InputError("there are no documents to prepare")
     empty, unreadable, fixed, done = 0, [], False, 0
     if len(head) == 1 and head[0].split is None:
-        _write_cut(head[0], writers, output, parts, progress)
+        write_cut(head[0], writers, output, parts, progress)
         return False, {"empty": 0, "unreadable": []}
     for document in itertools.chain(head, stream):
         fixed = fixed or document.split is not None
@@ -65,7 +66,8 @@ def write(
                 if progress:
                     progress(done + consumed)
             with writing(output):
-                writer.end()
+                if not writer.end():  # a vocabulary may have no ids for white space
+                    length = 0
         except CannotWrite:
             raise
         except InputError as error:
@@ -82,8 +84,8 @@ def write(
     return fixed, {"empty": empty, "unreadable": unreadable}
 
 
-def _write_cut(
-    document: Document | TextFile | CleanedDocument,
+def write_cut(
+    document: Document | TextFile | FilePart | CleanedDocument,
     writers: dict[str, SplitWriter],
     output: Path,
     parts: Sequence[float],
@@ -154,3 +156,20 @@ class _Cut:
                 self._writers[split].write(piece)
                 self.position += len(piece)
         self.position += len(data)  # more than there was: the file has grown
+
+
+def check_filled(
+    written: dict[str, list], fractions: Sequence[float] | None, skipped: dict[str, Any]
+) -> None:
+    """Raises InputError where there is no text, or none in a split that should have some."""
+    count = sum(shard["documents"] for shards in written.values() for shard in shards)
+    if not count:
+        bad = skipped["unreadable"]
+        raise InputError(bad[0]["error"] if bad else "there is no text: every document is empty")
+    for split, wanted in zip(SPLITS, fractions or (1, 0, 0), strict=True):
+        if wanted and not written[split]:
+            raise InputError(
+                f"the {split} split comes out empty: {count} documents are too few for these "
+                "fractions; give others (--splits=1,0,0 is train alone), or join the text to one "
+                "file, which is cut by bytes"
+            )

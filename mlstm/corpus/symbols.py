@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -32,8 +32,86 @@ def text_of(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+class Cut(NamedTuple):
+    """A block of text as a corpus keeps it."""
+
+    ids: np.ndarray  # (n,)
+    unknown: list[bytes]  # the bytes of each unknown one, in order
+    changed: int  # bytes, at the least, that are not what they were
+
+
+class Pieces:
+    """Ids that stand for pieces of text of any size: what they share wherever they come from.
+
+    Each kind has `kind`, `size`, `texts` (of each id), `unknown` (the id of all that has none, or
+    None), `spelling_code`, and makes `tokens`.
+    """
+
+    kind: ClassVar[str]
+    encodes: ClassVar[bool] = True
+    told: ClassVar[bool] = True
+    bytewise: ClassVar[bool] = False
+
+    if TYPE_CHECKING:
+
+        @property
+        def size(self) -> int: ...
+        @property
+        def texts(self) -> tuple[bytes, ...]: ...
+        @property
+        def unknown(self) -> int | None: ...
+        @property
+        def spelling_code(self) -> Spelling: ...
+
+    @property
+    def dtype(self) -> type:
+        """The least type of numpy that has all ids."""
+        return next(
+            kind for kind in (np.uint8, np.uint16, np.uint32) if self.size - 1 <= np.iinfo(kind).max
+        )
+
+    @functools.cached_property
+    def lengths(self) -> np.ndarray:
+        """(size,) int64, bytes of the text of each id; 0 for the unknown, which has its own."""
+        lengths = np.array([len(text) for text in self.texts], np.int64)
+        if self.unknown is not None:
+            lengths[self.unknown] = 0
+        return lengths
+
+    def tokens(self, data: bytes) -> Tokens:
+        """The tokens of a text. Raises InputError for what is unseen and refused."""
+        raise NotImplementedError
+
+    def encode(self, data: bytes) -> np.ndarray:
+        """(n,) ids. Raises InputError for what is unseen and refused."""
+        return self.tokens(data).ids
+
+    def cut(self, data: bytes) -> Cut:
+        """A block of text as a corpus keeps it."""
+        tokens = self.tokens(data)
+        unknown = [token for _, token in unknown_tokens(self.unknown, data, tokens)]
+        return Cut(tokens.ids, unknown, 0)
+
+    def decode(self, ids: Any) -> bytes:
+        """The text of `ids`, the replacement for an unknown. Raises InputError for no id."""
+        array = np.asarray(ids).reshape(-1)
+        if array.size and (array.min() < 0 or array.max() >= self.size):
+            raise InputError(
+                f"ids between {array.min()} and {array.max()} are not all symbols of the "
+                f"vocabulary {self} (0 to {self.size - 1})"
+            )
+        return b"".join(map(self.texts.__getitem__, array.tolist()))
+
+    def spelling(self, data: bytes, tokens: Tokens) -> np.ndarray:
+        """(n,) nats that each unknown token's bytes cost; 0 for all others."""
+        nats = np.zeros(len(tokens.ids))
+        for place, token in unknown_tokens(self.unknown, data, tokens):
+            nats[place] = self.spelling_code.nats(token)
+        return nats
+
+
 @dataclass(frozen=True)
-class Symbols:
+class Symbols(Pieces):
     """Ids in this order: "unknown" or 256 bytes, where `unseen` is that; then `pieces`.
 
     With "bytes" a piece of one byte is the symbol of that byte, and stands there alone.
@@ -43,12 +121,8 @@ class Symbols:
     unseen: str = "unknown"
     spelling_code: Spelling = field(default_factory=Spelling, repr=False)
 
-    kind: ClassVar[str]
     replacement: ClassVar[str]
     """The text of an unknown id."""
-    encodes: ClassVar[bool] = True
-    told: ClassVar[bool] = True
-    bytewise: ClassVar[bool] = False
 
     def __post_init__(self):
         if self.unseen not in UNSEEN:
@@ -85,13 +159,6 @@ class Symbols:
         """The id of all that is not in the vocabulary; None where each piece has an own one."""
         return 0 if self.unseen == "unknown" else None
 
-    @property
-    def dtype(self) -> type:
-        """The least type of numpy that has all ids."""
-        return next(
-            kind for kind in (np.uint8, np.uint16, np.uint32) if self.size - 1 <= np.iinfo(kind).max
-        )
-
     @functools.cached_property
     def texts(self) -> tuple[bytes, ...]:
         """(size,) the text of each id."""
@@ -103,50 +170,12 @@ class Symbols:
         return (*before, *map(bytes_of, self.pieces))
 
     @functools.cached_property
-    def lengths(self) -> np.ndarray:
-        """(size,) int64, bytes of the text of each id; 0 for the unknown, which has its own."""
-        lengths = np.array([len(text) for text in self.texts], np.int64)
-        if self.unknown is not None:
-            lengths[self.unknown] = 0
-        return lengths
-
-    @functools.cached_property
     def ids(self) -> dict[str, int]:
         """The id of each piece."""
         found = {piece: self._first + k for k, piece in enumerate(self.pieces)}
         if self.unseen == "bytes":
             found |= {text_of(bytes([byte])): byte for byte in range(256)}
         return found
-
-    def tokens(self, data: bytes) -> Tokens:
-        """The tokens of a text. Raises InputError for what is unseen and refused."""
-        raise NotImplementedError
-
-    def encode(self, data: bytes) -> np.ndarray:
-        """(n,) ids. Raises InputError for what is unseen and refused."""
-        return self.tokens(data).ids
-
-    def cut(self, data: bytes) -> tuple[np.ndarray, list[bytes]]:
-        """The ids of a text, and the bytes of each unknown one, in order: what a corpus keeps."""
-        tokens = self.tokens(data)
-        return tokens.ids, [token for _, token in unknown_tokens(self.unknown, data, tokens)]
-
-    def decode(self, ids: Any) -> bytes:
-        """The text of `ids`, the replacement for an unknown. Raises InputError for no id."""
-        array = np.asarray(ids).reshape(-1)
-        if array.size and (array.min() < 0 or array.max() >= self.size):
-            raise InputError(
-                f"ids between {array.min()} and {array.max()} are not all symbols of the "
-                f"vocabulary {self} (0 to {self.size - 1})"
-            )
-        return b"".join(map(self.texts.__getitem__, array.tolist()))
-
-    def spelling(self, data: bytes, tokens: Tokens) -> np.ndarray:
-        """(n,) nats that each unknown token's bytes cost; 0 for all others."""
-        nats = np.zeros(len(tokens.ids))
-        for place, token in unknown_tokens(self.unknown, data, tokens):
-            nats[place] = self.spelling_code.nats(token)
-        return nats
 
     @property
     def beginning(self) -> np.ndarray:

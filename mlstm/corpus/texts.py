@@ -1,23 +1,31 @@
-"""The texts of one file, in order: a line, a row of a table or a JSON object each.
+"""The texts of one file, in order: a line, a row of a table or an object each, or an article.
 
-A .csv or .tsv has a header and a .jsonl has objects, of which one field is the text; of any other
-file each line is one. A name that ends in .gz, .bz2, .xz or .zst is decompressed.
+A .csv or .tsv has a header, a .parquet columns, and a .jsonl objects (a .json too, where its first
+line is one), of which one field is the text; of any other file each line is one. A name that ends
+in .gz, .bz2, .xz or .zst is decompressed.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mlstm.corpus import objects, parquet, wikitext
 from mlstm.corpus.files import read_chunks, text_name, user_path
 from mlstm.errors import InputError
 
-_TABLES, _OBJECTS = (".csv", ".tsv"), (".jsonl", ".ndjson")
+FORMATS = ("auto", "lines", "json", "csv", "tsv", "parquet", "wikitext", "wikitext_lines")
+_OF_SUFFIX = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".parquet": "parquet",
+}
 
 
 class Record(NamedTuple):
@@ -25,107 +33,179 @@ class Record(NamedTuple):
 
     text: bytes
     fields: list[tuple[str, Any]]
+    line: int = 0
+
+
+class Broken(NamedTuple):
+    """What is no record: its line, and why."""
+
+    line: int
+    why: str
 
 
 def read_texts(path: str | os.PathLike, field: str = "text") -> list[bytes]:
     """The texts as bytes, UTF-8 or not; an empty line of plain text is an empty text.
 
-    field: of a .csv, .tsv or .jsonl, which one holds the text. Raises InputError, with the number
-    of the line, where it is not there or a line is damaged.
+    field: of a .csv, .tsv, .jsonl or .parquet, which one holds the text; where there is no "text",
+    "reviewText" is. Raises InputError, with the number of the line, where it is not there or a
+    line is damaged.
     """
     return [record.text for record in read_records(path, field)]
 
 
 def are_lines(path: str | os.PathLike) -> bool:
     """Whether the texts of a file are its lines, and no fields of rows or objects."""
-    return _kind(user_path(path)) not in (*_TABLES, *_OBJECTS)
+    return format_of(user_path(path)) == "lines"
 
 
 def read_records(path: str | os.PathLike, field: str = "text") -> Iterator[Record]:
     """As `read_texts`, one after another and with the other fields; those of a line of plain text
     are ("text", the line). What is not UTF-8 is escaped by surrogates."""
     path = user_path(path)
-    kind = _kind(path)
-    lines = _lines(path)
-    if kind in _TABLES:
-        yield from _table(path, lines, field, tab=kind == ".tsv")
-    elif kind in _OBJECTS:
-        yield from _objects(path, lines, field)
-    else:
-        for line in lines:
-            text = line.removesuffix(b"\n").removesuffix(b"\r")
-            yield Record(text, [("text", text.decode("utf-8", "surrogateescape"))])
+    for record in parsed(path, format_of(path), field):
+        if isinstance(record, Broken):
+            raise InputError(f"{path}:{record.line}: {record.why}")
+        yield record
 
 
-def _kind(path: Path) -> str:
-    return Path(text_name(path.name)).suffix.lower()
+def parsed(
+    path: Path, format: str, field: str = "text", longest: int = sys.maxsize
+) -> Iterator[Record | Broken]:
+    """The records of a file in a format (`format_of`), and what is none. longest: bytes of a field
+    of a table. Raises InputError where the file as a whole cannot be read."""
+    if format == "parquet":
+        return _columns(path, field)
+    found = lines(path, longest)
+    if format in ("csv", "tsv"):
+        return _table(path, found, field, longest, tab=format == "tsv")
+    if format == "json":
+        return _objects(found, field)
+    if format == "wikitext":
+        return (_plain(number, text) for number, text in wikitext.articles(found))
+    if format == "wikitext_lines":
+        return (
+            _plain(number, _without_end(line))
+            for number, line in enumerate(found, 1)
+            if line.strip() and not wikitext.is_heading(line)
+        )
+    return (_plain(number, _without_end(line)) for number, line in enumerate(found, 1))
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    """With their ends, but perhaps the last."""
-    rest = b""
+def format_of(path: Path) -> str:
+    """How the texts lie in a file, from its name; of a .json the first line tells. Raises
+    InputError."""
+    suffix = Path(text_name(path.name)).suffix.lower()
+    if suffix == ".json":
+        return "json" if _first_byte(path) == b"{" else "lines"
+    return _OF_SUFFIX.get(suffix, "lines")
+
+
+def _first_byte(path: Path) -> bytes:
     for chunk, _ in read_chunks(path):
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield line + b"\n"
-    if rest:
-        yield rest
+        if text := chunk.removeprefix(b"\xef\xbb\xbf").lstrip():
+            return text[:1]
+    return b""
 
 
-def _table(path: Path, lines: Iterable[bytes], field: str, *, tab: bool) -> Iterator[Record]:
-    csv.field_size_limit(sys.maxsize)  # a text may be longer than the 128 KiB of the default
+def _plain(number: int, text: bytes) -> Record:
+    return Record(text, [("text", text.decode("utf-8", "surrogateescape"))], number)
+
+
+def _without_end(line: bytes) -> bytes:
+    return line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def lines(path: Path, longest: int = sys.maxsize) -> Iterator[bytes]:
+    """With their ends, but perhaps the last. Raises InputError for one of more than `longest`
+    bytes."""
+    rest: list[bytes] = []
+    size = number = 0
+    for chunk, _ in read_chunks(path):
+        first, *others = chunk.split(b"\n")
+        rest.append(first)
+        size += len(first)
+        if size > longest:
+            raise InputError(f"{path}:{number + 1}: a line of more than {longest:,} bytes")
+        if others:
+            yield b"".join(rest) + b"\n"
+            rest = [others.pop()]
+            size = len(rest[0])
+            number += 1 + len(others)
+            for line in others:
+                yield line + b"\n"
+    if last := b"".join(rest):
+        yield last
+
+
+def _table(
+    path: Path, lines: Iterable[bytes], field: str, longest: int, *, tab: bool
+) -> Iterator[Record | Broken]:
     decoded = (line.decode("utf-8", "surrogateescape") for line in lines)
     rows = (  # quotes are those of RFC 4180; tab-separated values have none
         csv.reader(decoded, delimiter="\t", quoting=csv.QUOTE_NONE)
         if tab
         else csv.reader(decoded, strict=True)
     )
-    try:
-        header = next(rows, None)
+    kind, header, place = "TSV" if tab else "CSV", None, 0
+    while True:
+        # A text may be longer than the 128 KiB of the default; it is one number for all readers.
+        csv.field_size_limit(longest)
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            if header is None:
+                raise InputError(f"{path}:{rows.line_num}: no {kind}: {error}") from None
+            yield Broken(rows.line_num, f"no {kind}: {error}")
+            continue
         if header is None:
-            raise InputError(f"{path} is empty; a table begins with the names of its fields")
-        header[0] = header[0].removeprefix("\ufeff")
-        place = header.index(field) if field in header else None
-        if place is None:
-            raise InputError(f"{path}:1: {_no_field(field, header)}")
-        for row in rows:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise InputError(
-                    f"{path}:{rows.line_num}: {len(row)} fields; the header names {len(header)}"
-                )
+            header, place = _header(path, row, field)
+        elif row is None:
+            return
+        elif row and len(row) != len(header):
+            yield Broken(rows.line_num, f"{len(row)} fields; the header names {len(header)}")
+        elif row:
             text = row[place].encode("utf-8", "surrogateescape")
-            yield Record(text, list(zip(header, row, strict=True)))
-    except csv.Error as error:
-        raise InputError(f"{path}:{rows.line_num}: no {'TSV' if tab else 'CSV'}: {error}") from None
+            yield Record(text, list(zip(header, row, strict=True)), rows.line_num)
 
 
-def _objects(path: Path, lines: Iterable[bytes], field: str) -> Iterator[Record]:
+def _header(path: Path, row: list[str] | None, field: str) -> tuple[list[str], int]:
+    if row is None:
+        raise InputError(f"{path} is empty; a table begins with the names of its fields")
+    if row:
+        row[0] = row[0].removeprefix("\ufeff")
+    try:
+        return row, row.index(objects.field_among(row, field))
+    except InputError as error:
+        raise InputError(f"{path}:1: {error}") from None
+
+
+def _objects(lines: Iterable[bytes], field: str) -> Iterator[Record | Broken]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}:{number}: no JSON: {error}") from None
-        if not isinstance(found, dict):
-            raise InputError(f'{path}:{number}: no object; a line is one, as {{"text": "..."}}')
-        if field not in found:
-            raise InputError(f"{path}:{number}: {_no_field(field, found)}")
-        text = found[field]
-        if not isinstance(text, str):
-            raise InputError(
-                f"{path}:{number}: field {json.dumps(field)} is {json.dumps(text)[:40]}, no text"
-            )
+            found = objects.read_object(line)
+            text = objects.encoded(objects.text_of(found, field), field)
+        except InputError as error:
+            yield Broken(number, str(error))
+        else:
+            yield Record(text, list(found.items()), number)
+
+
+def _columns(path: Path, field: str) -> Iterator[Record | Broken]:
+    names = parquet.columns(path)
+    try:
+        name = objects.field_among(names, field)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    for number, values in enumerate(parquet.rows(path, names), 1):
+        fields = dict(zip(names, values, strict=True))
+        if isinstance(text := fields[name], bytes):
+            yield Record(text, list(fields.items()), number)
+            continue
         try:
-            encoded = text.encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                f"{path}:{number}: field {json.dumps(field)} has half of a surrogate pair"
-            ) from None
-        yield Record(encoded, list(found.items()))
-
-
-def _no_field(field: str, fields: Iterable[str]) -> str:
-    return f'no field "{field}" (fields: {", ".join(fields)}). Name it with --text_field'
+            text = objects.encoded(objects.text_of({name: text}, name), name)
+        except InputError as error:
+            yield Broken(number, str(error))
+        else:
+            yield Record(text, list(fields.items()), number)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,11 +44,12 @@ class UnknownWriter:
 
     def __init__(self, path: Path, vocabulary: Vocabulary):
         self.path, self.vocabulary = path, vocabulary
-        self.spelled = NOTHING
+        self.spelled, self.changed = NOTHING, 0
         self._stream, self._hash = path.open("wb"), hashlib.sha256()
 
-    def write(self, ids: np.ndarray, unknown: Sequence[bytes]) -> Sequence[bytes]:
-        """`ids` of the shard, and the unknown ones among them and behind: these are returned."""
+    def write(self, ids: np.ndarray, unknown: list[bytes], changed: int = 0) -> list[bytes]:
+        """`ids` of the shard, and the unknown ones among them and behind: these are returned. So
+        many bytes of their text were others."""
         vocabulary: Any = self.vocabulary
         count = 0
         if vocabulary.unknown is not None:
@@ -60,15 +60,16 @@ class UnknownWriter:
         self._hash.update(lines)
         size = int(vocabulary.lengths[ids].sum()) + sum(map(len, here))
         nats = sum(map(vocabulary.spelling_code.nats, here))
+        self.changed += changed
         self.spelled += Spelled(len(ids), size, count, nats)
         return unknown[count:]
 
     def mark(self) -> Any:
         """A place to go back to."""
-        return self._stream.tell(), self._hash.copy(), self.spelled
+        return self._stream.tell(), self._hash.copy(), self.spelled, self.changed
 
     def take_back(self, mark: Any) -> None:
-        place, self._hash, self.spelled = mark
+        place, self._hash, self.spelled, self.changed = mark
         self._stream.seek(place)
         self._stream.truncate()
 

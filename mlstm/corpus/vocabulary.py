@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mlstm.corpus.characters import Characters
+from mlstm.corpus.sentencepieces import SentencePieces
 from mlstm.corpus.tokens import Tokens, of_bytes
 from mlstm.corpus.words import Words
 from mlstm.errors import InputError
@@ -216,8 +217,10 @@ class Table:
         return f"{self.name!r} ({self.size} symbols{without})"
 
 
-Vocabulary = Bytes | Table | Characters | Words
-KINDS: dict[str, type] = {kind.kind: kind for kind in (Bytes, Table, Characters, Words)}
+Vocabulary = Bytes | Table | Characters | Words | SentencePieces
+KINDS: dict[str, type] = {
+    kind.kind: kind for kind in (Bytes, Table, Characters, Words, SentencePieces)
+}
 
 
 def from_json(description: Any) -> Vocabulary:

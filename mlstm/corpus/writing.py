@@ -75,12 +75,12 @@ class SplitWriter:
         return self._written > 0
 
     def _put(self, data: bytes) -> None:
-        unknown = None
+        unknown, changed = [], 0
         try:
             if self.vocabulary.bytewise:
                 ids = self.vocabulary.encode(data)
             else:
-                ids, unknown = self.vocabulary.cut(data)
+                ids, unknown, changed = self.vocabulary.cut(data)
         except InputError as error:
             before = f" after {self._read:,} bytes" if self._read else ""
             raise InputError(f"{self._open[0].names[-1]}{before}: {error}") from None
@@ -95,7 +95,7 @@ class SplitWriter:
             shard.hash.update(piece.data)
             shard.ids += len(piece)
             if shard.unknown:
-                unknown = shard.unknown.write(piece, unknown)
+                unknown, changed = shard.unknown.write(piece, unknown, changed), 0
 
     def take_back(self) -> None:
         """Forgets the document that was begun last."""
@@ -174,5 +174,5 @@ class SplitWriter:
             files[self._path(shard.number, -1).name] = shard.unknown.close()
             spelled = shard.unknown.spelled
             described |= {"bytes": spelled.bytes, "unknown": spelled.unknown}
-            described["spelling"] = spelled.nats
+            described |= {"spelling": spelled.nats, "changed": shard.unknown.changed}
         self.shards.append(described | {"files": files})

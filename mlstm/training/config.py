@@ -53,8 +53,8 @@ class DataConfig:
     window: int = setting(64, low=1)  # steps of truncated back-propagation through time
     splits: str = setting("")  # a raw source's shares, "0.9,0.1,0" of train, validation and test
     reset: str = setting("", choices=("", "document", "shard"))  # where state starts from zero
-    # what makes ids of a raw source: "bytes", "characters", "words"; "" is bytes, and of a prepared
-    # corpus its own, whatever it is
+    # what makes ids of a raw source: "bytes", "characters", "words" or "sentencepiece:FILE"; "" is
+    # bytes, and of a prepared corpus its own, whatever it is
     vocabulary: str = setting("")
     # what is not in it: "unknown" (one symbol), "bytes" (spelled in 256 more), "refuse"
     unseen: str = setting("", choices=("", "unknown", "bytes", "refuse"))
@@ -103,7 +103,8 @@ class OptimizerConfig:
     adam_learning_rate: float = setting(0.0, low=0)  # muon: for what is no matrix; 0 is the same
     schedule: str = setting("linear", choices=("constant", "linear", "cosine"))
     warmup: int = setting(0, low=0)  # steps from 0 to the learning rate
-    final_fraction: float = setting(0.0, low=0, high=1)  # of the learning rate, at the last step
+    final_fraction: float = setting(0.0, low=0, high=1)  # of the learning rate, where it ends
+    decay_steps: int = setting(0, low=0)  # after the warm-up, until it ends; 0 is the whole run
     momentum: float = setting(0.95, low=0, below=1)  # muon, sgd and rmsprop
     b1: float = setting(0.9, low=0, below=1)
     b2: float = setting(0.999, low=0, below=1)
@@ -127,6 +128,9 @@ class TrainConfig:
     # units that have no weights, as "0.c[3,17-20] 0.m[5]"; of a population for all of its models,
     # or a list for each with ";" between
     prune: str = setting("")
+    # a file of word vectors (GloVe, word2vec): the rows of the embedding that begin as these
+    vectors: str = setting("", resume="they are read when a run begins, and not again")
+    freeze_embedding: bool = setting(False)  # it stays as it begins
     patience: int = setting(0, low=0, resume="looks only at validations still to come")
     # seconds without a step after which the process shows where it stands and ends; 0 is never
     stall: int = setting(1800, low=0, resume="ends only what stands still")
@@ -208,6 +212,11 @@ class Config:
             )
         self.data.fractions()
         self.data.fit()
+        if (self.train.vectors or self.train.freeze_embedding) and not self.model.embedding:
+            raise InputError(
+                "config.train.vectors and config.train.freeze_embedding need an embedding, and "
+                "config.model.embedding is 0"
+            )
         if self.data.cleaning:
             check_recipe(self.data.cleaning)
         if self.members[-1] > _LAST_SEED:

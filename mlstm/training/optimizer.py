@@ -32,9 +32,10 @@ def make(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
 def schedule(config: OptimizerConfig, steps: int) -> Schedule:
     """step -> learning rate: linear warm-up, then constant, linear or cosine to the final fraction.
 
-    The first step of a warm-up of N has 1/N of the peak; the fall reaches its end at `steps`.
+    The first step of a warm-up of N has 1/N of the peak; the fall reaches its end at `steps`, or
+    `decay_steps` after the warm-up, from where on it stays.
     """
-    falling = max(1, steps - config.warmup)
+    falling = config.decay_steps or max(1, steps - config.warmup)
 
     def rate(step: Any) -> jax.Array:
         step = jnp.asarray(step, jnp.float32)

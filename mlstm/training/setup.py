@@ -9,11 +9,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
 from mlstm import devices, job
-from mlstm.corpus import manifest
+from mlstm.corpus import manifest, vectors
 from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus, Split
 from mlstm.corpus.shards import open_source
@@ -95,9 +96,26 @@ class Setup:
         """The streams that this process reads."""
         return devices.local_rows(self.mesh, self.config.data.batch)
 
-    def create(self, parameters: Any = None) -> TrainState:
-        """The state at step 0, on the mesh."""
-        return states.create(self.config, self.optimizer, self.mesh, self.dtype, parameters)
+    def create(self, parameters: Any = None, rows: Any = None) -> TrainState:
+        """The state at step 0, on the mesh; `rows` as `word_vectors` reads them."""
+        return states.create(self.config, self.optimizer, self.mesh, self.dtype, parameters, rows)
+
+    def word_vectors(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Ids, and what their rows of the embedding begin as; None where the config names no word
+        vectors. Raises InputError for a file that has others, or none of the vocabulary."""
+        place, vocabulary = self.config.train.vectors, self.corpus.vocabulary
+        if not place:
+            return None
+        if vocabulary.bytewise:
+            raise InputError(
+                f"config.train.vectors is {place!r}, and the vocabulary is {vocabulary}: vectors "
+                "are of words (config.data.vocabulary)"
+            )
+        ids = {text: number for number, text in enumerate(vocabulary.texts)}
+        found = vectors.read(place, ids, self.config.model.embedding)
+        if not found:
+            raise InputError(f"{place}: none of the {len(ids):,} words of the vocabulary is in it")
+        return np.array([ids[word] for word in found], np.int32), np.stack([*found.values()])
 
     def abstract(self) -> TrainState:
         """Shapes, types and shardings of the state."""
@@ -231,6 +249,7 @@ def train_step(
         log_every=config.log.every,
         stop_on_nonfinite=config.train.on_nonfinite == "stop",
         accumulate=config.train.accumulate,
+        frozen=("embedding",) if config.train.freeze_embedding else (),
         mesh=mesh,
     )
     return jax.jit(

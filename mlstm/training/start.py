@@ -99,6 +99,19 @@ def begin(config: Config, workdir: str | Path, wishes: Wishes) -> Iterator[Begun
             start, imported = job.together(
                 lambda: beginning.start_of(init_from, config, corpus), "--init_from"
             )
+        rows = None
+        if not resumed:
+            if init_from and config.train.vectors:
+                raise InputError(
+                    "config.train.vectors is for an embedding that begins anew, and --init_from "
+                    "brings one: leave one of them out"
+                )
+            rows = job.together(setup.word_vectors, "config.train.vectors", seconds=_DAY)
+            if rows and job.is_first():
+                say(
+                    f"{len(rows[0]):,} of {config.model.vocabulary:,} symbols begin with the "
+                    f"vectors of {config.train.vectors}"
+                )
         kept = config.checkpoint
         checkpoints = Checkpoints(
             home / "checkpoints",
@@ -113,7 +126,7 @@ def begin(config: Config, workdir: str | Path, wishes: Wishes) -> Iterator[Begun
                 abstract = restream.with_streams(abstract, streams[0], setup.mesh)
             restored = checkpoints.restore(abstract.saved())
             if restored is None:
-                state, progress = setup.create(start), Progress()
+                state, progress = setup.create(start, rows), Progress()
             else:
                 state = _ready(TrainState(**restored.state), config)
                 progress = Progress(**restored.metadata["progress"])

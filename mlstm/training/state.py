@@ -125,9 +125,11 @@ def init(
     optimizer: optax.GradientTransformation,
     dtype: Any = jnp.float32,
     parameters: Any = None,
+    rows: Any = None,
 ) -> TrainState:
-    """The state at step 0, with fresh parameters where none are given. Pure, so that it can be
-    compiled with the shardings of `shardings`."""
+    """The state at step 0, with fresh parameters where none are given; `rows` are ids, and what
+    their rows of a fresh embedding are instead. Pure, so that it can be compiled with the shardings
+    of `shardings`."""
 
     def fresh(seed: jax.Array) -> tuple[Any, jax.Array]:
         parameter_key, key = jax.random.split(jax.random.key(seed))
@@ -160,6 +162,9 @@ def init(
         # One after another: of several QR decompositions at once, jaxlib (0.10) on a CPU of two
         # cores can wait for ever.
         drawn, key = jax.lax.map(fresh, jnp.array(config.members, jnp.int32))
+    if rows is not None:
+        ids, vectors = rows
+        drawn["embedding"] = drawn["embedding"].at[..., ids, :].set(vectors.astype(dtype))
     begun = each_model(config, begin, out_axes=OF_MODELS)
     mask = jax.tree.map(jnp.asarray, pruning.mask(config))
     return begun(drawn if parameters is None else parameters, key, mask)
@@ -171,14 +176,16 @@ def create(
     mesh: Mesh,
     dtype: Any = jnp.float32,
     parameters: Any = None,
+    rows: Any = None,
 ) -> TrainState:
     """The state at step 0, each array made where it lives: no device ever holds the whole.
 
-    `parameters`: begin from these instead of fresh ones (the optimizer starts anew).
+    `parameters`: begin from these instead of fresh ones (the optimizer starts anew). `rows`: as
+    `init` has them.
     """
     place = shardings(config, optimizer, mesh, dtype)
     given = None if parameters is None else devices.spread(parameters, place.parameters)
-    return jax.jit(partial(init, config, optimizer, dtype), out_shardings=place)(given)
+    return jax.jit(partial(init, config, optimizer, dtype), out_shardings=place)(given, rows)
 
 
 def shardings(

@@ -42,6 +42,7 @@ def make_train_step(
     log_every: int,
     stop_on_nonfinite: bool,
     accumulate: int = 1,
+    frozen: tuple[str, ...] = (),
     mesh: Mesh | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """The function (state, batch) -> (state, metrics); compile it with state donated.
@@ -49,7 +50,8 @@ def make_train_step(
     Truncated back-propagation through time: the carry of the state enters as data, so no gradient
     goes beyond the window. At window 0 of an epoch (of `windows`) the carry is zero.
 
-    The weights of pruned units, which are 0, get no gradient, no update and no moment.
+    The weights of pruned units, which are 0, get no gradient, no update and no moment; parameters
+    that are `frozen`, by their names, no gradient and no update.
 
     A loss, gradient or update that is not finite changes neither parameters, optimizer nor carry;
     the state remembers the first such step, and with `stop_on_nonfinite` changes no more after it.
@@ -58,6 +60,9 @@ def make_train_step(
     """
     summed = make_gradient(model, accumulate, mesh)
 
+    def still(changes: Any) -> Any:
+        return changes | {name: jnp.zeros_like(changes[name]) for name in frozen}
+
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         carry = _entering(state.carry, state.position.window)
         key = None
@@ -65,12 +70,13 @@ def make_train_step(
             key = jax.random.fold_in(state.key, state.step)
 
         (nats, targets, total), carried = summed(state.parameters, carry, batch, key)
-        gradient = jax.tree.map(lambda g: g / jnp.maximum(targets, 1), total)
+        gradient = still(jax.tree.map(lambda g: g / jnp.maximum(targets, 1), total))
         left = None
         if state.mask is not None:
             left = pruning.kept(model, state.mask, state.parameters)
             gradient = pruning.masked(gradient, left)
         updates, moments = optimizer.update(gradient, state.optimizer, state.parameters)
+        updates = still(updates)
         if left is not None:
             updates = pruning.masked(updates, left)
             moments = masked_moments(moments, state.parameters, left)

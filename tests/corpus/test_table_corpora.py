@@ -95,8 +95,6 @@ def test_each_line_or_row_is_a_document_cleaned_by_itself(tmp_path):
     assert train.document(0) == f'a "{number}", b'.encode()
     with pytest.raises(InputError, match='no field "text"'):
         prepare_texts(tmp_path / "rows.csv", tmp_path / "c")
-    with pytest.raises(InputError, match="no single file"):
-        prepare_texts(tmp_path, tmp_path.parent / "d")
 
 
 def test_a_recipe_that_there_is_not_is_named(tmp_path):

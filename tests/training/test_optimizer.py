@@ -126,3 +126,12 @@ def test_a_schedule_warms_up_and_ends_at_its_final_fraction(schedule, middle):
     assert float(rate(60)) == pytest.approx(2.0 * middle, rel=1e-5)
     assert float(rate(110)) == pytest.approx(2.0 if schedule == "constant" else 0.2)
     assert float(rate(200)) == float(rate(110))
+
+
+def test_a_rate_may_end_before_the_run_and_stay():
+    """Krause et al.: on its way from 1e-3 to 0 in 108,000 steps it stops at 7e-5."""
+    config = OptimizerConfig(learning_rate=1e-3, decay_steps=100_440, final_fraction=0.07)
+    rate = optimizers.schedule(config, 180_000)
+    for step in (0, 4_500, 54_000, 100_000, 101_000, 179_999):
+        published = max(1e-3 * (108_000 - step) / 108_000, 7e-5)
+        assert float(rate(step)) == pytest.approx(published, rel=1e-4)

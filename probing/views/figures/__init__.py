@@ -16,6 +16,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from mlstm.output import write_whole
+from mlstm.run_comparison import RunComparison
 from probing.evidence.effects.curves import Curves
 from probing.evidence.effects.effect import Effect
 from probing.evidence.effects.pulse import Pulse
@@ -35,6 +36,7 @@ from probing.views.figures import (
     neurons,
     plasticity,
     radford,
+    runs,
     steering,
 )
 from probing.views.figures.style import STYLE
@@ -52,6 +54,7 @@ KINDS = {
     Pulse: effects.of_pulse,
     Sweep: effects.of_sweep,
     PlasticityReport: plasticity.figures,
+    RunComparison: runs.figures,
 }
 
 

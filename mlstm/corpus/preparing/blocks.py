@@ -1,0 +1,263 @@
+"""A file of records cut into blocks, so that several processes can work on it.
+
+Lines of plain files are named by their place alone and read by whoever works on them; what is
+compressed, and rows that only a parser can tell apart, are read here and handed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlstm.corpus import objects, parquet, texts, wikitext
+from mlstm.corpus.files import compression, read_chunks, read_raw
+from mlstm.errors import InputError
+
+BLOCK_BYTES = 16 << 20
+LONGEST = 32 << 20
+"""Bytes of a record; a longer one is left out and told, so that memory is bounded."""
+_BLANK = (0x20, 0x09, 0x0D, 0x0B, 0x0C, 0x0A)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Records next to each other in a file, one of these: a place in it, lines, rows, or a line
+    that is too long."""
+
+    file: int
+    number: int  # among the file's blocks
+    line: int  # of its first record, from 1
+    record: int  # the number of its first record, from 1
+    size: int  # bytes of the file on disk that it stands for
+    start: int | None = None  # where it begins, of a plain file
+    data: bytes | None = None
+    rows: list[bytes | tuple[int, str]] | None = None  # a text, or a broken one: line, why
+    too_long: int | None = None
+
+
+@dataclass
+class Survey:
+    """What is known of a file when all of it has been cut."""
+
+    blocks: int = 0
+    sha256: str | None = None
+    error: str | None = None  # why it cannot be read to its end
+    ranges: list[list[int]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return vars(self)
+
+
+def blocks(
+    path: Path,
+    file: int,
+    format: str,
+    text_field: str,
+    block_bytes: int,
+    survey: Survey,
+    headings: bool,
+) -> Iterator[Block]:
+    """The blocks of a file, which is read once from its begin to its end; `survey` is filled when
+    they are at an end. A file that is damaged has the blocks up to there, and `survey.error`."""
+    try:
+        if format in ("lines", "json"):
+            cut = _Lines(path, file, skip_blank=format == "json", block_bytes=block_bytes)
+            yield from cut.blocks(survey)
+        else:
+            rows = _rows(path, format, text_field, headings)
+            yield from _row_blocks(path, file, rows, block_bytes, survey)
+            survey.sha256 = _digest(path)
+    except InputError as error:
+        survey.error = str(error)
+
+
+class _Lines:
+    """Cuts lines at the end of the chunk in which a block is full."""
+
+    def __init__(self, path: Path, file: int, *, skip_blank: bool, block_bytes: int):
+        self.path, self.file, self.limit = path, file, block_bytes
+        self.skip_blank = skip_blank
+        self.plain = not compression(path)
+        self.number, self.line, self.record = 0, 1, 1
+        self.told = 0  # bytes on disk of the blocks so far
+
+    def blocks(self, survey: Survey) -> Iterator[Block]:
+        content = hashlib.sha256()
+        place = begin = line_begin = 0  # of the text read, of the block, of the last line in it
+        kept: list[bytes] = []
+        consumed = 0
+        for chunk, consumed in self._chunks():
+            if self.plain:
+                content.update(chunk)
+            if place - line_begin > LONGEST:  # in the middle of a line that is too long
+                end = chunk.find(b"\n") + 1
+                if not end:
+                    place += len(chunk)
+                    continue
+                place += end
+                yield self._too_long(place - line_begin - 1, consumed)
+                begin = line_begin = place
+                chunk = chunk[end:]
+            kept.append(chunk)
+            end = chunk.rfind(b"\n") + 1
+            if end:
+                line_begin = place + end
+            place += len(chunk)
+            if end and line_begin - begin >= self.limit:
+                kept[-1], rest = chunk[:end], chunk[end:]
+                yield self._block(kept, begin, consumed)
+                begin, kept = line_begin, [rest]
+            elif place - line_begin > LONGEST:
+                whole = self._until(kept, line_begin - begin)
+                if whole:
+                    yield self._block(whole, begin, consumed)
+                begin, kept = line_begin, []
+        if place - line_begin > LONGEST:
+            yield self._too_long(place - line_begin, consumed)
+        elif place > begin:
+            yield self._block(kept, begin, consumed)
+        survey.blocks = self.number
+        survey.sha256 = content.hexdigest() if self.plain else _digest(self.path)
+
+    def _chunks(self) -> Iterator[tuple[bytes, int]]:
+        """Those of the file, none longer than a block."""
+        for chunk, consumed in read_chunks(self.path):
+            for begin in range(0, len(chunk), self.limit):
+                yield chunk[begin : begin + self.limit], consumed
+
+    @staticmethod
+    def _until(kept: list[bytes], size: int) -> list[bytes]:
+        """The first `size` bytes."""
+        found = []
+        for chunk in kept:
+            if size <= 0:
+                break
+            found.append(chunk[:size])
+            size -= len(chunk)
+        return found
+
+    def _block(self, chunks: list[bytes], begin: int, consumed: int) -> Block:
+        size = sum(map(len, chunks))
+        lines, blank = _count(chunks, self.skip_blank)
+        block = Block(
+            self.file,
+            self.number,
+            self.line,
+            self.record,
+            size if self.plain else consumed - self.told,
+            start=begin if self.plain else None,
+            data=None if self.plain else b"".join(chunks),
+        )
+        self.number, self.told = self.number + 1, consumed
+        self.line, self.record = self.line + lines, self.record + lines - blank
+        return block
+
+    def _too_long(self, size: int, consumed: int) -> Block:
+        block = Block(
+            self.file,
+            self.number,
+            self.line,
+            self.record,
+            size if self.plain else consumed - self.told,
+            too_long=size,
+        )
+        self.number, self.told = self.number + 1, consumed
+        self.line, self.record = self.line + 1, self.record + 1
+        return block
+
+
+def _count(chunks: list[bytes], skip_blank: bool) -> tuple[int, int]:
+    """Lines of a block, and how many of them are blank."""
+    ends, objects_begun, at_begin = 0, 0, True
+    for chunk in filter(None, chunks):
+        ends += chunk.count(b"\n")
+        objects_begun += chunk.count(b"\n{") + (at_begin and chunk.startswith(b"{"))
+        at_begin = chunk.endswith(b"\n")
+    lines = ends + (not at_begin)
+    if not skip_blank or lines == objects_begun:  # nearly always: each line is an object
+        return lines, 0
+    data = b"".join(chunks)
+    codes = np.frombuffer(data, np.uint8)
+    begins = np.concatenate([[0], np.flatnonzero(codes == 0x0A) + 1])
+    begins = begins[begins < len(codes)]
+    blank = 0
+    for begin in begins[np.isin(codes[begins], _BLANK)].tolist():
+        stop = data.find(b"\n", begin)
+        blank += not data[begin : len(data) if stop < 0 else stop].strip()
+    return lines, blank
+
+
+def _rows(
+    path: Path, format: str, text_field: str, headings: bool
+) -> Iterator[bytes | tuple[int, str]]:
+    """The texts of rows or articles, and the line and the fault of what is none."""
+    if format == "parquet":
+        name = objects.field_among(parquet.columns(path), text_field)
+        found = _column(path, name)
+    elif format == "wikitext":
+        lines = texts.lines(path, LONGEST)
+        yield from (text for _, text in wikitext.articles(lines, headings=headings))
+        return
+    else:
+        found = texts.parsed(path, format, text_field, LONGEST)
+    for record in found:
+        if isinstance(record, texts.Broken):
+            yield record.line, record.why
+        elif len(record.text) > LONGEST:
+            yield record.line, too_long(len(record.text))
+        else:
+            yield record.text
+
+
+def _column(path: Path, name: str) -> Iterator[texts.Record | texts.Broken]:
+    for number, (value,) in enumerate(parquet.rows(path, [name]), 1):
+        if isinstance(value, bytes):
+            yield texts.Record(value, [], number)
+            continue
+        try:
+            text = objects.encoded(objects.text_of({name: value}, name), name)
+        except InputError as error:
+            yield texts.Broken(number, str(error))
+        else:
+            yield texts.Record(text, [], number)
+
+
+def _row_blocks(
+    path: Path,
+    file: int,
+    rows: Iterator[bytes | tuple[int, str]],
+    block_bytes: int,
+    survey: Survey,
+) -> Iterator[Block]:
+    size = path.stat().st_size
+    kept: list[bytes | tuple[int, str]] = []
+    record, number, bytes_kept, told, text = 1, 0, 0, 0, 0
+    for row in rows:
+        kept.append(row)
+        bytes_kept += 64 + (len(row) if isinstance(row, bytes) else 0)
+        if bytes_kept >= block_bytes:
+            text += bytes_kept
+            done = min(size, text)  # about: a parser does not tell how far it is
+            yield Block(file, number, 1, record, done - told, rows=kept)
+            record, number, told = record + len(kept), number + 1, done
+            kept, bytes_kept = [], 0
+    if kept:
+        yield Block(file, number, 1, record, size - told, rows=kept)
+        number += 1
+    survey.blocks = number
+
+
+def too_long(size: int) -> str:
+    return f"{size:,} bytes, longer than the {LONGEST:,} that a record may have"
+
+
+def _digest(path: Path) -> str:
+    content = hashlib.sha256()
+    for data in read_raw(path):
+        content.update(data)
+    return content.hexdigest()

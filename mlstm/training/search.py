@@ -1,0 +1,272 @@
+"""The folder of a search: its trials, what became of each, and the choice among them.
+
+WORKDIR/search.json          what was asked for, and the values of every trial
+WORKDIR/trials/NAME          the run of one trial with one seed, as launch.train leaves it
+WORKDIR/trials/NAME.log      what that training said
+WORKDIR/trials/NAME.json     how it ended, and its best validation
+WORKDIR/results.csv, .json   the table so far
+
+A choice is made by the mean over seeds of the best validation of each run. No test split is read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from mlstm.errors import InputError
+from mlstm.output import to_json, write_whole
+from mlstm.runs import validation_curve
+from mlstm.training import config as configs
+from mlstm.training import search_space
+from mlstm.training.config import Config
+from mlstm.training.search_space import Values
+
+FORMAT_VERSION = 1
+_SHARED = ("data.batch", "data.window", "data.prefetch", "data.first_window")
+ENDED = {0: "finished", 3: "not finite"}
+"""Exit codes of launch.train after which there is nothing more to do."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is to be done."""
+
+    folder: Path
+    config: Config
+    trials: tuple[Values, ...]
+    seeds: int
+
+    def name(self, trial: int, seed: int) -> str:
+        return f"{trial + 1:03}-seed{seed}"
+
+    def run(self, trial: int, seed: int) -> Path:
+        return self.folder / "trials" / self.name(trial, seed)
+
+    @property
+    def plan(self) -> list[tuple[int, int]]:
+        """(trial, seed) of every run: all trials with the first seed come first."""
+        seeds = range(self.config.seed, self.config.seed + self.seeds)
+        return [(trial, seed) for seed in seeds for trial in range(len(self.trials))]
+
+    def flags(self, trial: int, seed: int) -> list[str]:
+        """The flags of launch.train, behind a config of all defaults, that make this run."""
+        values = self.trials[trial] | {"seed": seed}
+        fields = configs.flat(configs.to_dict(search_space.changed(self.config, values)))
+        if self._shares_text and not fields["data.folder"]:
+            fields["data.folder"] = str(self.folder.absolute() / "corpus")
+        defaults = configs.flat(configs.to_dict(Config()))
+        changed = {name: v for name, v in fields.items() if v != defaults[name]}
+        return [
+            f"--workdir={self.run(trial, seed)}",
+            *(f"--config.{name}={value}" for name, value in changed.items()),
+        ]
+
+    @property
+    def _shares_text(self) -> bool:
+        """Whether all trials read the same prepared text."""
+        varied = {name for values in self.trials for name in values}
+        return not any(name.startswith("data.") and name not in _SHARED for name in varied)
+
+    def ended(self, trial: int, seed: int) -> Ended | None:
+        """How a run ended for good; None of one that is still to be run, or run again."""
+        try:
+            found = json.loads(
+                (self.folder / "trials" / f"{self.name(trial, seed)}.json").read_text()
+            )
+            return Ended(found["status"], found["bits_per_byte"], found.get("message", ""))
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def note(self, trial: int, seed: int, code: int, message: str = "") -> Ended:
+        """How a training ended, by its exit code; what ended for good is written down."""
+        curve = validation_curve(self.run(trial, seed))
+        best = min((bits for _, bits in curve), default=None)
+        found = Ended(ENDED.get(code, f"failed, code {code}"), best if code == 0 else None, message)
+        if code in ENDED:
+            record = {"status": found.status, "bits_per_byte": found.bits, "message": message}
+            path = self.folder / "trials" / f"{self.name(trial, seed)}.json"
+            write_whole(path, to_json(record) + "\n")
+        return found
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one run ended."""
+
+    status: str
+    bits: float | None
+    """Bits per byte of its best validation."""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial, over its seeds."""
+
+    trial: int
+    values: Values
+    bits: tuple[float, ...]
+    """Of the seeds that finished."""
+    troubles: tuple[str, ...]
+    """How the others ended."""
+    waiting: int
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.bits)) if self.bits else math.nan
+
+    @property
+    def reach(self) -> float:
+        """Half the 95% interval of the mean, Student's over seeds; nan with fewer than two."""
+        n = len(self.bits)
+        if n < 2:
+            return math.nan
+        return float(student.ppf(0.975, n - 1) * np.std(self.bits, ddof=1) / math.sqrt(n))
+
+
+@dataclass(frozen=True)
+class Results:
+    """The table of a search so far, best first."""
+
+    search: Search
+    rows: tuple[Row, ...]
+
+    @staticmethod
+    def of(search: Search, now: dict[tuple[int, int], Ended] | None = None) -> Results:
+        """From what is on the disk, and what ended just now, for good or not."""
+        rows = []
+        for trial, values in enumerate(search.trials):
+            found = {
+                seed: (now or {}).get((trial, seed)) or search.ended(trial, seed)
+                for t, seed in search.plan
+                if t == trial
+            }
+            told = [ended for ended in found.values() if ended]
+            rows.append(
+                Row(
+                    trial,
+                    values,
+                    tuple(ended.bits for ended in told if ended.bits is not None),
+                    tuple(ended.status for ended in told if ended.bits is None),
+                    sum(ended is None for ended in found.values()),
+                )
+            )
+        rows.sort(key=lambda row: (math.isnan(row.mean), row.mean, row.trial))
+        return Results(search, tuple(rows))
+
+    @property
+    def best(self) -> Row | None:
+        """The lowest mean of those of which every seed finished."""
+        whole = [row for row in self.rows if len(row.bits) == self.search.seeds]
+        return min(whole, key=lambda row: row.mean, default=None)
+
+    def records(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "trial": row.trial + 1,
+                **row.values,
+                "validation_bits_per_byte": None if math.isnan(row.mean) else row.mean,
+                "interval": None if math.isnan(row.reach) else row.reach,
+                "finished": len(row.bits),
+                "of_seeds": list(row.bits),
+                "troubles": list(row.troubles),
+            }
+            for row in self.rows
+        ]
+
+    def save(self) -> None:
+        from mlstm.run_comparison import write_csv
+
+        write_whole(self.search.folder / "results.csv", write_csv(self.records()))
+        best = self.best
+        record = {
+            "format_version": FORMAT_VERSION,
+            "chosen": best and {"trial": best.trial + 1, **best.values},
+            "trials": self.records(),
+        }
+        write_whole(self.search.folder / "results.json", to_json(record, indent=2) + "\n")
+
+    def __str__(self) -> str:
+        names = list(dict.fromkeys(name for row in self.rows for name in row.values))
+        head = ["trial", *names, "validation", "95% +-", "seeds", ""]
+        lines = [head]
+        for row in self.rows:
+            counts: dict[str, int] = {}
+            for each in row.troubles:
+                counts[each] = counts.get(each, 0) + 1
+            told = [f"{n} {name}" if n > 1 else name for name, n in counts.items()]
+            if row.waiting:
+                told.append(f"{row.waiting} to be run")
+            lines.append(
+                [
+                    str(row.trial + 1),
+                    *(_shown(row.values.get(name)) for name in names),
+                    "" if math.isnan(row.mean) else f"{row.mean:.4f}",
+                    "" if math.isnan(row.reach) else f"{row.reach:.4f}",
+                    str(len(row.bits)),
+                    "; ".join(told),
+                ]
+            )
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(cell.rjust(width) for cell, width in zip(line[:-1], widths, strict=False))
+            + (f"  {line[-1]}" if line[-1] else "")
+            for line in lines
+        )
+
+
+def begin(
+    folder: Path, config: Config, trials: Sequence[Values], seeds: int, asked: dict[str, Any]
+) -> Search:
+    """Make the folder of a search, or go on with the one that is there: it may have more trials or
+    seeds than before, and has to be the same otherwise. InputError where it is not, and where the
+    folder holds something else."""
+    file = folder / "search.json"
+    record = {
+        "format_version": FORMAT_VERSION,
+        "asked": asked,
+        "seeds": seeds,
+        "config": configs.to_dict(config),
+        "trials": list(trials),
+    }
+    if file.exists():
+        try:
+            before = json.loads(file.read_text())
+            if before["format_version"] != FORMAT_VERSION:
+                raise ValueError(f"format_version {before['format_version']}")
+            differing = configs.differences(before["config"], record["config"])
+            known = before["trials"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise InputError(f"{file}: cannot be read ({error}): give another --workdir") from None
+        if differing:
+            listed = "; ".join(f"{k} was {a!r} and is {b!r}" for k, (a, b) in differing.items())
+            raise InputError(
+                f"{folder} is a search with another config: {listed}. Give another --workdir"
+            )
+        if known[: len(trials)] != list(trials)[: len(known)]:
+            raise InputError(
+                f"{folder} is a search over other values ({before['asked']}): its first trials "
+                "have to be the same; give another --workdir"
+            )
+        if len(trials) < len(known):  # those that were tried stay
+            record["trials"] = known
+        record["seeds"] = max(seeds, before["seeds"])
+    elif folder.exists() and any(folder.iterdir()):
+        raise InputError(
+            f"--workdir={folder} is not empty and no search (no search.json in it): give a new "
+            "folder"
+        )
+    write_whole(file, to_json(record, indent=1) + "\n")
+    return Search(folder, config, tuple(record["trials"]), record["seeds"])
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
