@@ -193,7 +193,7 @@ def _pairs(
     from mlstm import pairs
     from probing.evidence.controls import untrained_twin
 
-    first, second = _PAIR.value
+    first, second = list(_PAIR.value or ())
     for name in (second, _BY.value):
         if name is not None and name not in texts.names:
             raise InputError(f'{texts.file}: no field "{name}" (fields: {", ".join(texts.names)})')
@@ -266,7 +266,11 @@ def _written(
     with writing(output) as file:
         if texts.count:
             file.write(rows.header())
-        yield lambda record, new: file.write(rows.line(dict(record.fields) | new)) and None
+
+        def write(record: Record, new: dict[str, Any]) -> None:
+            file.write(rows.line(dict(record.fields) | new))
+
+        yield write
 
 
 def run() -> None:

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from mlstm.corpus.files import user_path
+from mlstm.corpus.reading import Corpus
+from mlstm.corpus.vocabulary import Bytes, Table
 from mlstm.errors import InputError
 from mlstm.model import language_model
 from mlstm.output import to_json
 from mlstm.run_log import Log, read_log
-from mlstm.runs import is_run, model_config, read_config, seeds_at
+from mlstm.runs import corpus_of, is_run, model_config, read_config, seeds_at
 
 GOING = 600  # seconds since the log was written, in which a run that has not ended is going on
 _OF_TEXT = ("data.digest", "data.corpus", "data.status")
@@ -192,7 +194,7 @@ def read_run(path: str | Path, name: str = "") -> Run:
     log = read_log(folder)
     steps = config["train.steps"] or None
     data = description.get("data")
-    step_bytes = count * _symbol_bytes(description)
+    step_bytes = count * _symbol_bytes(folder, description)
     return Run(
         name or folder.name,
         str(folder),
@@ -233,10 +235,17 @@ def _config(description: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if name not in _OF_TEXT}
 
 
-def _symbol_bytes(description: dict[str, Any]) -> float:
+def _symbol_bytes(folder: Path, description: dict[str, Any]) -> float:
     """Bytes of a symbol of the text, on average: more than 1 where the vocabulary is of longer
     ones, and nan where its corpus is not there to say."""
-    return 1.0
+    vocabulary = description.get("vocabulary")
+    if isinstance(vocabulary, dict) and vocabulary.get("kind") in (Bytes.kind, Table.kind):
+        return 1.0
+    try:
+        spelled = Corpus.open(corpus_of(folder)).split("train").spelled()
+        return spelled.bytes / spelled.tokens
+    except InputError:
+        return math.nan
 
 
 def _status(folder: Path, log: Log, steps: int | None) -> str:

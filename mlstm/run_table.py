@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _row(run: Run) -> list[str]:
         _large(found["bytes"], ("", "k", "M", "G", "T")),
         f"{found['flops']:.2e}",
         _time(found["seconds"]),
-        f"{rate / 1e3:.1f}" if rate else "",
+        f"{rate / 1e3:.1f}" if rate and math.isfinite(rate) else "",
         f"{best[1]:.4f}" if best else "",
         f"{best[0]:,}" if best else "",
         f"{last[1]:.4f}" if last else "",
@@ -70,6 +71,8 @@ def _shown(value: object) -> str:
 
 
 def _large(number: float, units: tuple[str, ...]) -> str:
+    if not math.isfinite(number):
+        return ""
     place = 0
     while number >= 1000 and place < len(units) - 1:
         number, place = number / 1000, place + 1
@@ -77,5 +80,7 @@ def _large(number: float, units: tuple[str, ...]) -> str:
 
 
 def _time(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return ""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
