@@ -59,6 +59,7 @@ class _Terminated(Exception):
 def main(_) -> int | None:
     from mlstm.corpus.files import user_path
     from mlstm.training import search, search_space
+    from mlstm.training.search_results import Results
 
     trials = _trials()
     given = _CONFIG.value.copy_and_resolve_references()
@@ -87,10 +88,10 @@ def main(_) -> int | None:
                 return _STOPPED
             now[place] = ended
             _tell(whole, place, ended)
-            search.Results.of(whole, now).save()
+            Results.of(whole, now).save()
     except _Terminated:
         return _STOPPED
-    results = search.Results.of(whole, now)
+    results = Results.of(whole, now)
     results.save()
     print(f"\n{results}\n")
     best = results.best
