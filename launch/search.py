@@ -16,6 +16,7 @@ Ctrl-C or SIGTERM it waits until the training has saved its state.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -137,6 +138,8 @@ def _run(
     what = f"training {number + 1} of {runs}"
     with log.open("ab") as said, ProgressLine(what, "steps") as progress:
         progress.began = began
+        said.write(f"$ python -m {shlex.join(command[3:])}\n".encode("utf-8", "surrogateescape"))
+        said.flush()
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=_environment()
         )
