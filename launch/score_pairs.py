@@ -1,4 +1,4 @@
-"""Pairs of texts, two fields of each row of a file: which is cheaper, and what else would say so."""
+"""Pairs of texts, two fields of each row: which is cheaper, and what else would say so."""
 
 from __future__ import annotations
 
