@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlstm.run_comparison import Run, RunComparison
+    from mlstm.run_comparison import RunComparison
+    from mlstm.run_record import Run
 
 HEAD = (
     *("run", "step", "parameters", "bytes read", "FLOPs", "time", "kB/s", "best bits", "at step"),
