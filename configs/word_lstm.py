@@ -5,7 +5,7 @@ end when two validations have not become better. Not as there: each of 8 words i
 target, where theirs predicted the ninth alone, from windows that overlap and states that are
 carried into them; dropout is before the readout, where Keras drops what the layer reads; the
 vectors of GloVe are as they were published, where theirs were trained on with word2vec. Give the
-talks with --config.data.source and the vectors with --config.model.vectors.
+talks with --config.data.source and the vectors with --config.train.vectors.
 """
 
 from typing import Any
