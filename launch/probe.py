@@ -129,7 +129,7 @@ def _published(protocol: str, model, data, names, output) -> None:
     from probing.tasks.cleaned import for_model
 
     if not model.vocabulary.bytewise and data.unit != "document":
-        for note in for_model(model, data).notes[len(data.notes) :]:
+        for note in for_model(model, data).token_notes:
             _tell(f"note: {note}")
     given = {"rows": _ROWS.value}
     if protocol == "radford":

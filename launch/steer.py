@@ -64,7 +64,12 @@ NAMING = (
     "direction", "site", "how", "phase", "doses", "prompts", "prompt_bytes", "prompt", "samples",
     "length", "temperature", "controls", "seed", "step", "model_seed", *tasks.FLAGS,
 )  # fmt: skip
-UNITS = {"preparing the judge": "judges", "judging": "edits", "scoring fluency": "texts"}
+UNITS = {
+    "preparing the judge": "judges",
+    "writing": "tokens",
+    "judging": "edits",
+    "scoring fluency": "texts",
+}
 
 
 def main(_) -> None:

@@ -98,7 +98,7 @@ def score_neurons(
         significance=Significance.of([s for _, s in own.values()], len(data.classes), draws, seed)
         if draws
         else None,
-        notes=data.notes if data.vocabulary else (),
+        notes=data.token_notes,
     )
 
 

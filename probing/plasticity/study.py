@@ -107,7 +107,7 @@ def plasticity(
     check(output, question, base, data)
     # Dev is read by the greedy Gaussian alone.
     part = bounded(data, size, size if question.ranking == "gaussian" else 0)
-    for note in data.notes if data.vocabulary else ():
+    for note in data.token_notes:
         tell(f"note: {note}")
     tell(f"measuring the base model, {base.origin}, on {part.bytes:,} bytes of {part.origin}")
     ruler = Ruler(

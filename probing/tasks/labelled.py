@@ -89,6 +89,8 @@ class LabelledData:
     """The recipe of `mlstm.corpus.cleaning` that the documents were put through."""
     vocabulary: Vocabulary | None = field(default=None, compare=False, repr=False)
     """Whose tokens, longer than bytes, the labels are of; None for those of bytes."""
+    token_notes: tuple[str, ...] = ()
+    """Those of `notes` that say what became of the labels for that."""
 
     @property
     def concepts(self) -> tuple[str, ...]:

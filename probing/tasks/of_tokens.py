@@ -43,8 +43,14 @@ def of_tokens(data: LabelledData, vocabulary: Vocabulary) -> LabelledData:
         dataclasses.replace(document, read=partial(_read, document.read, ends, data.unit))
         for document, ends in zip(data.documents, marks, strict=True)
     )
-    notes = (*data.notes, *_notes(data, marks))
-    return dataclasses.replace(data, documents=documents, vocabulary=vocabulary, notes=notes)
+    notes = _notes(data, marks)
+    return dataclasses.replace(
+        data,
+        documents=documents,
+        vocabulary=vocabulary,
+        notes=(*data.notes, *notes),
+        token_notes=notes,
+    )
 
 
 def beginning(data: LabelledData, document: int, size: int) -> bytes:

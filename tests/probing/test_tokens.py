@@ -51,11 +51,11 @@ def table(model, data):
 
 
 def effect(model, data):
-    return plain(probing.effect(model, "0.c[5]", data, "digit", kinds=["mean"], **FEW))
+    return plain(probing.effect(model, "0.c[5]", data, "digit", kinds=["mean"], **FEW), "rule")
 
 
 def swept(model, data):
-    return plain(probing.sweep(model, data, "digit", site="0.c", bytes=700, verify=3))
+    return plain(probing.sweep(model, data, "digit", site="0.c", bytes=700, verify=3), "rule")
 
 
 def pushed(model, data):

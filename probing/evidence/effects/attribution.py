@@ -85,7 +85,7 @@ class Attribution(Saved):
     def _shown(self, t: int) -> str:
         if self.ends is None:
             return repr(self.text[t : t + 1])[2:-1]
-        return repr(self.text[self._first(t) : self.ends[t]].decode("utf-8", "replace"))[1:-1]
+        return repr(self.text[self._first(t) : self.ends[t]].decode("utf-8", "replace"))
 
 
 def attribute(

@@ -3,8 +3,8 @@
 A label belongs to the state after a byte, and a cost to the byte that is predicted. The cost of a
 byte, predicted from the state before it, counts as on the concept where the byte itself is part of
 what is labelled with it: a labelled byte, or a byte of a labelled word or document. Of a model that
-reads longer tokens it is the token, which counts as so many bytes as it has, and is on the concept
-where one of them is.
+reads longer tokens it is the token, which counts as so many bytes as it has. It is on the concept
+where its last byte is labelled, as its state is, or where it has a byte of a labelled word.
 """
 
 # D documents, n tokens of one, each a byte where no others are read
@@ -153,7 +153,7 @@ def mark(
         rule,
         tuple(text.sizes() for text in texts),
         tuple(spelled),
-        (*(data.notes if data.vocabulary else ()), *_unknown(spelled)),
+        (*data.token_notes, *_unknown(spelled)),
     )
     elsewhere, there = found.counts().sum(0)
     if not there or not elsewhere:
@@ -219,9 +219,12 @@ def prefix(lengths: list[int], bytes: int) -> int:
 
 
 def _level(data: LabelledData, concept: str) -> tuple[float | None, str]:
+    of = "token" if data.vocabulary else "byte"
     if concept in data.classes:
         what = {"byte": "is labelled", "token": "is of a labelled word"}
-        return None, f"the predicted byte {what.get(data.unit, 'is of a labelled document')}"
+        if data.vocabulary:
+            what = {"byte": "ends in a labelled byte", "token": "has a byte of a labelled word"}
+        return None, f"the predicted {of} {what.get(data.unit, 'is of a labelled document')}"
     values = [data.target(data.labels(int(i)), concept) for i in data.indices("train")]
     level = float(np.median(np.concatenate(values))) if sum(map(len, values)) else 0.0
-    return level, f"the predicted byte has a value above {level:g}, the median of train documents"
+    return level, f"the predicted {of} has a value above {level:g}, the median of train documents"
