@@ -15,6 +15,7 @@ from mlstm.corpus import Corpus, FitWords, vectors
 from mlstm.errors import InputError
 from mlstm.model import language_model
 from mlstm.training import loop
+from mlstm.training import setup as setups
 from mlstm.training.config import Config, from_config_dict, to_dict
 
 WORDS = ["the", "cat", "dog", "sat", "on", "a", "mat", "with", "café", "hats"]
@@ -177,29 +178,33 @@ def test_words_begin_with_their_vectors(tmp_path, text, form):
         path.write_bytes(gzip.compress("".join(lines).encode()))
     else:
         path.write_text(("3 8\n" if form == "word2vec" else "") + "".join(lines))
-    given = {"data.vocabulary": "words", "train.steps": 4, "train.vectors": str(path)}
-    frozen = {"train.freeze_embedding": True, "optimizer.weight_decay": 0.1}
-    plain = {"data.vocabulary": "words", "train.steps": 4, "data.folder": str(tmp_path / "c")}
-    loop.run(make(text, **plain, **frozen), tmp_path / "plain")
-    loop.run(make(text, **(plain | given), **frozen), tmp_path / "frozen")
-    models = [mlstm.load(tmp_path / name) for name in ("plain", "frozen")]
-    without, table = (np.asarray(model.parameters["embedding"]) for model in models)
-    ids = models[0].vocabulary.ids
-    for word in ("cat", "café"):
-        np.testing.assert_array_equal(table[ids[word]], rows[word])
-    others = [k for word, k in ids.items() if word not in rows]
-    np.testing.assert_array_equal(table[others], without[others])
-    if form == "glove":
-        loop.run(make(text, **(plain | given)), tmp_path / "free")
-        free = np.asarray(mlstm.load(tmp_path / "free").parameters["embedding"])
-        assert (free[ids["cat"]] != rows["cat"]).any()
-        assert np.abs(free[ids["cat"]] - rows["cat"]).max() < 0.2
-        seeds = make(text, **(plain | given), **frozen, seeds=2)
-        loop.run(seeds, tmp_path / "two")
-        for model in mlstm.load(tmp_path / "two"):
-            np.testing.assert_array_equal(
-                np.asarray(model.parameters["embedding"])[ids["cat"]], rows["cat"]
-            )
+    words = {"data.vocabulary": "words", "data.folder": str(tmp_path / "c")}
+    for seeds in (1, 2) if form == "glove" else (1,):
+        config = make(text, **words, **{"train.vectors": str(path)}, seeds=seeds)
+        corpus = setups.open_corpus(config, None)
+        setup = setups.make(config, corpus)
+        without = np.asarray(setup.create().parameters["embedding"])
+        table = np.asarray(setup.create(rows=setup.word_vectors()).parameters["embedding"])
+        ids = corpus.vocabulary.ids
+        for word in ("cat", "café"):
+            assert (table[..., ids[word], :] == rows[word]).all()
+        others = [k for word, k in ids.items() if word not in rows]
+        np.testing.assert_array_equal(table[..., others, :], without[..., others, :])
+
+
+def test_an_embedding_that_is_frozen_stays_as_the_vectors_begin_it(tmp_path, text):
+    (tmp_path / "v.txt").write_text("cat 1 2 3 4 5 6 7 8\n")
+    given = {
+        "data.vocabulary": "words", "train.steps": 3, "train.vectors": str(tmp_path / "v.txt"),
+        "train.freeze_embedding": True, "optimizer.weight_decay": 0.1, "log.samples": 0,
+    }  # fmt: skip
+    loop.run(make(text, **given), tmp_path / "run")
+    model = mlstm.load(tmp_path / "run")
+    setup = setups.make(make(text, **given), Corpus.open(tmp_path / "run" / "corpus"))
+    begun = setup.create(rows=setup.word_vectors()).parameters
+    np.testing.assert_array_equal(model.parameters["embedding"], begun["embedding"])
+    assert model.parameters["embedding"][model.vocabulary.ids["cat"]].tolist() == [*range(1, 9)]
+    assert (model.parameters["readout"]["w"] != begun["readout"]["w"]).any()
 
 
 @pytest.mark.parametrize(
