@@ -239,10 +239,10 @@ class Split:
             return self.vocabulary.decode(self.read(start, stop))
         return b"".join(part.text(low, high) for part, low, high in self._parts(start, stop))
 
-    def spelled(self, start: int = 0, stop: int | None = None) -> Spelled:
-        """How many bytes the ids in [start, stop) stand for, how many of them are unknown, and
+    def spelled(self, start: int = 0, end: int | None = None) -> Spelled:
+        """How many bytes the ids in [start, end) stand for, how many of them are unknown, and
         what the spelling of these costs."""
-        stop = self.length if stop is None else stop
+        stop: int = self.length if end is None else end
         if self.vocabulary.bytewise:
             return Spelled(stop - start, stop - start, 0, 0.0)
         if stop == self.length and start < min(stop, _CHUNK):  # nearly all: counted already

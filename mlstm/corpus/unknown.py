@@ -30,10 +30,12 @@ class Spelled(NamedTuple):
     """What the spelling of the unknown ones costs."""
 
     def __add__(self, other: Any) -> Spelled:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return Spelled(*(a + b for a, b in zip(self, other, strict=True)))
+        sums: Any = (a + b for a, b in zip(self, other, strict=True))
+        return Spelled(*sums)
 
     def __sub__(self, other: Spelled) -> Spelled:
-        return Spelled(*(a - b for a, b in zip(self, other, strict=True)))
+        left: Any = (a - b for a, b in zip(self, other, strict=True))
+        return Spelled(*left)
 
 
 NOTHING = Spelled(0, 0, 0, 0.0)

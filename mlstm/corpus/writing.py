@@ -13,6 +13,7 @@ import numpy as np
 
 from mlstm.corpus.cutting import Cutter
 from mlstm.corpus.manifest import shard_files
+from mlstm.corpus.symbols import Pieces
 from mlstm.corpus.unknown import UnknownWriter
 from mlstm.corpus.vocabulary import Vocabulary
 from mlstm.errors import InputError
@@ -77,10 +78,10 @@ class SplitWriter:
     def _put(self, data: bytes) -> None:
         unknown, changed = [], 0
         try:
-            if self.vocabulary.bytewise:
-                ids = self.vocabulary.encode(data)
-            else:
+            if isinstance(self.vocabulary, Pieces):
                 ids, unknown, changed = self.vocabulary.cut(data)
+            else:
+                ids = self.vocabulary.encode(data)
         except InputError as error:
             before = f" after {self._read:,} bytes" if self._read else ""
             raise InputError(f"{self._open[0].names[-1]}{before}: {error}") from None

@@ -19,6 +19,7 @@ from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus, Split
 from mlstm.corpus.shards import open_source
 from mlstm.corpus.stream import Batch, Stream
+from mlstm.corpus.symbols import Pieces
 from mlstm.corpus.unknown import Spelled
 from mlstm.errors import InputError
 from mlstm.model import language_model
@@ -106,7 +107,7 @@ class Setup:
         place, vocabulary = self.config.train.vectors, self.corpus.vocabulary
         if not place:
             return None
-        if vocabulary.bytewise:
+        if not isinstance(vocabulary, Pieces):
             raise InputError(
                 f"config.train.vectors is {place!r}, and the vocabulary is {vocabulary}: vectors "
                 "are of words (config.data.vocabulary)"

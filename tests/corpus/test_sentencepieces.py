@@ -53,7 +53,7 @@ def test_tokens_have_places_in_any_bytes_and_a_cut_is_the_same_tokens(models, da
     if name == "bytes":
         assert vocabulary.unknown is None
     nats = vocabulary.spelling(data, vocabulary.tokens(data))
-    np.testing.assert_array_equal(nats > 0, np.isin(ids, [vocabulary.unknown]))
+    np.testing.assert_array_equal(nats > 0, np.array([i == vocabulary.unknown for i in ids], bool))
 
 
 def test_a_corpus_holds_the_text_that_its_ids_spell_and_counts_what_was_changed(models, tmp_path):
@@ -88,7 +88,7 @@ def test_it_is_the_same_after_it_was_json(models):
     for vocabulary in models.values():
         again = from_json(json.loads(json.dumps(vocabulary.to_json())))
         assert again == vocabulary
-        assert again.texts == vocabulary.texts
+        assert again.decode(range(again.size)) == b"".join(vocabulary.texts)
 
 
 def test_a_damaged_or_missing_model_is_one_clear_line(models, tmp_path):
