@@ -3,8 +3,8 @@
 As there: shape, beginning, embedding, characters. Not as there: each batch is the next window of 32
 streams, with their states, where theirs was 128 random chunks of 200 from a state of zeros; Muon in
 4,900 steps of 2,048 characters, where theirs was Adam at 0.01 in 3,000 of 25,600, for that costs
-eight times as much and is slow to begin (3.1 bits after 800 steps of 3,200). --config.model.cell=gru
-is their other model. The last tenth is held out.
+eight times as much and is slow to begin (3.1 bits after 800 steps of 3,200).
+--config.model.cell=gru is their other model. The last tenth is held out.
 """
 
 from typing import Any

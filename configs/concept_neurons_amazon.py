@@ -1,8 +1,8 @@
 """concept_neurons' model of Amazon reviews: an LSTM of 2048 units that reads one-hot bytes.
 
-As there: shape, beginning, batch, windows, Adam, clipping, cleaning, states reset at each shard. Not
-as there: each shard is read once, where theirs were read three to ten times in a row, and the run is
-one epoch, where theirs ended after 807 of 1000 shards.
+As there: shape, beginning, batch, windows, Adam, clipping, cleaning, states reset at each shard.
+Not as there: each shard is read once, where theirs were read three to ten times in a row, and the
+run is one epoch, where theirs ended after 807 of 1000 shards.
 """
 
 from typing import Any
@@ -21,7 +21,6 @@ NEEDS = "amazon_reviews cleaned by concept_neurons (38.8 GB); 2 GiB on a GPU, 22
 def get_config(arg: str | None = None) -> ConfigDict:
     """2048 units, batch 128, windows of 128, Adam at 5e-4 falling linearly to 0, one epoch."""
     config: Any = lstm(base.get_config())
-    config.data.reset = "shard"
     config.train.epochs = 1.0
     config.train.validate_every = 50_000
     return base.tiny(config) if base.is_tiny(arg) else config
@@ -31,6 +30,7 @@ def lstm(config: Any) -> Any:
     """What the models of both texts have in common."""
     config.data.batch = 128
     config.data.window = 128
+    config.data.reset = "shard"
     config.model.cell = "lstm"
     config.model.embedding = 0
     config.model.hidden = 2048

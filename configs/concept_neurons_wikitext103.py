@@ -1,9 +1,9 @@
 """concept_neurons' model of WikiText-103: an LSTM of 2048 units that reads one-hot bytes.
 
-As there: shape, beginning, batch, windows, Adam, clipping, headings and blank lines dropped, as many
-updates. Not as there: the whole text is read five times, where their shards were read so one after
-the other; validation is on WikiText's own validation articles, where theirs was a shard of the
-training text.
+As there: shape, beginning, batch, windows, Adam, clipping, headings and blank lines dropped, as
+many updates. Not as there: the whole text is read five times, where their shards were read so one
+after the other; validation is on WikiText's own validation articles, where theirs was a shard of
+the training text.
 """
 
 from typing import Any

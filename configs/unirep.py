@@ -1,9 +1,9 @@
 """UniRep: the multiplicative LSTM of 1900 units on amino acids, 24 million proteins of UniRef50.
 
-As there: shape, weight norm, the 26 symbols, states reset at each protein, one epoch. Not known, and
-so chosen here: the beginning, batch, windows and learning rate, which their code, of evaluation and
-of tuning alone, does not have. Prepare the proteins, one a line, with the vocabulary of a model of
-theirs, and give them with --config.data.source.
+As there: shape, weight norm, the 26 symbols, states reset at each protein, one epoch. Not known,
+and so chosen here: the beginning, batch, windows and learning rate, which their code, of evaluation
+and of tuning alone, does not have. Prepare the proteins, one a line, with the vocabulary of a model
+of theirs, and give them with --config.data.source.
 """
 
 from typing import Any

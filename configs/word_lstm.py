@@ -1,11 +1,11 @@
 """The word model of Dahlberg's thesis: an LSTM of 672 units on TED talks, 300 numbers a word.
 
-As there: what a word is, which are in the vocabulary, shape, dropout, RMSprop at 5e-5, batch, an end
-when two validations have not become better. Not as there: each of 8 words in a window has a target,
-where theirs predicted the ninth alone, from windows that overlap and states that are carried into
-them; dropout is before the readout, where Keras drops what the layer reads; the vectors of GloVe are
-as they were published, where theirs were trained on with word2vec. Give the talks with
---config.data.source and the vectors with --config.model.vectors.
+As there: what a word is, which are in the vocabulary, shape, dropout, RMSprop at 5e-5, batch, an
+end when two validations have not become better. Not as there: each of 8 words in a window has a
+target, where theirs predicted the ninth alone, from windows that overlap and states that are
+carried into them; dropout is before the readout, where Keras drops what the layer reads; the
+vectors of GloVe are as they were published, where theirs were trained on with word2vec. Give the
+talks with --config.data.source and the vectors with --config.train.vectors.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ NEEDS = "English TED talks (WIT3), one text; GloVe 840B 300d; hours on a GPU"
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """672 units, words seen ten times, batch 352, windows of 8, dropout 0.44, at most 100 epochs."""
+    """672 units, words seen ten times, batch 352, windows of 8, at most 100 epochs."""
     config: Any = base.get_config()
     config.data.vocabulary = "words"
     config.data.word_pattern = r"\w+|[^\w]"

@@ -172,8 +172,10 @@ def _dynamic(model: Any, split: Split, text: str) -> Any:
 
 
 def _numbers(flag: Any) -> tuple[float, ...] | None:
+    if flag.value is None:
+        return None
     try:
-        return None if flag.value is None else tuple(float(each) for each in flag.value)
+        return tuple(float(each) for each in flag.value)
     except ValueError:
         raise InputError(
             f"--{flag.name}={','.join(flag.value)}: it is a number, or several with commas between"

@@ -10,8 +10,8 @@
     python -m launch.prepare --input=reviews/ --output=data/r --vocabulary_of=published:openai
     python -m launch.prepare --input=book.txt --vocabulary=words --output=data/book
     python -m launch.prepare --list                             # the public corpora that have names
-    python -m launch.prepare --input=enwik8 --output=data/enwik8 \\
-        --splits_bytes=90000000,5000000,5000000
+    python -m launch.prepare --input=enwik8 --output=data/enwik8    # 90, 5 and 5 MB, as is usual
+    python -m launch.prepare --input=log.txt --output=data/log --splits_bytes=900000,50000,50000
     python -m launch.prepare --verify --output=data/texts       # is it still what was prepared?
 
 One file is cut by bytes into train, validation and test; of a folder each file is one document,

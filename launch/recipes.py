@@ -41,7 +41,8 @@ class Recipe:
         seconds = self.flops / rate
         for unit, size in (("years", 365 * 86400), ("days", 86400), ("hours", 3600)):
             if seconds >= 2 * size:
-                return f"{seconds / size:,.2g} {unit}"
+                count = seconds / size
+                return f"{count:,.0f} {unit}" if count >= 10 else f"{count:.2g} {unit}"
         return f"{max(1, round(seconds / 60))} min"
 
     def row(self) -> str:
@@ -55,8 +56,8 @@ class Recipe:
     def __str__(self) -> str:
         return (
             f"{self.name}\n  {self.source}\n  published: {self.published}\n  needs: {self.needs}\n"
-            f"  {self.parameters:,} parameters, {self.reads:,} symbols read, {self.flops:.2g} FLOP: "
-            f"about {self.hours(GPU)} of one H100, {self.hours(CORES)} of two cores"
+            f"  {self.parameters:,} parameters, {self.reads:,} symbols read, {self.flops:.2g} FLOP:"
+            f" about {self.hours(GPU)} of one H100, {self.hours(CORES)} of two cores"
         )
 
 

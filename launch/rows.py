@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,29 @@ class Rows:
             return self.table([row.get(name) for name in self.names])
         except ValueError as error:
             raise InputError(f"{self.output}: {error}: write .csv or .jsonl") from None
+
+
+@contextlib.contextmanager
+def written(
+    output: Path | None, texts: Texts
+) -> Iterator[Callable[[Record, dict[str, Any]], None]]:
+    """What writes a row with its new fields; the file is there when the block has ended. Without
+    an output, and in all processes but the first, nothing is written."""
+    from mlstm import job
+    from mlstm.output import writing
+
+    if output is None or not job.is_first():
+        yield lambda record, new: None
+        return
+    rows = Rows(output, texts.names)
+    with writing(output) as file:
+        if texts.count:
+            file.write(rows.header())
+
+        def write(record: Record, new: dict[str, Any]) -> None:
+            file.write(rows.line(dict(record.fields) | new))
+
+        yield write
 
 
 def _csv_line(values: list[Any]) -> bytes:

@@ -19,9 +19,7 @@ byte unigram code of the file's own texts) and the untrained twin of the model w
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from launch.rows import Texts
-    from mlstm.corpus.texts import Record
     from mlstm.pairs import PairScores
     from mlstm.text_scores import TextScores
     from mlstm.trained import Model
@@ -144,7 +141,9 @@ def _check() -> None:
 def _added(model: Model) -> list[str]:
     """The names of the fields that a row gets."""
     if _PAIR.value:
-        return [*(f"bits_{name}" for name in _PAIR.value), "cheaper"]
+        from launch.score_pairs import added
+
+        return added(_PAIR.value)
     names = ["bits", "bytes", "bits_per_byte"]
     if not model.vocabulary.bytewise:
         names.append("unknown")
@@ -154,10 +153,11 @@ def _added(model: Model) -> list[str]:
 def _texts(
     model: Model, texts: Texts, score: Score, output: Path | None, progress: Any
 ) -> TextScores:
+    from launch.rows import written
     from mlstm import text_scores
 
     parts, read = [], 0
-    with _written(output, texts) as write:
+    with written(output, texts) as write:
         for piece in texts.pieces():
             found = score(model, [record.text for record in piece])
             for k, record in enumerate(piece):
@@ -188,85 +188,19 @@ def _row(model: Model, found: TextScores, k: int) -> dict[str, Any]:
 def _pairs(
     model: Model, texts: Texts, score: Score, output: Path | None, progress: Any
 ) -> PairScores:
-    import numpy as np
-
-    from mlstm import pairs
+    from launch.score_pairs import score_pairs
     from probing.evidence.controls import untrained_twin
 
-    first, second = _PAIR.value
-    for name in (second, _BY.value):
-        if name is not None and name not in texts.names:
-            raise InputError(f'{texts.file}: no field "{name}" (fields: {", ".join(texts.names)})')
-    twin = untrained_twin(model) if _BASELINES.value else None
-    letters = pairs.ByteCounts()
-    if _BASELINES.value:
-        for piece in texts.pieces():
-            for text in _both(texts, piece, second):
-                letters.add(text)
-    costs: dict[str, list[np.ndarray]] = {}
-    groups: list[str] = []
-    read = 0
-    with _written(output, texts) as write:
-        for piece in texts.pieces():
-            both = _both(texts, piece, second)
-            found = score(model, both)
-            here = {"bits": found.bits, "bits per byte": found.per_byte}
-            if twin:
-                here["shorter"] = np.array([len(text) for text in both])
-                here["letters alone"] = np.array([letters.bits(text) for text in both])
-                here["untrained twin"] = score(twin, both).bits
-            for name, values in here.items():
-                costs.setdefault(name, []).append(values.reshape(2, -1))
-            bits = found.bits.reshape(2, -1)
-            tied = pairs.ties(*bits)
-            for k, (record, a, b) in enumerate(zip(piece, *bits.tolist(), strict=True)):
-                cheaper = "tie" if tied[k] else first if a < b else second
-                write(record, dict(zip(_added(model), (a, b, cheaper), strict=True)))
-                groups.append(str(dict(record.fields).get(_BY.value)))
-            read += sum(len(record.text) for record in piece)
-            if progress:
-                progress(read, texts.bytes)
-    joined = {name: np.concatenate(parts, 1) for name, parts in costs.items()}
-    joined = joined or {"bits": np.zeros((2, 0))}
-    return pairs.compare(
-        (first, second),
-        {name: (values[0], values[1]) for name, values in joined.items()},
-        groups if _BY.value else None,
+    return score_pairs(
+        model,
+        untrained_twin(model) if _BASELINES.value else None,
+        texts,
+        list(_PAIR.value or ()),
+        _BY.value,
+        score,
+        output,
+        progress,
     )
-
-
-def _both(texts: Texts, piece: list[Record], second: str) -> list[bytes]:
-    """The first texts of the pairs, then the second ones."""
-    others = []
-    for record in piece:
-        value = dict(record.fields).get(second)
-        if not isinstance(value, str):
-            raise InputError(
-                f'{texts.file}: field "{second}" beside {record.text[:40]!r} is {value!r:.40}, '
-                "no text"
-            )
-        others.append(value.encode("utf-8", "surrogateescape"))
-    return [*(record.text for record in piece), *others]
-
-
-@contextlib.contextmanager
-def _written(
-    output: Path | None, texts: Texts
-) -> Iterator[Callable[[Record, dict[str, Any]], None]]:
-    """What writes a row with its new fields; the file is there when the block has ended. Without
-    an output, and in all processes but the first, nothing is written."""
-    from launch.rows import Rows
-    from mlstm import job
-    from mlstm.output import writing
-
-    if output is None or not job.is_first():
-        yield lambda record, new: None
-        return
-    rows = Rows(output, texts.names)
-    with writing(output) as file:
-        if texts.count:
-            file.write(rows.header())
-        yield lambda record, new: file.write(rows.line(dict(record.fields) | new)) and None
 
 
 def run() -> None:

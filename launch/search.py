@@ -16,6 +16,7 @@ Ctrl-C or SIGTERM it waits until the training has saved its state.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -59,6 +60,7 @@ class _Terminated(Exception):
 def main(_) -> int | None:
     from mlstm.corpus.files import user_path
     from mlstm.training import search, search_space
+    from mlstm.training.search_results import Results
 
     trials = _trials()
     given = _CONFIG.value.copy_and_resolve_references()
@@ -87,10 +89,10 @@ def main(_) -> int | None:
                 return _STOPPED
             now[place] = ended
             _tell(whole, place, ended)
-            search.Results.of(whole, now).save()
+            Results.of(whole, now).save()
     except _Terminated:
         return _STOPPED
-    results = search.Results.of(whole, now)
+    results = Results.of(whole, now)
     results.save()
     print(f"\n{results}\n")
     best = results.best
@@ -136,6 +138,8 @@ def _run(
     what = f"training {number + 1} of {runs}"
     with log.open("ab") as said, ProgressLine(what, "steps") as progress:
         progress.began = began
+        said.write(f"$ python -m {shlex.join(command[3:])}\n".encode("utf-8", "surrogateescape"))
+        said.flush()
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=_environment()
         )

@@ -22,6 +22,7 @@ from absl import flags
 
 from launch import processes, program, supervised
 from launch.program import NOT_FINITE, NOT_SAVED
+from launch.progress import ProgressLine
 from mlstm.errors import InputError
 
 CONFIG = program.config_flag()
@@ -56,6 +57,7 @@ def main(_: list[str]) -> int:
     join()
     if INIT_FROM.value:
         config = adopted(config)
+    downloaded(config.data.source)
     if DRY_RUN.value:
         return dry_run(config)
 
@@ -100,6 +102,15 @@ def adopted(config):
     if changed and job.is_first():
         _tell(f"as {INIT_FROM.value} has it: {', '.join(changed)}")
     return config
+
+
+def downloaded(source: str) -> None:
+    """A public corpus by name is brought here before anything else, so that it is seen to be."""
+    from mlstm.corpus import named
+
+    if named.is_name(source):
+        with ProgressLine(f"downloading {source}", "bytes") as progress:
+            named.locate(source, progress)
 
 
 def dry_run(config) -> int:

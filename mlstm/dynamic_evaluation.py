@@ -114,7 +114,7 @@ def evaluate(
         )  # fmt: skip
     return DynamicEvaluation(
         text,
-        size(whole)[0],
+        whole.split.spelled(1, whole.length).bytes,
         settings.rule,
         settings.segment,
         settings.streams,
@@ -123,16 +123,10 @@ def evaluate(
     )
 
 
-def size(head: Head) -> tuple[int, float]:
-    """The bytes of all ids but the first, and the nats that unknown ones among them are charged for
-    their spelling."""
-    return head.length - 1, 0.0
-
-
 def bits(nats: float, head: Head) -> float:
-    """Per byte."""
-    count, spelled = size(head)
-    return (nats + spelled) / count / math.log(2)
+    """Per byte, of all ids but the first, with what the spelling of unknown ones costs."""
+    spelled = head.split.spelled(1, head.length)
+    return (nats + spelled.nats) / spelled.bytes / math.log(2)
 
 
 def gather(

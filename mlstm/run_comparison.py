@@ -3,102 +3,20 @@ went."""
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import io
 import json
-import math
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mlstm.corpus.files import user_path
 from mlstm.errors import InputError
-from mlstm.model import language_model
 from mlstm.output import to_json
-from mlstm.run_log import Log, read_log
-from mlstm.runs import is_run, model_config, read_config, seeds_at
-
-GOING = 600  # seconds since the log was written, in which a run that has not ended is going on
-_OF_TEXT = ("data.digest", "data.corpus", "data.status")
-_APART = ("format_version", "vocabulary", "cleaning", "init_from", "imported")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run, as its folder tells it. Of a population figures are means over its models, and
-    FLOPs are of all of them."""
-
-    name: str
-    folder: str
-    config: dict[str, Any]
-    """By dotted name, defaults filled in."""
-    digest: str
-    """Of its corpus."""
-    models: int
-    parameters: int
-    """Of one model."""
-    step_bytes: float
-    step_flops: float
-    """Six for each weight and symbol, as papers count."""
-    steps: int | None
-    """That it is to have; None where the config says epochs."""
-    log: Log
-    status: str
-    """ "finished", "going", "stopped", or "begun" where nothing is logged."""
-
-    @property
-    def step(self) -> int:
-        return self.log.last
-
-    @property
-    def best(self) -> tuple[int, float] | None:
-        """Step and bits per byte of the best validation."""
-        finite = [(s, b) for s, b in zip(self.log.validated, self.log.bits, strict=True)]
-        return min(finite, key=lambda each: each[1], default=None)
-
-    @property
-    def last(self) -> tuple[int, float] | None:
-        return (self.log.validated[-1], self.log.bits[-1]) if self.log.validated else None
-
-    @property
-    def spread(self) -> float | None:
-        """Of the models' last validations the standard deviation, divided by N - 1."""
-        each = self.log.of_seeds[-1] if self.log.of_seeds else []
-        return float(np.std(each, ddof=1)) if len(each) > 1 else None
-
-    def along(self, steps: Sequence[float]) -> dict[str, list[float]]:
-        """What so many steps are in bytes, FLOPs and seconds."""
-        return {
-            "steps": [float(step) for step in steps],
-            "bytes": [step * self.step_bytes for step in steps],
-            "flops": [step * self.step_flops for step in steps],
-            "seconds": self.log.seconds_at(steps),
-        }
-
-    def record(self) -> dict[str, Any]:
-        """The figures of a table's row."""
-        (seconds,) = self.log.seconds_at([self.step])
-        best, last = self.best, self.last
-        return {
-            "run": self.name,
-            "folder": self.folder,
-            "status": self.status,
-            "step": self.step,
-            "steps": self.steps,
-            "models": self.models,
-            "parameters": self.parameters,
-            "bytes": self.step * self.step_bytes,
-            "flops": self.step * self.step_flops,
-            "seconds": seconds,
-            "bytes_per_second": self.step * self.step_bytes / seconds if seconds else None,
-            "best_bits_per_byte": best and best[1],
-            "best_step": best and best[0],
-            "last_bits_per_byte": last and last[1],
-            "standard_deviation": self.spread,
-            "digest": self.digest,
-        }
+from mlstm.run_record import Run, read_run
+from mlstm.runs import is_run
 
 
 @dataclass(frozen=True)
@@ -176,36 +94,10 @@ def compare_runs(paths: Iterable[str | Path]) -> RunComparison:
         raise InputError(broken[0] if broken else "no runs to compare: name some")
     names = [run.name for run in runs]
     named = [
-        run if names.count(run.name) == 1 else _renamed(run, str(Path(run.folder))) for run in runs
+        run if names.count(run.name) == 1 else dataclasses.replace(run, name=run.folder)
+        for run in runs
     ]
     return RunComparison(tuple(named), tuple(broken))
-
-
-def read_run(path: str | Path, name: str = "") -> Run:
-    """A run's folder. InputError where it is none."""
-    folder = user_path(path)
-    description = read_config(folder)
-    model = model_config(description, folder / "config.json")
-    models = len(seeds_at(folder))
-    config = _config(description)
-    count = config["data.batch"] * config["data.window"]
-    log = read_log(folder)
-    steps = config["train.steps"] or None
-    data = description.get("data")
-    step_bytes = count * _symbol_bytes(description)
-    return Run(
-        name or folder.name,
-        str(folder),
-        config,
-        str(data.get("digest", "")) if isinstance(data, dict) else "",
-        models,
-        language_model.parameter_count(model),
-        step_bytes,
-        float(models * count * language_model.flops_per_byte(model)),
-        steps,
-        log.at_rate_of(step_bytes),
-        _status(folder, log, steps),
-    )
 
 
 def _found(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
@@ -225,43 +117,8 @@ def _found(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
     return list(dict.fromkeys(folders)), broken
 
 
-def _config(description: dict[str, Any]) -> dict[str, Any]:
-    from mlstm.training import config as configs
-
-    found = {k: v for k, v in description.items() if k not in _APART}
-    whole = configs.flat(configs.to_dict(configs.Config())) | configs.flat(found)
-    return {name: value for name, value in whole.items() if name not in _OF_TEXT}
-
-
-def _symbol_bytes(description: dict[str, Any]) -> float:
-    """Bytes of a symbol of the text, on average: more than 1 where the vocabulary is of longer
-    ones, and nan where its corpus is not there to say."""
-    return 1.0
-
-
-def _status(folder: Path, log: Log, steps: int | None) -> str:
-    if not log.last:
-        return "begun"
-    if steps is not None and log.last >= steps:
-        return "finished"
-    try:
-        age = time.time() - (folder / "metrics.jsonl").stat().st_mtime
-    except OSError:
-        age = math.inf
-    return "going" if age < GOING else "stopped"
-
-
-def _renamed(run: Run, name: str) -> Run:
-    import dataclasses
-
-    return dataclasses.replace(run, name=name)
-
-
 def write_csv(rows: list[dict[str, Any]]) -> bytes:
     """As a table with a header; lists as JSON."""
-    import csv
-    import io
-
     names = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, names, lineterminator="\n")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlstm.run_comparison import Run, RunComparison
+    from mlstm.run_comparison import RunComparison
+    from mlstm.run_record import Run
 
 HEAD = (
     *("run", "step", "parameters", "bytes read", "FLOPs", "time", "kB/s", "best bits", "at step"),
@@ -46,7 +48,7 @@ def _row(run: Run) -> list[str]:
         _large(found["bytes"], ("", "k", "M", "G", "T")),
         f"{found['flops']:.2e}",
         _time(found["seconds"]),
-        f"{rate / 1e3:.1f}" if rate else "",
+        f"{rate / 1e3:.1f}" if rate and math.isfinite(rate) else "",
         f"{best[1]:.4f}" if best else "",
         f"{best[0]:,}" if best else "",
         f"{last[1]:.4f}" if last else "",
@@ -70,6 +72,8 @@ def _shown(value: object) -> str:
 
 
 def _large(number: float, units: tuple[str, ...]) -> str:
+    if not math.isfinite(number):
+        return ""
     place = 0
     while number >= 1000 and place < len(units) - 1:
         number, place = number / 1000, place + 1
@@ -77,5 +81,7 @@ def _large(number: float, units: tuple[str, ...]) -> str:
 
 
 def _time(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return ""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -136,13 +136,6 @@ def joined(parts: Sequence[TextScores]) -> TextScores:
     )
 
 
-def spelling(vocabulary: Vocabulary, data: bytes, tokens: Tokens) -> np.ndarray:
-    """(n,) nats: what the bytes of each unknown token cost, as its vocabulary says; 0 of others."""
-    if vocabulary.bytewise:
-        return np.zeros(len(tokens.ids))
-    return np.asarray(vocabulary.spelling(data, tokens), np.float64)  # pyright: ignore
-
-
 def _read(
     model: Model, texts: Iterable[str | bytes], recipe: str
 ) -> tuple[list[Tokens], list[np.ndarray]]:
@@ -157,7 +150,7 @@ def _read(
         try:
             data = clean(text, recipe).data
             found.append(model.vocabulary.tokens(data))
-            spelled.append(spelling(model.vocabulary, data, found[-1]))
+            spelled.append(model.vocabulary.spelling(data, found[-1]))
         except InputError as error:
             raise InputError(f"texts[{number}]: {error}") from None
     return found, spelled

@@ -106,7 +106,19 @@ def test_python_P_m_finds_our_programs(installed, foreign, environment):
 
 @pytest.mark.parametrize(
     "program",
-    ["prepare", "train", "evaluate", "sample", "encode", "probe", "quickstart", "checkpoint"],
+    [
+        "prepare",
+        "train",
+        "evaluate",
+        "sample",
+        "encode",
+        "probe",
+        "quickstart",
+        "checkpoint",
+        "score",
+        "compare",
+        "search",
+    ],
 )
 def test_every_console_script_starts(installed, foreign, environment, program):
     said = run(installed / f"mlstm-{program}", "--help", cwd=foreign, env=environment)

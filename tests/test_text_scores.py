@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlstm import devices
+from mlstm import devices, evaluation
+from mlstm.corpus.fitting import FitCharacters, FitWords
+from mlstm.corpus.shards import prepare_source
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model import edits as edit_makers
@@ -102,6 +104,28 @@ def test_eight_devices_find_the_bits_of_one(model):
     for shape in ((8, 1), (2, 4)):
         found = model.score(TEXTS, edits=["0.c[3]+=1"], mesh=devices.mesh(*shape))
         np.testing.assert_allclose(found.bits, alone.bits, rtol=1e-5)
+
+
+@pytest.mark.parametrize("vocabulary", [None, FitWords(minimum=2), FitCharacters("bytes", 3)])
+def test_a_text_costs_what_evaluate_says_in_every_vocabulary(tmp_path, vocabulary):
+    data = ("the dog ran; the cat é ran. " * 20 + "once only zebra\n").encode()
+    (tmp_path / "text.txt").write_bytes(data)
+    split = prepare_source(
+        tmp_path / "text.txt", tmp_path / "corpus", splits=(1, 0, 0), vocabulary=vocabulary
+    ).split("train")
+    config = ModelConfig(vocabulary=split.vocabulary.size, embedding=4, hidden=8)
+    parameters = language_model.init_parameters(config, jax.random.key(1))
+    model = Model(config, parameters, split.vocabulary)
+    expected = evaluation.evaluate(model, split)
+    found = model.score([data], first="free", tokens=True)
+    assert found.bits[0] == pytest.approx(expected.nats / math.log(2), rel=1e-5)
+    assert found.bytes[0] == expected.bytes
+    assert found.unknown[0] == expected.unknown
+    assert found.bits_per_byte == pytest.approx(expected.bits_per_byte, rel=1e-5)
+    assert found.ends[0][-1] == len(data)
+    if isinstance(vocabulary, FitWords):
+        assert expected.unknown > 0
+        assert "unknown tokens charged by spelling" in str(found)
 
 
 def test_no_texts_cost_nothing(model):

@@ -8,8 +8,10 @@ same.
 """
 
 import functools
+import re
 import unicodedata
 
+_OTHERS = re.compile(r"[^\x00-\x7f]+")
 _SIGNS = {
     "‘": "'", "’": "'", "‚": ",", "‛": "'", "“": '"', "”": '"', "„": ",,", "′": "'", "″": '"',
     "‐": "-", "‑": "-", "‒": "-", "–": "-", "—": "--", "―": "--", "−": "-", "•": "*", "·": "*",
@@ -24,7 +26,7 @@ _SIGNS = {
 
 def ascii_of(text: str) -> str:
     """The text in ASCII. Bytes that are not UTF-8, as surrogates, go."""
-    return text if text.isascii() else text.translate(_TABLE)
+    return text if text.isascii() else _OTHERS.sub(_folded, text)
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -36,9 +38,5 @@ def ascii_of_character(character: str) -> str:
     return "".join(part if part.isascii() else _SIGNS.get(part, "") for part in parts)
 
 
-class _Table(dict):
-    def __missing__(self, code: int) -> str:
-        return ascii_of_character(chr(code))
-
-
-_TABLE = _Table()
+def _folded(match: re.Match) -> str:
+    return "".join(map(ascii_of_character, match[0]))

@@ -17,10 +17,11 @@ _SPACE = re.compile(r"[ \t\r\n\f]*")
 _STRING = re.compile(
     r"""[uU]?(?:'([^'\\\n]*(?:\\.[^'\\\n]*)*)'|"([^"\\\n]*(?:\\.[^"\\\n]*)*)")""", re.DOTALL
 )
-# The commonest: a key and a text or a number, neither prefixed nor in pieces, and what ends it.
+# The commonest: a key and a text, a number or a few of them, and what ends it.
 _PAIR = re.compile(
     r"""\s*'([^'\\\n]*)'\s*:\s*(?:'([^'\\\n]*(?:\\.[^'\\\n]*)*)'"""
-    r"""|"([^"\\\n]*(?:\\.[^"\\\n]*)*)"|(-?\d{1,15}(?:\.\d{1,15})?))\s*(?=[,}])""",
+    r"""|"([^"\\\n]*(?:\\.[^"\\\n]*)*)"|(-?\d{1,15}(?:\.\d{1,15})?)"""
+    r"""|\[(\d{1,15}(?:, ?\d{1,15}){0,9})\])\s*(?=[,}])""",
     re.DOTALL,
 )
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
@@ -138,8 +139,10 @@ def _dict(text: str, place: int, depth: int) -> tuple[dict, int]:
     comma = True
     while True:
         while comma and (match := _PAIR.match(text, place)):
-            name, single, double, number = match.groups()
-            if number is not None:
+            name, single, double, number, numbers = match.groups()
+            if numbers is not None:
+                found[name] = [int(each) for each in numbers.split(",")]
+            elif number is not None:
                 found[name] = float(number) if "." in number else int(number)
             else:
                 said = double if single is None else single

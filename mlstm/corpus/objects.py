@@ -6,13 +6,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import orjson
+
 from mlstm.corpus import literals
 from mlstm.errors import InputError
-
-try:
-    from orjson import loads as _loads
-except ImportError:  # json reads the same, more slowly
-    from json import loads as _loads
 
 DEFAULT_FIELD = "text"
 _DEFAULT_FIELDS = (DEFAULT_FIELD, "reviewText")
@@ -21,7 +18,9 @@ _DEFAULT_FIELDS = (DEFAULT_FIELD, "reviewText")
 def read_object(line: bytes) -> dict[str, Any]:
     """The object. Raises InputError, which says what is wrong but not where."""
     try:
-        found = _loads(line)
+        found = _otherwise(line) if line.startswith(b"{'") else orjson.loads(line)
+    except InputError:
+        raise
     except (ValueError, RecursionError):
         found = _otherwise(line)
     if not isinstance(found, dict):
@@ -62,7 +61,9 @@ def _otherwise(line: bytes) -> Any:
     literal."""
     try:
         text = line.decode("utf-8-sig").strip()
-        return json.loads(text)
+        if not text.startswith("{'"):
+            return json.loads(text)
+        of_json = None
     except (ValueError, RecursionError) as error:
         of_json = error
     if isinstance(of_json, UnicodeDecodeError) or not text.startswith("{"):

@@ -79,7 +79,8 @@ def _prepared(
     if not isinstance(vocabulary, Fit) and vocabulary.bytewise:
         return prepare_records(source, folder, Request(**settings), **work)
     folder = user_path(folder).absolute()
-    request = Request(**settings | {"vocabulary": None})
+    of_ids: dict[str, Any] = settings | {"vocabulary": None}
+    request = Request(**of_ids)
     if corpus := there(source, folder, request, vocabulary):
         return corpus
     hidden = folder.with_name(f".{folder.name}.bytes")

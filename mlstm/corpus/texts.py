@@ -69,12 +69,13 @@ def read_records(path: str | os.PathLike, field: str = "text") -> Iterator[Recor
 
 
 def parsed(
-    path: Path, format: str, field: str = "text", longest: int = sys.maxsize
+    path: Path, format: str, field: str = "text", longest: int = sys.maxsize, *, alone: bool = False
 ) -> Iterator[Record | Broken]:
-    """The records of a file in a format (`format_of`), and what is none. longest: bytes of a field
-    of a table. Raises InputError where the file as a whole cannot be read."""
+    """The records of a file in a format (`format_of`), and what is none. longest: bytes of a line;
+    alone: of a .parquet no other field is read. Raises InputError where the file as a whole cannot
+    be read."""
     if format == "parquet":
-        return _columns(path, field)
+        return _columns(path, field, alone)
     found = lines(path, longest)
     if format in ("csv", "tsv"):
         return _table(path, found, field, longest, tab=format == "tsv")
@@ -192,12 +193,13 @@ def _objects(lines: Iterable[bytes], field: str) -> Iterator[Record | Broken]:
             yield Record(text, list(found.items()), number)
 
 
-def _columns(path: Path, field: str) -> Iterator[Record | Broken]:
+def _columns(path: Path, field: str, alone: bool) -> Iterator[Record | Broken]:
     names = parquet.columns(path)
     try:
         name = objects.field_among(names, field)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    names = [name] if alone else names
     for number, values in enumerate(parquet.rows(path, names), 1):
         fields = dict(zip(names, values, strict=True))
         if isinstance(text := fields[name], bytes):

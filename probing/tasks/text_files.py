@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from mlstm.corpus import named
 from mlstm.corpus.files import read_chunks, text_name, user_path
 from mlstm.errors import InputError
 
@@ -17,10 +18,13 @@ _NAMES = {"train": "train", "test": "test"}  # all others are "dev"
 
 
 def given(source: Source) -> list[Path]:
-    """The files and folders that a source names: one path, several with commas between, or a list.
+    """The files and folders that a source names: one path, several with commas between, a list, or
+    a public corpus of `mlstm.corpus.named`.
 
     InputError where one is not there.
     """
+    if isinstance(source, str) and named.is_name(source):
+        return [named.path(source)]
     if isinstance(source, (str, os.PathLike)):
         whole = user_path(source)
         parts = [source] if whole.exists() else os.fspath(source).split(",")

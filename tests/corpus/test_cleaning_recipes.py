@@ -6,33 +6,16 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlstm.corpus.cleaning import RECIPES, clean, clean_whole
 from mlstm.corpus.folding import _SIGNS, ascii_of
 
-PIECES = st.sampled_from(
-    [
-        "a",
-        "word ",
-        "é",
-        "漢",
-        "😀",
-        "ﬁ",
-        "“",
-        "—",
-        "\n",
-        "\r\n",
-        " ",
-        "\t",
-        "\u3000",
-        "\xa0",
-        "&",
-        ";",
-    ]
-    + ["&amp;", "&#39;", "&eacute;", "&notit;", "&lt;b&gt;", "&#10;", "<", ">", "<br />", "<a\nb>"]
-)
+LETTERS = ["a", "word ", "é", "漢", "😀", "ﬁ", "“", "—", "\n", "\r\n", " ", "\t", "\u3000", "\xa0"]
+MARKS = ["&amp;", "&#39;", "&eacute;", "&notit;", "&lt;b&gt;", "&#10;", "&", ";"]
+TAGS = ["<", ">", "<br />", "<a\nb>"]
+PIECES = st.sampled_from([*LETTERS, *MARKS, *TAGS])
 TEXTS = st.lists(PIECES | st.text(max_size=4), max_size=14).map("".join)
 
 
@@ -62,6 +45,7 @@ def test_worked_examples(recipe, raw, made):
     assert clean(raw, recipe).data == clean_whole(raw, recipe) == made.encode()
 
 
+@settings(deadline=None)
 @given(TEXTS)
 @example("<<a>b>")
 @example("<" * 50 + "\n>")
@@ -69,6 +53,7 @@ def test_nvidia_is_its_steps_one_after_another(text):
     assert clean(text, "nvidia").data == as_nvidia(text).encode()
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_concept_neurons_and_openai_reproduction_are_their_one_line(text):
     reviews = "\n " + text.replace("\n", " ").strip() + "\n"
@@ -76,12 +61,14 @@ def test_concept_neurons_and_openai_reproduction_are_their_one_line(text):
     assert clean(text, "openai_reproduction").data == (html.unescape(text) + "\n").encode()
 
 
+@settings(deadline=None)
 @given(TEXTS.map(str.encode) | st.binary(max_size=40))
 def test_the_path_without_a_map_makes_the_same_bytes(raw):
     for recipe in RECIPES:
         assert clean_whole(raw, recipe) == clean(raw, recipe).data
 
 
+@settings(deadline=None)
 @given(TEXTS.map(str.encode) | st.binary(max_size=40))
 def test_offsets_rise_from_the_front_to_the_end_of_what_is_kept(raw):
     for recipe in RECIPES:
@@ -93,6 +80,7 @@ def test_offsets_rise_from_the_front_to_the_end_of_what_is_kept(raw):
         assert (offsets[0], offsets[-1]) == (front, len(data) - back)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["ab", "c", " ", "\n", "é", "<i>", "&amp;"]), max_size=12))
 def test_a_word_that_stays_is_where_the_map_says(pieces):
     raw = "".join([*pieces, "WORD", *pieces]).encode()
@@ -102,6 +90,7 @@ def test_a_word_that_stays_is_where_the_map_says(pieces):
         assert data[offsets[start] : offsets[start + 4]] == b"WORD"
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab é\n\t“漢", max_size=30))
 def test_without_references_and_tags_cleaning_again_changes_nothing(text):
     for recipe in ("nvidia", "concept_neurons", "openai"):
@@ -114,6 +103,7 @@ def test_a_text_of_opening_brackets_takes_no_longer_than_its_length():
     assert clean_whole(text, "nvidia") == clean(text, "nvidia").data == f"\n {text} ".encode()
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_folding_gives_ascii_and_leaves_ascii_alone(text):
     assert ascii_of(text).isascii()

@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -94,8 +95,6 @@ def test_processes_are_used_from_a_program_without_a_main_guard(tmp_path):
         "        return 'jax' in __import__('sys').modules\n"
         "print('once')\n"
     )
-    import subprocess
-
     done = subprocess.run(
         [sys.executable, str(program), str(tmp_path)], capture_output=True, text=True, timeout=120
     )
@@ -104,8 +103,6 @@ def test_processes_are_used_from_a_program_without_a_main_guard(tmp_path):
 
 
 def test_a_process_imports_no_jax():
-    import subprocess
-
     code = "import sys, mlstm.corpus.preparing.worker; print('jax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
@@ -259,18 +256,16 @@ def test_lines_that_are_too_long_are_told_and_never_held(tmp_path, monkeypatch):
 
 
 def test_a_hundred_megabytes_without_a_line_end_take_bounded_memory(tmp_path):
-    import subprocess
-
     with (tmp_path / "a.txt").open("wb") as file:
         file.write(b"first\n")
         for _ in range(100):
             file.write(b"x" * (1 << 20))
         file.write(b"\nlast\n")
     code = (
-        "import resource, sys\nfrom mlstm.corpus import prepare_texts\n"
+        "import sys\nfrom mlstm.corpus import prepare_texts\n"
         "made = prepare_texts(sys.argv[1] + '/a.txt', sys.argv[1] + '/c', splits=(1, 0, 0))\n"
         "print(made.split('train').read(0, 11).tobytes(), made.manifest['skipped'])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print([line for line in open('/proc/self/status') if 'VmHWM' in line][0].split()[1])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120

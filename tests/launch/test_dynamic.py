@@ -25,7 +25,9 @@ def test_static_and_dynamic_figures_stand_side_by_side_tuned_on_validation(
     tried = {each["learning_rate"]: each["bits_per_byte"] for each in model["validation"]}
     assert tried.keys() == {0.0001, 0.001}
     assert model["learning_rate"] == min(tried, key=lambda rate: tried[rate])
-    assert model["dynamic_bits_per_byte"] < model["static_bits_per_byte"] - 0.1  # a repetitive text
+    assert (
+        model["dynamic_bits_per_byte"] < model["static_bits_per_byte"] - 0.02
+    )  # a repetitive text
     printed = result.stdout.decode()
     for word in ("static", "dynamic", "tuned on", "the best of 2", "at the edge"):
         assert word in printed

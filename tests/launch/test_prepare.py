@@ -249,3 +249,74 @@ def test_each_row_of_a_table_is_a_document(launch, tmp_path):
     assert opened.split("train").document(0).startswith(b"review ")
     result = launch("prepare", *flags, "--text_field=review")
     assert b"--text_field says nothing without --lines" in result.stderr
+
+
+def reviews(path, count=400):
+    lines = [
+        f'{{"reviewText": "review &amp; {k}\\n{k % 7}", "overall": 5.0}}\n' for k in range(count)
+    ]
+    lines[200:200] = ["{'reviewText': 'an old review'}\n", "{'reviewText': broken\n"]
+    path.write_text("".join(lines))
+    return path
+
+
+def test_reviews_become_shards_and_a_broken_line_is_named(launch, tmp_path):
+    text = reviews(tmp_path / "reviews.json")
+    result = launch(
+        "prepare",
+        f"--input={text}",
+        f"--output={tmp_path / 'c'}",
+        "--lines",
+        "--cleaning=openai",
+        "--shards=10",
+        "--held_out_shards=2,1",
+        "--reset=shard",
+        "--processes=2",
+    )
+    assert result.returncode == 0, result.stderr
+    assert f"{text}:202: neither JSON nor a Python literal" in result.stderr.decode()
+    corpus = Corpus.open(tmp_path / "c")
+    counts = [len(corpus.manifest["splits"][name]["shards"]) for name in corpus.splits]
+    assert (corpus.reset, counts) == ("shard", [10, 2, 1])
+    assert sum(corpus.split(name).documents for name in corpus.splits) == 401
+    assert corpus.split("train").document(0).startswith((b"\n review & ", b"\n an old"))
+
+
+def test_the_jobs_of_an_array_say_who_is_missing_until_the_last_joins(launch, tmp_path):
+    text = reviews(tmp_path / "reviews.json")
+    flags = [f"--input={text}", f"--output={tmp_path / 'c'}", "--lines"]
+    said = [launch("prepare", *flags, f"--shard={n}/2").stdout.decode() for n in (1, 0)]
+    assert "pieces are missing (0)" in said[0] or "digest" in said[0]
+    assert "digest" in said[1]
+    assert not list(tmp_path.glob(".c*"))
+    whole = launch("prepare", *flags[:1], f"--output={tmp_path / 'd'}", "--lines")
+    digest = said[1].splitlines()[-1]
+    assert digest in whole.stdout.decode()
+
+
+def test_a_file_is_cut_where_the_flag_says(tmp_path, text):
+    flags = [f"--input={text}", f"--output={tmp_path / 'c'}"]
+    assert launch_prepare(*flags, "--splits_bytes=4000,600,400").returncode == 0
+    corpus = Corpus.open(tmp_path / "c")
+    assert [corpus.split(name).length for name in corpus.splits] == [4000, 600, 400]
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        (["--splits_bytes=1,2,x"], "--splits_bytes=1,2,x: numbers are wanted"),
+        (["--splits_bytes=1,2,3"], "have to be all of it"),
+        (["--splits_bytes=1,2,3", "--lines"], "leave --lines out"),
+        (["--shards=3"], "--shards says nothing without --lines"),
+        (["--shard=1/2"], "--shard says nothing without --lines"),
+        (["--lines", "--shard=2/2"], "shares are 0 to 1"),
+        (["--lines", "--shard=x"], "I/N is wanted"),
+        (["--lines", "--shards=3", "--held_out_shards=1"], "two numbers"),
+        (["--lines", "--deduplicate_against=nowhere"], "nowhere: no such file"),
+        (["--format=xml"], "format"),
+        (["--cleaning=scrub"], "cleaning"),
+    ],
+)
+def test_flags_of_records_that_are_wrong_are_one_line(tmp_path, text, flags, part):
+    said = one_line_of_error(f"--input={text}", f"--output={tmp_path / 'out' / 'c'}", *flags)
+    assert part in said

@@ -8,7 +8,8 @@ from scipy.stats import t as student
 from mlstm.errors import InputError
 from mlstm.training import search, search_space
 from mlstm.training.config import from_config_dict, to_dict
-from mlstm.training.search import Ended, Results
+from mlstm.training.search import Ended
+from mlstm.training.search_results import Results
 
 CONFIG = from_config_dict({"data": {"source": "text.txt"}, "train": {"steps": 10}})
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mlstm.corpus import objects, parquet, texts, wikitext
+from mlstm.corpus import texts, wikitext
 from mlstm.corpus.files import compression, read_chunks, read_raw
 from mlstm.errors import InputError
 
@@ -196,15 +196,11 @@ def _rows(
     path: Path, format: str, text_field: str, headings: bool
 ) -> Iterator[bytes | tuple[int, str]]:
     """The texts of rows or articles, and the line and the fault of what is none."""
-    if format == "parquet":
-        name = objects.field_among(parquet.columns(path), text_field)
-        found = _column(path, name)
-    elif format == "wikitext":
+    if format == "wikitext":
         lines = texts.lines(path, LONGEST)
         yield from (text for _, text in wikitext.articles(lines, headings=headings))
         return
-    else:
-        found = texts.parsed(path, format, text_field, LONGEST)
+    found = texts.parsed(path, format, text_field, LONGEST, alone=True)
     for record in found:
         if isinstance(record, texts.Broken):
             yield record.line, record.why
@@ -212,19 +208,6 @@ def _rows(
             yield record.line, too_long(len(record.text))
         else:
             yield record.text
-
-
-def _column(path: Path, name: str) -> Iterator[texts.Record | texts.Broken]:
-    for number, (value,) in enumerate(parquet.rows(path, [name]), 1):
-        if isinstance(value, bytes):
-            yield texts.Record(value, [], number)
-            continue
-        try:
-            text = objects.encoded(objects.text_of({name: value}, name), name)
-        except InputError as error:
-            yield texts.Broken(number, str(error))
-        else:
-            yield texts.Record(text, [], number)
 
 
 def _row_blocks(

@@ -15,7 +15,7 @@ from mlstm.corpus.preparing import pieces, signatures
 from mlstm.corpus.preparing.making import ALL
 from mlstm.corpus.preparing.pieces import Part
 from mlstm.corpus.preparing.signatures import Signatures
-from mlstm.corpus.vocabulary import Bytes, from_json
+from mlstm.corpus.vocabulary import Table, from_json
 from mlstm.errors import InputError
 
 MOST_GRAMS = 24_000_000
@@ -145,7 +145,7 @@ def _text(part: Part, vocabulary: dict[str, Any]) -> np.ndarray:
     """(ids,) uint8: the byte of each id; a space where it has none."""
     kind = from_json(vocabulary)
     ids = np.frombuffer(part.ids, kind.dtype)
-    if isinstance(kind, Bytes):
+    if not isinstance(kind, Table):
         return ids
     codes = [symbol[0] if symbol else 0x20 for symbol in kind.symbols]
     return np.array(codes, np.uint8)[ids]

@@ -15,7 +15,7 @@ from mlstm.corpus.preparing import pieces
 from mlstm.corpus.preparing.blocks import BLOCK_BYTES, LONGEST
 from mlstm.corpus.preparing.making import Recipe
 from mlstm.corpus.sources import TextFile
-from mlstm.corpus.vocabulary import Bytes, Vocabulary
+from mlstm.corpus.vocabulary import Bytes, Table, Vocabulary
 from mlstm.errors import InputError
 
 OWN = "own"
@@ -89,7 +89,7 @@ class Request:
     def recipe(self, lines: bool) -> Recipe:
         """lines: of a file whose texts are its lines, which keep their ends uncleaned."""
         vocabulary = self.ids
-        has_end = isinstance(vocabulary, Bytes) or b"\n" in vocabulary.symbols
+        has_end = not isinstance(vocabulary, Table) or b"\n" in vocabulary.symbols
         return Recipe(
             self.field,
             self.cleaning,

@@ -13,7 +13,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlstm.run_comparison import Run, RunComparison
+from mlstm.run_comparison import RunComparison
+from mlstm.run_record import Run
 from probing.views.figures.style import BLUE, INK, ORANGE, SOFT, STYLE, WIDTH, key
 
 AGAINST = {

@@ -1,0 +1,101 @@
+"""Pairs of texts, two fields of each row: which is cheaper, and what else would say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from launch.rows import Texts, written
+from mlstm import pairs
+from mlstm.errors import InputError
+from mlstm.pairs import PairScores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlstm.corpus.texts import Record
+    from mlstm.text_scores import TextScores
+    from mlstm.trained import Model
+
+
+def added(fields: Sequence[str]) -> list[str]:
+    """The names of what a row gets."""
+    return [*(f"bits_{name}" for name in fields), "cheaper"]
+
+
+def score_pairs(
+    model: Model,
+    twin: Model | None,
+    texts: Texts,
+    fields: Sequence[str],
+    by: str | None,
+    score: Callable[[Model, list[bytes]], TextScores],
+    output: Path | None,
+    progress: Callable[[int, int], None] | None,
+) -> PairScores:
+    """The two fields of every row compared, in groups of the field `by`, and the rows written with
+    `added`. With the model's twin, and only so, what else would choose is beside it.
+
+    Raises InputError for a field that there is not, or that is no text.
+    """
+    first, second = fields
+    for name in (second, by):
+        if name is not None and name not in texts.names:
+            raise InputError(f'{texts.file}: no field "{name}" (fields: {", ".join(texts.names)})')
+    letters = pairs.ByteCounts()
+    if twin:
+        for piece in texts.pieces():
+            for text in _both(texts, piece, second):
+                letters.add(text)
+    costs: dict[str, list[np.ndarray]] = {}
+    groups: list[str] = []
+    read = 0
+    with written(output, texts) as write:
+        for piece in texts.pieces():
+            both = _both(texts, piece, second)
+            found = score(model, both)
+            here = {"bits": found.bits, "bits per byte": found.per_byte}
+            if twin:
+                here["shorter"] = np.array([len(text) for text in both])
+                here["letters alone"] = np.array([letters.bits(text) for text in both])
+                here["untrained twin"] = score(twin, both).bits
+            for name, values in here.items():
+                costs.setdefault(name, []).append(values.reshape(2, -1))
+            bits = found.bits.reshape(2, -1)
+            tied = pairs.ties(*bits)
+            for k, (record, a, b) in enumerate(zip(piece, *bits.tolist(), strict=True)):
+                cheaper = "tie" if tied[k] else first if a < b else second
+                write(record, dict(zip(added(fields), (a, b, cheaper), strict=True)))
+                groups.append(str(dict(record.fields).get(by)))
+            read += sum(len(record.text) for record in piece)
+            if progress:
+                progress(read, texts.bytes)
+    joined = {name: np.concatenate(parts, 1) for name, parts in costs.items()}
+    joined = joined or {"bits": np.zeros((2, 0))}
+    return pairs.compare(
+        (first, second),
+        {name: (values[0], values[1]) for name, values in joined.items()},
+        groups if by else None,
+    )
+
+
+def _both(texts: Texts, piece: list[Record], second: str) -> list[bytes]:
+    """The first texts of the pairs, then the second ones."""
+    others = []
+    for record in piece:
+        value = dict(record.fields).get(second)
+        if not isinstance(value, str):
+            raise InputError(
+                f'{texts.file}: field "{second}" beside {record.text[:40]!r} is {value!r:.40}, '
+                "no text"
+            )
+        try:
+            others.append(value.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError:
+            raise InputError(
+                f'{texts.file}: field "{second}" beside {record.text[:40]!r} has half of a '
+                "surrogate pair"
+            ) from None
+    return [*(record.text for record in piece), *others]

@@ -1,0 +1,70 @@
+import math
+
+import jax
+import pytest
+
+from mlstm import dynamic_evaluation, evaluation
+from mlstm.corpus.fitting import FitWords
+from mlstm.corpus.shards import prepare_source
+from mlstm.dynamic_settings import Settings
+from mlstm.errors import InputError
+from mlstm.model import language_model
+from mlstm.model.config import ModelConfig
+from mlstm.trained import Model
+
+TEXT = ("the dog ran; the cat ran. " * 60 + "once only zebra\n").encode()
+
+
+@pytest.fixture(scope="module", params=[None, FitWords(minimum=2)])
+def prepared(request, tmp_path_factory):
+    """A text in bytes and in words, with a model of one layer."""
+    folder = tmp_path_factory.mktemp("text")
+    (folder / "text.txt").write_bytes(TEXT)
+    corpus = prepare_source(
+        folder / "text.txt", folder / "corpus", splits=(1, 0, 0), vocabulary=request.param
+    )
+    split = corpus.split("train")
+    config = ModelConfig(vocabulary=split.vocabulary.size, embedding=4, hidden=8)
+    parameters = language_model.init_parameters(config, jax.random.key(1))
+    return Model(config, parameters, split.vocabulary, seed=3), split
+
+
+def test_the_static_figure_is_that_of_evaluate_and_the_dynamic_one_is_lower(prepared):
+    model, split = prepared
+    settings = Settings(learning_rates=(0.001, 0.003), decays=(0.0,), batches=2, tune_ids=100)
+    found = dynamic_evaluation.evaluate(model, split, settings, train=split, validation=split)
+    static = evaluation.evaluate(model, split)  # of one stream too, for a text as short as this
+    assert found.static == pytest.approx(static.bits_per_byte, rel=1e-5)
+    assert found.bytes == static.bytes
+    assert found.dynamic < found.static
+    (reading,) = found.readings
+    assert len(reading.trials) == 2
+    assert reading.rates == min(reading.trials, key=lambda t: t.bits_per_byte).rates
+    assert reading.at_edge == "learning rate"
+
+
+def test_rates_of_zero_change_nothing_and_several_streams_charge_every_token(prepared):
+    model, split = prepared
+    settings = Settings(learning_rates=(0.0,), decays=(0.0,), batches=1, streams=3)
+    found = dynamic_evaluation.evaluate(model, split, settings, train=split)
+    assert found.dynamic == pytest.approx(found.static, rel=1e-6)
+    assert found.static == pytest.approx(evaluation.evaluate(model, split).bits_per_byte, rel=1e-2)
+    assert found.tuned_on is None
+
+
+def test_the_head_of_a_text_is_read_and_no_more(prepared):
+    model, split = prepared
+    settings = Settings("sgd", (0.0,), (0.0,))
+    found = dynamic_evaluation.evaluate(model, split, settings, most=90)
+    assert found.bytes == split.spelled(1, 90).bytes
+
+
+def test_what_is_missing_is_named(prepared):
+    model, split = prepared
+    with pytest.raises(InputError, match="tuned on a validation text, and there is none"):
+        dynamic_evaluation.evaluate(model, split, train=split)
+    with pytest.raises(InputError, match="needs the text that the model was trained on"):
+        dynamic_evaluation.evaluate(model, split, Settings(learning_rates=(1.0,), decays=(0.0,)))
+    for wrong in ({"rule": "adam"}, {"segment": 0}, {"decays": (1.5,)}, {"epsilon": math.nan}):
+        with pytest.raises(InputError):
+            Settings.of(**wrong).check()
