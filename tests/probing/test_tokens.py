@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,8 @@ from probing.tasks.cleaned import for_model
 from probing.tasks.of_tokens import beginning, of_tokens
 
 LONGER = (b"a0", b"1b", b"22", b"<&>", b"d\n")
-FEW = {"bytes": 1500, "compared_bytes": 700}
+VOCABULARY: Any = Pieces(LONGER)
+FEW: dict[str, Any] = {"bytes": 1500, "compared_bytes": 700}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def test_the_labels_of_bytes_are_those_of_the_last_byte_of_each_token(tokens, di
 
 
 def test_labels_of_the_tokens_of_one_vocabulary_are_not_those_of_another(digits):
-    data = of_tokens(digits, Pieces(LONGER))
+    data = of_tokens(digits, VOCABULARY)
     with pytest.raises(InputError, match="of the tokens of"):
         of_tokens(data, Bytes())
 
@@ -177,7 +179,7 @@ def test_a_word_has_the_state_after_the_token_that_holds_its_end(planted, syllab
     np.testing.assert_array_equal(data.counts, syllables.counts)
     (note,) = data.notes
     assert note.startswith("9 of 54 labelled positions are in a token that holds an earlier one")
-    read = text_of(model, data, 0)
+    read: Any = text_of(model, data, 0)
     np.testing.assert_array_equal(read.ends, [1, 4, 5, 6, 10, 11, 12, 13, 14, 18])
     x, y, _ = probing.arrays(model, syllables, "0.c", "test", "place")
     np.testing.assert_array_equal(y[:6], np.arange(6))
@@ -237,7 +239,7 @@ def test_an_unknown_token_costs_its_spelling_too(tokens, digits):
 
 
 def test_prompts_end_where_a_token_does(digits):
-    data = of_tokens(digits, Pieces(LONGER))
+    data = of_tokens(digits, VOCABULARY)
     for size in range(1, 30):
         prompt = beginning(data, 0, size)
         assert len(prompt) in ends_of(digits)
@@ -303,5 +305,5 @@ def test_probabilities_along_a_text_are_those_after_the_token_of_each_byte(
 def test_a_limit_of_tokens_is_one_for_what_a_model_is_compared_with():
     text = b"xxa0b1b22"
     for limit, left in ((1, b"22"), (2, b"1b22"), (3, b"b1b22"), (9, text), (0, text)):
-        assert _last(text, limit, Pieces(LONGER)) == left
+        assert _last(text, limit, VOCABULARY) == left
     assert _last(text, 3, Bytes()) == b"b22"
