@@ -420,3 +420,15 @@ def test_a_process_that_dies_is_told_and_leaves_what_is_finished(tmp_path, monke
     assert "signal 9" in said
     monkeypatch.undo()
     prepare_texts(tmp_path / "a.jsonl", tmp_path / "c", processes=2, block_bytes=999)
+
+
+def test_pieces_of_an_output_with_a_longer_name_are_left_alone(tmp_path):
+    write_objects(tmp_path / "a.jsonl", some_texts())
+    prepare_share(tmp_path / "a.jsonl", tmp_path / "c.b", 0, 2, block_bytes=1500)
+    old = tmp_path / f".c.{'0' * 16}.pieces"  # of settings that were given up
+    old.mkdir()
+    (old / "in use").touch()
+    (waiting,) = tmp_path.glob(".c.b.*.pieces")
+    prepare_texts(tmp_path / "a.jsonl", tmp_path / "c")
+    assert list(waiting.glob("*.piece"))
+    assert sorted(os.listdir(tmp_path)) == sorted(["a.jsonl", "c", waiting.name])
