@@ -129,7 +129,11 @@ def test_nan_is_read_as_before():
 
 @pytest.mark.parametrize(
     "line",
-    [b"{'text': {(1, 2): 'x'}}", b"{'text': [{(1, 2): 'x'}]}", b'{"text": ' + b"[" * 900 + b"]" * 900 + b"}"],
+    [
+        b"{'text': {(1, 2): 'x'}}",
+        b"{'text': [{(1, 2): 'x'}]}",
+        b'{"text": ' + b"[" * 900 + b"]" * 900 + b"}",
+    ],
 )
 def test_what_is_no_text_is_told_whatever_it_is(line):
     with pytest.raises(InputError, match=r'field "text" is [{[].{1,40}, no text'):
@@ -143,5 +147,5 @@ def test_of_many_long_names_of_fields_some_are_told_in_one_line():
     said = str(caught.value)
     assert "\n" not in said
     assert len(said) < 600
-    assert said.startswith("no field \"text\" (fields: 'line\\nend 0 xxx")
+    assert said.startswith('no field "text" (fields: \'line\\nend 0 xxx')
     assert said.endswith("... and 991 more). Name it with --text_field")

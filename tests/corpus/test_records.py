@@ -2,6 +2,8 @@
 
 import bz2
 import csv
+import fcntl
+import functools
 import gzip
 import io
 import json
@@ -17,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlstm.corpus import Document, open_source, prepare, prepare_share, prepare_texts
-from mlstm.corpus.preparing import blocks, crew
+from mlstm.corpus.preparing import assembling, blocks, crew, pieces
 from mlstm.corpus.vocabulary import amino_acids, printable
 from mlstm.errors import InputError
 
@@ -358,12 +360,12 @@ def test_pieces_that_are_there_are_not_made_again_and_damaged_ones_are(tmp_path,
     with pytest.raises(KeyboardInterrupt):
         prepare_texts(tmp_path / "a.jsonl", tmp_path / "c", block_bytes=2000)
     (staging,) = tmp_path.glob(".c.*.pieces")
-    pieces = sorted(staging.glob("*.piece"))
-    assert len(pieces) == 5
-    pieces[1].write_bytes(pieces[1].read_bytes()[:-3])
-    flipped = bytearray(pieces[2].read_bytes())
+    there = sorted(staging.glob("*.piece"))
+    assert len(there) == 5
+    there[1].write_bytes(there[1].read_bytes()[:-3])
+    flipped = bytearray(there[2].read_bytes())
     flipped[-1] ^= 1
-    pieces[2].write_bytes(flipped)
+    there[2].write_bytes(flipped)
     made.clear()
     monkeypatch.setattr(
         crew, "results", lambda *given: (made.append(each) or each for each in results(*given))
@@ -432,3 +434,82 @@ def test_pieces_of_an_output_with_a_longer_name_are_left_alone(tmp_path):
     prepare_texts(tmp_path / "a.jsonl", tmp_path / "c")
     assert list(waiting.glob("*.piece"))
     assert sorted(os.listdir(tmp_path)) == sorted(["a.jsonl", "c", waiting.name])
+
+
+def broken_in_the_middle(tmp_path):
+    write_objects(tmp_path / "a.jsonl", some_texts(200))
+    lines = (tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "a.jsonl").write_bytes(b"".join([*lines[:120], b"broken\n", *lines[120:]]))
+    return tmp_path / "a.jsonl"
+
+
+def test_strict_holds_for_pieces_that_are_there(tmp_path):
+    path = broken_in_the_middle(tmp_path)
+    given = {"block_bytes": 1000}
+    for _ in range(2):
+        said = one_line(lambda: prepare_texts(path, tmp_path / "c", strict=True, **given))
+        assert said.startswith(f"{path}:121: no JSON: ")
+    assert not (tmp_path / "c").exists()
+    prepare_texts(path, tmp_path / "c", **given)
+    said = one_line(lambda: prepare_texts(path, tmp_path / "c", strict=True, **given))
+    assert said.startswith(f"{path}:121: no JSON: ")
+
+
+def test_strict_holds_for_pieces_of_other_shares(tmp_path):
+    path = broken_in_the_middle(tmp_path)
+    for number in range(2):
+        prepare_share(path, tmp_path / "c", number, 3, block_bytes=1000)
+    share = functools.partial(prepare_share, path, tmp_path / "c", 2, 3, block_bytes=1000)
+    said = one_line(lambda: share(strict=True))
+    assert said.startswith(f"{path}:121: no JSON: ")
+    assert not (tmp_path / "c").exists()
+
+
+def test_all_of_the_first_records_are_broken_the_second_time_too(tmp_path):
+    write_objects(tmp_path / "a.jsonl", ["a text"] * 50)
+    good = (tmp_path / "a.jsonl").read_bytes()
+    (tmp_path / "a.jsonl").write_bytes(b"broken\n" * 600 + good)
+    for _ in range(2):
+        said = one_line(
+            lambda: prepare_texts(tmp_path / "a.jsonl", tmp_path / "c", block_bytes=1000)
+        )
+        assert "all of the first" in said
+
+
+def test_a_share_reads_only_its_own_pieces_and_a_damaged_one_of_others_is_found(
+    tmp_path, monkeypatch
+):
+    write_objects(tmp_path / "a.jsonl", some_texts())
+    whole = prepare_texts(tmp_path / "a.jsonl", tmp_path / "whole")
+    given = {"block_bytes": 1500, "deduplicate_against": ["own"]}
+    share = functools.partial(prepare_share, tmp_path / "a.jsonl", tmp_path / "c", **given)
+    share(0, 3)
+    (staging,) = tmp_path.glob(".c.*.pieces")
+    first = staging / "00000-000000.piece"
+    read, pieces_read = pieces.read, []
+    monkeypatch.setattr(pieces, "read", lambda path: (pieces_read.append(path), read(path))[1])
+    share(1, 3)
+    assert first not in pieces_read
+    first.write_bytes(first.read_bytes()[:-1])
+    assert "was damaged since; run again" in one_line(lambda: share(2, 3))
+    assert share(2, 3).missing == (0,)
+    assert share(0, 3).split("test").documents == whole.split("test").documents
+
+
+def test_the_slower_of_two_without_locks_takes_what_the_faster_made(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(95, "Operation not supported")
+
+    write_objects(tmp_path / "a.jsonl", some_texts())
+    prepare_one = functools.partial(prepare_texts, tmp_path / "a.jsonl", tmp_path / "c")
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assemble = assembling.assemble
+
+    def overtaken(*given, **named):
+        monkeypatch.setattr(assembling, "assemble", assemble)
+        prepare_one()
+        return assemble(*given, **named)
+
+    monkeypatch.setattr(assembling, "assemble", overtaken)
+    prepare_one().verify()
+    assert sorted(os.listdir(tmp_path)) == ["a.jsonl", "c"]

@@ -67,6 +67,12 @@ def assemble(
     return Corpus.open(folder)
 
 
+def damaged(folder: Path, path: Path) -> InputError:
+    """For a file among the pieces of the corpus `folder`, which is removed."""
+    path.unlink(missing_ok=True)
+    return InputError(f"{folder}: a part that was made before was damaged since; run again")
+
+
 class _Joined:
     """`written` is what a manifest says of the splits, `skipped` of what was left out."""
 
@@ -163,10 +169,7 @@ class _Joined:
     def _read(self, found: Found) -> Piece:
         piece = pieces.read(found.path)
         if piece is None:
-            found.path.unlink(missing_ok=True)
-            raise InputError(
-                f"{self.folder}: a part that was made before was damaged since; run again"
-            )
+            raise damaged(self.folder, found.path)
         self.records += piece.records
         skipped, file = self.skipped, self.files[found.file]
         skipped["empty"] += piece.empty
@@ -182,9 +185,6 @@ class _Joined:
             return part
         kept = np.fromfile(found.kept, np.bool_)
         if len(kept) != len(part.lengths):
-            found.kept.unlink(missing_ok=True)
-            raise InputError(
-                f"{self.folder}: a part that was made before was damaged since; run again"
-            )
+            raise damaged(self.folder, found.kept)
         self.skipped["duplicates"] += int((~kept).sum())
         return order.keep(part, kept, self.itemsize)

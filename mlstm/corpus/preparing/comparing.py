@@ -21,10 +21,11 @@ from mlstm.corpus.reading import Corpus
 
 
 class Found(NamedTuple):
-    """A piece that is there, and the number of its file."""
+    """A piece that is there, and the numbers of its file and of its block in it."""
 
     path: Path
     file: int
+    number: int = 0
     kept: Path | None = None
 
 
