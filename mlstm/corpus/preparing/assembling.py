@@ -11,7 +11,7 @@ import numpy as np
 from mlstm.corpus import agreement, splitting
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.folders import publish, unfinished, writing
-from mlstm.corpus.preparing import comparing, order, pieces
+from mlstm.corpus.preparing import comparing, duplicates, order, pieces
 from mlstm.corpus.preparing.comparing import Found
 from mlstm.corpus.preparing.joining import Joiner
 from mlstm.corpus.preparing.making import FileOf
@@ -102,10 +102,10 @@ class _Joined:
             for number, found in enumerate(self.found):
                 piece, name = self._read(found), self.files[found.file].name
                 for split, part in piece.parts.items():
+                    if split == found.split:
+                        part = self._kept(found, part)
                     if len(part.lengths):
                         last = name, part
-                    if split == "train":
-                        part = self._kept(found, part)
                     with writing(self.folder):
                         joiners[split].add(name, part)
                 self.report((number + 1) / len(self.found))
@@ -180,10 +180,10 @@ class _Joined:
         return piece
 
     def _kept(self, found: Found, part: Part) -> Part:
-        """The documents of train that are no copies of held-out ones; the others are counted."""
+        """The documents that are no copies of held-out ones; the others are counted."""
         if found.kept is None:
             return part
-        kept = np.fromfile(found.kept, np.bool_)
+        kept = duplicates.read_kept(found.kept)
         if len(kept) != len(part.lengths):
             raise damaged(self.folder, found.kept)
         self.skipped["duplicates"] += int((~kept).sum())

@@ -64,11 +64,18 @@ class Compare(NamedTuple):
     share: float
     vocabulary: dict[str, Any]
     border: int | None
+    split: str
 
     def do(self) -> int:
         """Bytes of the piece."""
         return duplicates.compare(
-            self.piece, self.held_out, self.path, self.share, self.vocabulary, self.border
+            self.piece,
+            self.held_out,
+            self.path,
+            self.share,
+            self.vocabulary,
+            self.border,
+            self.split,
         )
 
 
