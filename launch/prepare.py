@@ -25,7 +25,7 @@ job array: the one that ends last joins them.
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
@@ -157,6 +157,7 @@ def main(_) -> None:
 
     if _CACHE.value:
         os.environ["MLSTM_CACHE"] = _CACHE.value
+    _refuse_needless()
     if _LIST.value:
         print(named.table())
         return
@@ -168,11 +169,7 @@ def main(_) -> None:
             prepared.verify(progress)
         print(f"{prepared}\n  every file is as it was prepared")
         return
-    records = _LINES.value or _FORMAT.value != "auto"
-    if not records:
-        for flag in _OF_RECORDS:
-            if flag.present:
-                raise InputError(f"--{flag.name} says nothing without --lines")
+    records = _of_lines()
     given: dict[str, Any] = {"vocabulary": _vocabulary()}
     if _VOCABULARY_OF.value:
         from mlstm.loading import text_of
@@ -214,6 +211,30 @@ def main(_) -> None:
     if more := skipped.get("broken", len(bad)) - len(bad[:20]):
         print(f"warning: and {more:,} more, see the manifest", file=sys.stderr)
     print(prepared)
+
+
+def _of_lines() -> bool:
+    return _LINES.value or _FORMAT.value != "auto"
+
+
+def _refuse_needless() -> None:
+    """Raises InputError for a flag that the others make mean nothing."""
+    for alone, needed in ((_LIST, "cache"), (_VERIFY, "output")):
+        for flag in _ALL if alone.value else ():
+            if flag.present and flag.name not in (alone.name, needed):
+                raise InputError(
+                    f"--{alone.name} prepares nothing, and --{flag.name} says nothing with it"
+                )
+    wanted: list[tuple[bool, str, Sequence[flags.FlagHolder]]] = [
+        (_of_lines(), "lines", _OF_RECORDS),
+        (_SHARDS.value is not None, "shards", [_HELD_OUT_SHARDS]),
+        (bool(_DEDUPLICATE_AGAINST.value), "deduplicate_against", [_DUPLICATE_SHARE]),
+        (_FORMAT.value == "wikitext", "format=wikitext", [_HEADINGS]),
+    ]
+    for there, name, of_it in wanted:
+        for flag in of_it:
+            if flag.present and not there:
+                raise InputError(f"--{flag.name} says nothing without --{name}")
 
 
 def _vocabulary() -> Any:
@@ -271,6 +292,11 @@ _OF_RECORDS = (
     _DUPLICATE_SHARE,
     _PROCESSES,
     _SHARD,
+)
+_ALL = (
+    *(_INPUT, _OUTPUT, _LIST, _CACHE, _SPLITS, _SPLITS_BYTES, _LINES, _FORMAT, _CLEANING),
+    *(_VOCABULARY_OF, _VOCABULARY, _UNSEEN, _WORD_PATTERN, _MINIMUM_COUNT, _LARGEST, _RESET),
+    *(_STRICT, _VERIFY, _OVERWRITE, *_OF_RECORDS),
 )
 _AS_IN = {
     "splits": "0.9,0.05,0.05",
