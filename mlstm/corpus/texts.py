@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlstm.corpus import objects, parquet, wikitext
-from mlstm.corpus.files import read_chunks, text_name, user_path
+from mlstm.corpus.files import read_chunks, refuse_utf16, text_name, user_path
 from mlstm.errors import InputError
 
 FORMATS = ("auto", "lines", "json", "csv", "tsv", "parquet", "wikitext", "wikitext_lines")
@@ -26,6 +26,10 @@ _OF_SUFFIX = {
     ".ndjson": "json",
     ".parquet": "parquet",
 }
+_CARRIAGE = (
+    "a line ends in a bare carriage return, as of old; make it a line feed "
+    "(tr '\\r' '\\n' <OLD >NEW)"
+)
 
 
 class Record(NamedTuple):
@@ -62,10 +66,16 @@ def read_records(path: str | os.PathLike, field: str = "text") -> Iterator[Recor
     """As `read_texts`, one after another and with the other fields; those of a line of plain text
     are ("text", the line). What is not UTF-8 is escaped by surrogates."""
     path = user_path(path)
-    for record in parsed(path, format_of(path), field):
+    format = format_of(path)
+    for record in parsed(path, format, field):
         if isinstance(record, Broken):
-            raise InputError(f"{path}:{record.line}: {record.why}")
+            raise InputError(f"{place(path, record.line, format)}: {record.why}")
         yield record
+
+
+def place(path: str | os.PathLike, line: int, format: str) -> str:
+    """Of a record, for an error. A file that has no lines has numbers of records."""
+    return f"{path}: record {line}" if format == "parquet" else f"{path}:{line}"
 
 
 def parsed(
@@ -122,6 +132,8 @@ def lines(path: Path, longest: int = sys.maxsize) -> Iterator[bytes]:
     rest: list[bytes] = []
     size = number = 0
     for chunk, _ in read_chunks(path):
+        if not number and not rest:
+            refuse_utf16(path, chunk)
         first, *others = chunk.split(b"\n")
         rest.append(first)
         size += len(first)
@@ -151,22 +163,24 @@ def _table(
     while True:
         # A text may be longer than the 128 KiB of the default; it is one number for all readers.
         csv.field_size_limit(longest)
+        line = rows.line_num + 1  # where a row begins, which may have several
         try:
             row = next(rows, None)
         except csv.Error as error:
+            why = f"no {kind}: {_CARRIAGE if 'new-line character' in str(error) else error}"
             if header is None:
-                raise InputError(f"{path}:{rows.line_num}: no {kind}: {error}") from None
-            yield Broken(rows.line_num, f"no {kind}: {error}")
+                raise InputError(f"{path}:{line}: {why}") from None
+            yield Broken(line, why)
             continue
         if header is None:
             header, place = _header(path, row, field)
         elif row is None:
             return
         elif row and len(row) != len(header):
-            yield Broken(rows.line_num, f"{len(row)} fields; the header names {len(header)}")
+            yield Broken(line, f"{len(row)} fields; the header names {len(header)}")
         elif row:
             text = row[place].encode("utf-8", "surrogateescape")
-            yield Record(text, list(zip(header, row, strict=True)), rows.line_num)
+            yield Record(text, list(zip(header, row, strict=True)), line)
 
 
 def _header(path: Path, row: list[str] | None, field: str) -> tuple[list[str], int]:

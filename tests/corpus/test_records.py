@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlstm.corpus import Document, open_source, prepare, prepare_share, prepare_texts
-from mlstm.corpus.preparing import assembling, blocks, crew, pieces
-from mlstm.corpus.vocabulary import amino_acids, printable
+from mlstm.corpus import texts as texts_of
+from mlstm.corpus.preparing import assembling, blocks, crew, making, pieces
+from mlstm.corpus.vocabulary import Table, amino_acids, printable
 from mlstm.errors import InputError
 
 WORDS = ["fish &amp; chips", "café", "漢 😀", "plain", " lead", "trail \n x", "&notit;", ""]
@@ -202,11 +203,13 @@ def broken_inputs(tmp_path):
         "empty.jsonl": (b"", "is empty"),
         "blank.jsonl": (b"\n \n\r\n", "there is no text: every document is empty"),
         "blank.txt": (b"\n\r\n\n", "there is no text: every document is empty"),
-        "utf16.jsonl": ("\ufeff" + text.decode()).encode("utf-16")
-        and (
-            b"\xff\xfe" + text.decode().encode("utf-16-le"),
-            "utf16.jsonl:1: no JSON: ",
-        ),
+        "utf16.jsonl": (text.decode().encode("utf-16"), "utf16.jsonl is UTF-16: convert it to"),
+        "utf16.csv": ("\ufefftext\na\n".encode("utf-16-be"), "utf16.csv is UTF-16: convert"),
+        "utf16.txt": ("a\nb\n".encode("utf-16"), "utf16.txt is UTF-16: convert it to UTF-8"),
+        "utf16.txt.gz": (gzip.compress("a\nb\n".encode("utf-16")), "gz is UTF-16: convert it"),
+        "utf32.txt": ("a\nb\n".encode("utf-32"), "utf32.txt is UTF-32: convert it to UTF-8"),
+        "old.csv": (b"n,text\r1,a\r2,b\r", "old.csv:1: no CSV: a line ends in a bare carriage"),
+        "old.tsv": (b"n\ttext\r1\ta\r", "old.tsv:1: no TSV: a line ends in a bare carriage"),
         "latin.csv": (b"a,b\n\xe9,1\n", 'latin.csv:1: no field "text"'),
         "quote.csv": (b'text\n"never ends\n', "quote.csv:2: no CSV: unexpected end of data"),
         "a.zip": (b"PK", "is an archive"),
@@ -513,3 +516,55 @@ def test_the_slower_of_two_without_locks_takes_what_the_faster_made(tmp_path, mo
     monkeypatch.setattr(assembling, "assemble", overtaken)
     prepare_one().verify()
     assert sorted(os.listdir(tmp_path)) == ["a.jsonl", "c"]
+
+
+def test_a_row_that_the_vocabulary_lacks_is_told_by_its_line(tmp_path):
+    (tmp_path / "a.csv").write_text('text,n\n"a\nb",1\n\nab,2\n"a\n\nc",3\nb,4\n')
+    given = {"vocabulary": Table((None, b"a", b"b", b"\n"), name="ab"), "splits": (1, 0, 0)}
+    corpus = prepare_texts(tmp_path / "a.csv", tmp_path / "c", **given)
+    (bad,) = corpus.manifest["skipped"]["unreadable"]
+    assert bad["error"].startswith(f"{tmp_path}/a.csv:6: b'c' at byte 3 is no symbol")
+
+
+@pytest.mark.parametrize(("name", "line"), [("a.jsonl", 122), ("a.csv", 123)])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_nobody_thought_of_ends_the_work_and_names_the_line(
+    tmp_path, monkeypatch, name, line, processes
+):
+    texts = [f"text {n}" for n in range(300)]
+    texts[121] = "a strange one"
+    if name == "a.csv":
+        (tmp_path / name).write_text("\n".join(["text", *texts]))
+    else:
+        write_objects(tmp_path / name, texts)
+    program = (
+        "from mlstm.corpus.preparing import making\n"
+        "def cleaner(*_):\n"
+        "    def clean(text):\n"
+        "        assert b'strange' not in (text if isinstance(text, bytes) else text.encode())\n"
+        "        return b'x'\n"
+        "    return clean\n"
+        "making._cleaner = cleaner\n"
+    )
+    cleaner = {}
+    exec(program.replace("making._cleaner", "found"), cleaner)
+    monkeypatch.setattr(making, "_cleaner", cleaner["found"])
+    monkeypatch.setattr(crew, "_PROGRAM", program + crew._PROGRAM)
+    given = {"block_bytes": 500, "processes": processes}
+    said = one_line(lambda: prepare_texts(tmp_path / name, tmp_path / "c", **given))
+    assert said == f"{tmp_path}/{name}:{line}: unexpected: AssertionError: "
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_reader_that_fails_among_other_files_ends_the_work_too(tmp_path, monkeypatch):
+    (tmp_path / "texts").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / "texts" / name).write_text("text\none\ntwo\n")
+
+    def table(*_, **__):
+        yield texts_of.Record(b"one", [], 2)
+        raise KeyError("strange")
+
+    monkeypatch.setattr(texts_of, "_table", table)
+    said = one_line(lambda: prepare_texts(tmp_path / "texts", tmp_path / "c"))
+    assert said == f"{tmp_path}/texts/a.csv:3: unexpected: KeyError: 'strange'"

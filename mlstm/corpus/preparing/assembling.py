@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlstm.corpus import agreement, splitting
+from mlstm.corpus import agreement, splitting, texts
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.folders import publish, unfinished, writing
 from mlstm.corpus.preparing import comparing, duplicates, order, pieces
@@ -175,8 +175,8 @@ class _Joined:
         skipped["empty"] += piece.empty
         skipped["broken"] += piece.broken
         for line, why in piece.examples[: NAMED - len(skipped["unreadable"])]:
-            place = f"{file.name}:{line}"
-            skipped["unreadable"].append({"name": place, "error": f"{file.path}:{line}: {why}"})
+            error = f"{texts.place(file.path, line, file.format)}: {why}"
+            skipped["unreadable"].append({"name": f"{file.name}:{line}", "error": error})
         return piece
 
     def _kept(self, found: Found, part: Part) -> Part:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlstm.corpus import agreement, identity, sources
+from mlstm.corpus import agreement, identity, sources, texts
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.files import user_path
 from mlstm.corpus.fitting import Fit
@@ -213,7 +213,8 @@ class _Work:
         if not known.broken:
             return
         line, why = known.examples[0]
-        said = f"{self.files[file].path}:{line}: {why}"
+        described = self.described[file]
+        said = f"{texts.place(described.path, line, described.format)}: {why}"
         if self.request.strict:
             raise InputError(said)
         if not known.records and known.broken > 1 and (file, block) == (0, 0):
