@@ -240,10 +240,16 @@ def _refuse_needless() -> None:
 def _vocabulary() -> Any:
     from mlstm.corpus import fitting
 
-    chosen = [_UNSEEN.value or "", _WORD_PATTERN.value or "", _MINIMUM_COUNT.value or 0]
-    if _VOCABULARY_OF.value and (_VOCABULARY.value or any([*chosen, _LARGEST.value])):
+    given = (_VOCABULARY, _UNSEEN, _WORD_PATTERN, _MINIMUM_COUNT, _LARGEST)
+    if _VOCABULARY_OF.value and any(flag.value for flag in given):
         raise InputError("--vocabulary_of says all of the vocabulary: leave the other flags out")
-    return fitting.chosen(_VOCABULARY.value or "", *chosen, _LARGEST.value or 0)
+    return fitting.chosen(
+        _VOCABULARY.value or "",
+        _UNSEEN.value or "",
+        _WORD_PATTERN.value or "",
+        _MINIMUM_COUNT.value or 0,
+        _LARGEST.value or 0,
+    )
 
 
 def _of_records() -> dict[str, Any]:
