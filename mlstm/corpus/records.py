@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
-from mlstm.corpus import agreement, translating
+from mlstm.corpus import agreement, sources, translating
 from mlstm.corpus.files import user_path
 from mlstm.corpus.fitting import Fit
-from mlstm.corpus.folders import publish, unfinished
+from mlstm.corpus.folders import publish, recover, unfinished
+from mlstm.corpus.preparing import comparing
 from mlstm.corpus.preparing.engine import Progress, Waiting, prepare_records, there
 from mlstm.corpus.preparing.request import Request
+from mlstm.corpus.preparing.staging import Staging
 from mlstm.corpus.reading import Corpus
-from mlstm.corpus.vocabulary import Bytes
+from mlstm.corpus.vocabulary import Bytes, Vocabulary
 
 
 def prepare_texts(
@@ -81,15 +83,78 @@ def _prepared(
     folder = user_path(folder).absolute()
     of_ids: dict[str, Any] = settings | {"vocabulary": None}
     request = Request(**of_ids)
+    recover(folder)
     if corpus := there(source, folder, request, vocabulary):
         return corpus
-    hidden = folder.with_name(f".{folder.name}.bytes")
-    of_bytes = prepare_records(source, hidden, replace(request, overwrite=False), **work)
+    staging = Staging(folder, _key(source, request))
+    stages = _Stages(work.pop("progress", None))
+    with staging.in_use():
+        found = _through_bytes(source, folder, request, vocabulary, staging, stages, work)
+    if isinstance(found, Corpus):
+        staging.remove()
+    return found
+
+
+def _through_bytes(
+    source: str | os.PathLike,
+    folder: Path,
+    request: Request,
+    vocabulary: Vocabulary | Fit,
+    staging: Staging,
+    stages: _Stages,
+    work: dict[str, Any],
+) -> Corpus | Waiting:
+    of_bytes = prepare_records(
+        source,
+        staging.folder / "bytes",
+        replace(request, overwrite=False),
+        progress=stages.first,
+        **work,
+    )
     if not isinstance(of_bytes, Corpus):
         return replace(of_bytes, folder=folder)
-    with unfinished(folder) as new:
-        manifest = translating.translate(of_bytes, new, vocabulary, output=folder)
-        if not publish(new, folder, replace=request.overwrite):
-            agreement.adopt(new, folder, manifest)
-    shutil.rmtree(hidden, ignore_errors=True)
+    with staging.assembling(wait=work.get("share") is None) as held:
+        if not held:
+            return Waiting(folder, ())
+        # Another that did the same may have been faster.
+        if corpus := there(source, folder, request, vocabulary):
+            return corpus
+        with unfinished(folder) as new:
+            manifest = translating.translate(
+                of_bytes, new, vocabulary, output=folder, progress=stages.second
+            )
+            if not publish(new, folder, replace=request.overwrite):
+                agreement.adopt(new, folder, manifest)
     return Corpus.open(folder)
+
+
+def _key(source: str | os.PathLike, request: Request) -> list[Any]:
+    """All that a corpus of bytes depends on."""
+    said = {field.name: getattr(request, field.name) for field in fields(request)}
+    del said["overwrite"], said["vocabulary"]
+    found = []
+    for file in sources.documents(source):
+        try:
+            status = file.path.stat()
+        except OSError:  # preparing says so
+            continue
+        place = [file.name, str(file.path), file.split]
+        found.append([*place, status.st_size, status.st_mtime_ns])
+    return ["bytes", repr(sorted(said.items())), comparing.key(request), found]
+
+
+class _Stages:
+    """The progress of two passes as that of one: the second counts as much as the first."""
+
+    def __init__(self, progress: Progress | None):
+        self.progress, self.size = progress, 0
+
+    def first(self, done: int, total: int) -> None:
+        self.size = total
+        if self.progress:
+            self.progress(done, 2 * total)
+
+    def second(self, done: int, total: int) -> None:
+        size = self.size or total  # the first may have been done before
+        if self.progress:
+            self.progress(self.size + done * size // total, self.size + size)
