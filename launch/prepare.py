@@ -168,7 +168,7 @@ def main(_) -> None:
             prepared.verify(progress)
         print(f"{prepared}\n  every file is as it was prepared")
         return
-    records = _LINES.value or _FORMAT.value != "auto"
+    records = _LINES.value or _FORMAT.value != "auto" or bool(named.field(_INPUT.value))
     if not records:
         for flag in _OF_RECORDS:
             if flag.present:

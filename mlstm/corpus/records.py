@@ -7,10 +7,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from mlstm.corpus import agreement, sources, translating
+from mlstm.corpus import agreement, named, sources, translating
 from mlstm.corpus.files import user_path
 from mlstm.corpus.fitting import Fit
 from mlstm.corpus.folders import publish, recover, unfinished
+from mlstm.corpus.objects import DEFAULT_FIELD
 from mlstm.corpus.preparing import comparing
 from mlstm.corpus.preparing.engine import Progress, Waiting, prepare_records, there
 from mlstm.corpus.preparing.request import Request
@@ -32,11 +33,12 @@ def prepare_texts(
     numbers. A line keeps a line end, "\\n", where it is not cleaned and the vocabulary has one; one
     without text is left out. A field is as it is.
 
-    settings: `field` is that of the text ("text", else "reviewText"); `format`, one of
-    `texts.FORMATS`, where the name of a file does not tell; `headings`, whether the articles of
-    "wikitext" keep headings and blank lines; `splits`, `reset`, `vocabulary`, `cleaning`,
-    `strict`, `overwrite` and `shard_bytes` are those of `prepare`. A record that cannot be read is
-    left out, counted and, of the first thousand, named.
+    settings: `field` is that of the text ("text", else "reviewText", of a public corpus its own);
+    `format`, one of `texts.FORMATS`, where the name of a file does not tell; `headings`, whether
+    the articles of "wikitext" keep headings and blank lines (one of more than 32 MiB is cut to
+    several documents); `splits`, `reset`, `vocabulary`, `cleaning`, `strict`, `overwrite` and
+    `shard_bytes` are those of `prepare`. A record that cannot be read is left out, counted and, of
+    the first thousand, named.
 
     `shards` puts all documents in the order of the hashes of their names and cuts it into so many
     shards of train, as equal as can be, and `held_out_shards` of validation and test.
@@ -77,6 +79,9 @@ def _prepared(
     source: str | os.PathLike, folder: str | os.PathLike, settings: dict[str, Any], **work: Any
 ) -> Corpus | Waiting:
     """Through a corpus of bytes, hidden beside `folder`, where tokens are made in another pass."""
+    if settings.get("format", "auto") == "auto" and (own := named.field(source)):
+        given = settings.get("field", DEFAULT_FIELD)
+        settings = settings | {"field": own if given == DEFAULT_FIELD else given}
     vocabulary = settings.get("vocabulary") or Bytes()
     if not isinstance(vocabulary, Fit) and vocabulary.bytewise:
         return prepare_records(source, folder, Request(**settings), **work)

@@ -155,7 +155,7 @@ def prepare_source(
     **settings: Any,
 ) -> Corpus:
     """Prepares "python_stdlib", a public corpus by name, a file or a folder of text; `settings` are
-    those of `prepare`.
+    those of `prepare`. A public corpus of records becomes what `prepare_texts` makes of it.
 
     splits_bytes: of train, validation and test, which are cut from one file in this order and are
     all of it: (90_000_000, 5_000_000, 5_000_000) is the custom for enwik8 and text8.
@@ -163,6 +163,10 @@ def prepare_source(
     `progress` is called with the bytes of the source read so far and in all: files are read
     twice, to know them again and to write them. Raises InputError.
     """
+    if named.field(source):
+        if splits_bytes is not None:
+            raise InputError(f"{source} is records, which cannot be cut by bytes")
+        return prepare_texts(source, folder, progress=progress, **settings)
     files, folder = list(sources.documents(source)), user_path(folder)
     embedded = str(source) == sources.PYTHON_STDLIB
     if settings.get("splits") is None and splits_bytes is None:
