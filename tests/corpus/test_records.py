@@ -18,9 +18,10 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlstm.corpus import Document, open_source, prepare, prepare_share, prepare_texts
+from mlstm.corpus import Corpus, Document, open_source, prepare, prepare_share, prepare_texts
 from mlstm.corpus import texts as texts_of
 from mlstm.corpus.preparing import assembling, blocks, crew, making, pieces
+from mlstm.corpus.preparing.engine import Waiting
 from mlstm.corpus.vocabulary import Table, amino_acids, printable
 from mlstm.errors import InputError
 
@@ -451,13 +452,13 @@ def broken_in_the_middle(tmp_path):
 
 def test_strict_holds_for_pieces_that_are_there(tmp_path):
     path = broken_in_the_middle(tmp_path)
-    given = {"block_bytes": 1000}
+    call = functools.partial(prepare_texts, path, tmp_path / "c", block_bytes=1000)
     for _ in range(2):
-        said = one_line(lambda: prepare_texts(path, tmp_path / "c", strict=True, **given))
+        said = one_line(lambda: call(strict=True))
         assert said.startswith(f"{path}:121: no JSON: ")
     assert not (tmp_path / "c").exists()
-    prepare_texts(path, tmp_path / "c", **given)
-    said = one_line(lambda: prepare_texts(path, tmp_path / "c", strict=True, **given))
+    call()
+    said = one_line(lambda: call(strict=True))
     assert said.startswith(f"{path}:121: no JSON: ")
 
 
@@ -487,8 +488,13 @@ def test_a_share_reads_only_its_own_pieces_and_a_damaged_one_of_others_is_found(
 ):
     write_objects(tmp_path / "a.jsonl", some_texts())
     whole = prepare_texts(tmp_path / "a.jsonl", tmp_path / "whole")
-    given = {"block_bytes": 1500, "deduplicate_against": ["own"]}
-    share = functools.partial(prepare_share, tmp_path / "a.jsonl", tmp_path / "c", **given)
+    share = functools.partial(
+        prepare_share,
+        tmp_path / "a.jsonl",
+        tmp_path / "c",
+        block_bytes=1500,
+        deduplicate_against=["own"],
+    )
     share(0, 3)
     (staging,) = tmp_path.glob(".c.*.pieces")
     first = staging / "00000-000000.piece"
@@ -498,8 +504,12 @@ def test_a_share_reads_only_its_own_pieces_and_a_damaged_one_of_others_is_found(
     assert first not in pieces_read
     first.write_bytes(first.read_bytes()[:-1])
     assert "was damaged since; run again" in one_line(lambda: share(2, 3))
-    assert share(2, 3).missing == (0,)
-    assert share(0, 3).split("test").documents == whole.split("test").documents
+    waiting = share(2, 3)
+    assert isinstance(waiting, Waiting)
+    assert waiting.missing == (0,)
+    made = share(0, 3)
+    assert isinstance(made, Corpus)
+    assert made.split("test").documents == whole.split("test").documents
 
 
 def test_the_slower_of_two_without_locks_takes_what_the_faster_made(tmp_path, monkeypatch):
@@ -523,8 +533,8 @@ def test_the_slower_of_two_without_locks_takes_what_the_faster_made(tmp_path, mo
 
 def test_a_row_that_the_vocabulary_lacks_is_told_by_its_line(tmp_path):
     (tmp_path / "a.csv").write_text('text,n\n"a\nb",1\n\nab,2\n"a\n\nc",3\nb,4\n')
-    given = {"vocabulary": Table((None, b"a", b"b", b"\n"), name="ab"), "splits": (1, 0, 0)}
-    corpus = prepare_texts(tmp_path / "a.csv", tmp_path / "c", **given)
+    ab = Table((None, b"a", b"b", b"\n"), name="ab")
+    corpus = prepare_texts(tmp_path / "a.csv", tmp_path / "c", vocabulary=ab, splits=(1, 0, 0))
     (bad,) = corpus.manifest["skipped"]["unreadable"]
     assert bad["error"].startswith(f"{tmp_path}/a.csv:6: b'c' at byte 3 is no symbol")
 
@@ -553,8 +563,8 @@ def test_what_nobody_thought_of_ends_the_work_and_names_the_line(
     exec(program.replace("making._cleaner", "found"), cleaner)
     monkeypatch.setattr(making, "_cleaner", cleaner["found"])
     monkeypatch.setattr(crew, "_PROGRAM", program + crew._PROGRAM)
-    given = {"block_bytes": 500, "processes": processes}
-    said = one_line(lambda: prepare_texts(tmp_path / name, tmp_path / "c", **given))
+    call = functools.partial(prepare_texts, tmp_path / name, tmp_path / "c", block_bytes=500)
+    said = one_line(lambda: call(processes=processes))
     assert said == f"{tmp_path}/{name}:{line}: unexpected: AssertionError: "
     assert not (tmp_path / "c").exists()
 

@@ -4,7 +4,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlstm.corpus.texts import read_texts
@@ -25,6 +25,7 @@ def test_a_line_of_plain_text_is_a_text_and_an_empty_one_too(folder):
     assert read_texts(folder / "a.txt.gz") == [b"one", b""]
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_what_the_csv_module_wrote_is_read(folder, texts):
     out = io.StringIO(newline="")
