@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlstm.corpus import objects, parquet, wikitext
-from mlstm.corpus.files import read_chunks, text_name, user_path
+from mlstm.corpus.files import read_chunks, refuse_utf16, text_name, user_path
 from mlstm.errors import InputError
 
 FORMATS = ("auto", "lines", "json", "csv", "tsv", "parquet", "wikitext", "wikitext_lines")
@@ -28,6 +28,10 @@ _OF_SUFFIX = {
     ".ndjson": "json",
     ".parquet": "parquet",
 }
+_CARRIAGE = (
+    "a line ends in a bare carriage return, as of old; make it a line feed "
+    "(tr '\\r' '\\n' <OLD >NEW)"
+)
 
 
 class Record(NamedTuple):
@@ -73,10 +77,16 @@ def read_records(path: str | os.PathLike, field: str = "text") -> Iterator[Recor
     """As `read_texts`, one after another and with the other fields; those of a line of plain text
     are ("text", the line). What is not UTF-8 is escaped by surrogates."""
     path = user_path(path)
-    for record in parsed(path, format_of(path), field):
+    format = format_of(path)
+    for record in parsed(path, format, field):
         if isinstance(record, Broken):
-            raise InputError(f"{path}:{record.line}: {record.why}")
+            raise InputError(f"{place(path, record.line, format)}: {record.why}")
         yield record
+
+
+def place(path: str | os.PathLike, line: int, format: str) -> str:
+    """Of a record, for an error. A file that has no lines has numbers of records."""
+    return f"{path}: record {line}" if format == "parquet" else f"{path}:{line}"
 
 
 def parsed(
@@ -126,7 +136,9 @@ def lines(path: Path, longest: int = sys.maxsize) -> Iterator[bytes | TooLong]:
     """With their ends, but perhaps the last; of one of more than `longest` bytes the size."""
     rest: list[bytes] = []
     size = 0
-    for chunk, _ in read_chunks(path):
+    for place, (chunk, _) in enumerate(read_chunks(path)):
+        if not place:
+            refuse_utf16(path, chunk)
         first, *others = chunk.split(b"\n")
         for part, whole in itertools.zip_longest([first, *others], [True] * len(others)):
             size += len(part)
@@ -178,12 +190,14 @@ def _table(
     while True:
         # A text may be longer than the 128 KiB of the default; it is one number for all readers.
         csv.field_size_limit(longest)
+        line = decoded.number + 1  # where a row begins, which may have several
         try:
             row = next(rows, None)
         except csv.Error as error:
+            why = f"no {kind}: {_CARRIAGE if 'new-line character' in str(error) else error}"
             if header is None:
-                raise InputError(f"{path}:{decoded.number}: no {kind}: {error}") from None
-            yield Broken(decoded.number, f"no {kind}: {error}")
+                raise InputError(f"{path}:{line}: {why}") from None
+            yield Broken(line, why)
             continue
         except _LongLine as error:
             why = error.args[0].why(longest)
@@ -196,10 +210,10 @@ def _table(
         elif row is None:
             return
         elif row and len(row) != len(header):
-            yield Broken(decoded.number, f"{len(row)} fields; the header names {len(header)}")
+            yield Broken(line, f"{len(row)} fields; the header names {len(header)}")
         elif row:
             text = row[place].encode("utf-8", "surrogateescape")
-            yield Record(text, list(zip(header, row, strict=True)), decoded.number)
+            yield Record(text, list(zip(header, row, strict=True)), line)
 
 
 def _header(path: Path, row: list[str] | None, field: str) -> tuple[list[str], int]:

@@ -107,7 +107,7 @@ def test_rows_of_parquet_without_text_are_left_out_and_named(tmp_path):
     assert [text.decode() for _, text in found(corpus)] == [row for row in rows if row]
     (bad,) = corpus.manifest["skipped"]["unreadable"]
     assert bad["name"] == "a.parquet:13"
-    assert 'field "reviewText" is null, no text' in bad["error"]
+    assert bad["error"] == f'{tmp_path}/a.parquet: record 13: field "reviewText" is null, no text'
     with pytest.raises(InputError, match=r'a.parquet:.* no field "body" \(fields: reviewText\)'):
         prepare_texts(tmp_path / "a.parquet", tmp_path / "d", field="body")
 
