@@ -1,8 +1,8 @@
 """The texts of one file, in order: a line, a row of a table or an object each, or an article.
 
-A .csv or .tsv has a header, a .parquet columns, and a .jsonl objects (a .json too, where its first
-line is one), of which one field is the text; of any other file each line is one. A name that ends
-in .gz, .bz2, .xz or .zst is decompressed.
+A .csv or .tsv has a header, a .parquet columns, and a .jsonl or .json an object on each line, of
+which one field is the text; of any other file each line is one. A name that ends in .gz, .bz2, .xz
+or .zst is decompressed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ FORMATS = ("auto", "lines", "json", "csv", "tsv", "parquet", "wikitext", "wikite
 _OF_SUFFIX = {
     ".csv": "csv",
     ".tsv": "tsv",
+    ".json": "json",
     ".jsonl": "json",
     ".ndjson": "json",
     ".parquet": "parquet",
@@ -115,19 +116,8 @@ def parsed(
 
 
 def format_of(path: Path) -> str:
-    """How the texts lie in a file, from its name; of a .json the first line tells. Raises
-    InputError."""
-    suffix = Path(text_name(path.name)).suffix.lower()
-    if suffix == ".json":
-        return "json" if _first_byte(path) == b"{" else "lines"
-    return _OF_SUFFIX.get(suffix, "lines")
-
-
-def _first_byte(path: Path) -> bytes:
-    for chunk, _ in read_chunks(path):
-        if text := chunk.removeprefix(b"\xef\xbb\xbf").lstrip():
-            return text[:1]
-    return b""
+    """How the texts lie in a file, from its name."""
+    return _OF_SUFFIX.get(Path(text_name(path.name)).suffix.lower(), "lines")
 
 
 def _plain(number: int, text: bytes | TooLong, longest: int) -> Record | Broken:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mlstm.corpus import backtracking
 from mlstm.corpus.cutting import blocks
 from mlstm.corpus.symbols import (
     Symbols,
@@ -82,10 +83,12 @@ class Words(Symbols):
 
 @functools.lru_cache(64)
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Raises InputError for a pattern that is none, or that finds an empty word."""
+    """Raises InputError for a pattern that is none, that finds an empty word, or that might take
+    for ever, also for one that came with somebody's model."""
     if not isinstance(pattern, str) or not pattern:
         raise InputError(f"the pattern of words is {pattern!r}: a regular expression is wanted")
     try:
+        backtracking.check(pattern)
         found = re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise InputError(f"the pattern of words {pattern!r} is wrong: {error}") from None

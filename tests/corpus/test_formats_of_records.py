@@ -141,12 +141,24 @@ def test_broken_rows_of_a_table_are_left_out_and_named(tmp_path):
         prepare_texts(tmp_path / "a.csv", tmp_path / "d", strict=True)
 
 
-def test_a_json_file_is_objects_where_its_first_line_is_one(tmp_path):
+def test_a_json_file_has_an_object_on_each_line_and_is_never_raw_text(tmp_path):
     line = json.dumps({"reviewText": "a review"})
     (tmp_path / "a.json.gz").write_bytes(gzip.compress(f"\n{line}\n".encode()))
     assert read_texts(tmp_path / "a.json.gz") == [b"a review"]
-    (tmp_path / "b.json").write_text("[1,\n2]\n")
-    assert read_texts(tmp_path / "b.json") == [b"[1,", b"2]"]
+    for name, text in {"array": f"[{line}]\n", "lines": f"[\n{line},\n{line}\n]\n"}.items():
+        (tmp_path / f"{name}.json").write_text(text)
+        with pytest.raises(InputError, match=f"{name}.json:1: no (object|JSON)"):
+            read_texts(tmp_path / f"{name}.json")
+        with pytest.raises(InputError, match=f"{name}.json(:1: no object| is a JSON array)"):
+            prepare_texts(tmp_path / f"{name}.json", tmp_path / "none")
+    (tmp_path / "comment.json").write_text(f"// mine\n{line}\n{line}\n")
+    made = prepare_texts(tmp_path / "comment.json", tmp_path / "one", splits=(1, 0, 0))
+    assert [text for _, text in found(made)] == [b"a review"] * 2
+    assert "comment.json:1: no JSON" in made.manifest["skipped"]["unreadable"][0]["error"]
+    made = prepare_texts(
+        tmp_path / "comment.json", tmp_path / "raw", splits=(1, 0, 0), format="lines"
+    )
+    assert next(text for _, text in found(made)) == b"// mine\n"
 
 
 SIZES = st.lists(st.integers(1, 50), min_size=3, max_size=3)

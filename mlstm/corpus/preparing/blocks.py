@@ -76,6 +76,8 @@ def blocks(
     A file that cannot be read to its end has the blocks up to there, and `survey.error`: it is left
     out as a whole. What is no record or too long is a broken row, and the others are kept."""
     try:
+        if format == "json":
+            _refuse_array(path)
         if format in ("lines", "json"):
             cut = _Lines(path, file, skip_blank=format == "json", block_bytes=block_bytes)
             yield from cut.blocks(survey)
@@ -87,6 +89,15 @@ def blocks(
         raise
     except InputError as error:
         survey.error = str(error)
+
+
+def _refuse_array(path: Path) -> None:
+    """Of an array over several lines the last object alone could be read."""
+    lines = texts.lines(path, LONGEST)
+    first = next((line for line in lines if isinstance(line, texts.TooLong) or line.strip()), b"")
+    text = first.strip(b"\xef\xbb\xbf \t\r\n") if isinstance(first, bytes) else b""
+    if text.startswith(b"[") and not text.endswith(b"]"):
+        raise InputError(f"{path} is a JSON array; an object on each line is wanted")
 
 
 class _Lines:
