@@ -2,6 +2,10 @@ import json
 
 import pytest
 
+from mlstm.corpus.shards import prepare_source
+
+ONE = "--dynamic", "--dynamic_learning_rate=0.1", "--dynamic_decay=0"
+
 
 def test_static_and_dynamic_figures_stand_side_by_side_tuned_on_validation(
     launch, trained_run, tmp_path
@@ -37,11 +41,14 @@ def test_rates_that_are_given_are_taken_and_each_of_a_population_adapts(
     launch, trained_run, trained_population, tmp_path
 ):
     (tmp_path / "book.txt").write_bytes(b"word " * 200)
+    prepare_source(
+        tmp_path / "book.txt", tmp_path / "book", splits=(0, 0, 1), cleaning="concept_neurons"
+    )
     figures = tmp_path / "out.json"
     result = launch(
         "evaluate",
         f"--model={trained_population}",
-        f"--data={tmp_path / 'book.txt'}",
+        f"--data={tmp_path / 'book'}",
         "--dynamic",
         "--dynamic_rule=sgd",
         "--dynamic_learning_rate=0.1",
@@ -55,6 +62,7 @@ def test_rates_that_are_given_are_taken_and_each_of_a_population_adapts(
     assert all(model["validation"] == [] for model in record["models"])
     assert record["dynamic_bits_per_byte"] < record["static_bits_per_byte"]
     assert "as given" in result.stdout.decode()
+    assert "note: the text was cleaned as concept_neurons" in result.stdout.decode()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +73,13 @@ def test_rates_that_are_given_are_taken_and_each_of_a_population_adapts(
         (["--dynamic", "--dynamic_decay=x"], "--dynamic_decay=x: it is a number"),
         (["--dynamic", "--dynamic_decay=2"], "decay 2.0 goes beyond the trained parameters"),
         (["--dynamic", "--split=validation"], "tuned on is not clear"),
-        (["--dynamic", "--dynamic_segment=0"], "segment is 0"),
+        (["--dynamic", "--dynamic_segment=0"], "--dynamic_segment=0"),
+        (["--dynamic", "--dynamic_bytes=-1"], "--dynamic_bytes=-1"),
+        (["--dynamic", "--dynamic_decay=-1"], "--dynamic_decay=-1: it has to be finite"),
+        (["--dynamic", "--dynamic_rule=sgd", "--dynamic_train=x"], "nothing with the rule sgd"),
+        (["--dynamic", "--dynamic_rule=sgd", "--dynamic_epsilon=1"], "nothing with the rule sgd"),
+        ([*ONE, "--dynamic_tune_on=x"], "--dynamic_tune_on says nothing with one rate"),
+        ([*ONE, "--dynamic_tune_bytes=9"], "--dynamic_tune_bytes says nothing with one rate"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(launch, trained_run, flags, words):
