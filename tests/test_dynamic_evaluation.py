@@ -31,8 +31,9 @@ def prepared(request, tmp_path_factory):
 
 
 def other(split, folder):
-    """Another text of the same symbols."""
-    (folder / "other.txt").write_bytes(TEXT[: len(TEXT) // 2])
+    """Another text of the same symbols, and as long."""
+    swapped = TEXT.replace(b"once only zebra", b"zebra only once")
+    (folder / "other.txt").write_bytes(swapped)
     corpus = prepare_source(
         folder / "other.txt",
         folder / "other",

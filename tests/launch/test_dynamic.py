@@ -10,10 +10,16 @@ ONE = "--dynamic", "--dynamic_learning_rate=0.1", "--dynamic_decay=0"
 def test_static_and_dynamic_figures_stand_side_by_side_tuned_on_validation(
     launch, trained_run, tmp_path
 ):
-    figures = tmp_path / "out.json"
+    figures, tune_on = tmp_path / "out.json", tmp_path / "tune.txt"
+    tune_on.write_bytes(b"some other words, and once again\n" * 12)
+    usual = f"--model={trained_run}", "--dynamic"
+    # All parts of this run's text are the same.
+    result = launch("evaluate", *usual)
+    assert result.returncode == 2, result.stderr
+    assert b"the validation split is the very text that is scored" in result.stderr
     flags = (
-        f"--model={trained_run}",
-        "--dynamic",
+        f"--dynamic_tune_on={tune_on}",
+        *usual,
         "--dynamic_learning_rate=0.0001,0.001",
         "--dynamic_decay=0.001",
         "--dynamic_batches=3",
@@ -24,7 +30,7 @@ def test_static_and_dynamic_figures_stand_side_by_side_tuned_on_validation(
     assert result.returncode == 0, result.stderr
     record = json.loads(figures.read_text())
     assert record["bytes"] == 399
-    assert record["tuned_on"] == "the validation split"
+    assert record["tuned_on"] == str(tune_on)
     (model,) = record["models"]
     tried = {each["learning_rate"]: each["bits_per_byte"] for each in model["validation"]}
     assert tried.keys() == {0.0001, 0.001}
@@ -42,13 +48,14 @@ def test_rates_that_are_given_are_taken_and_each_of_a_population_adapts(
 ):
     (tmp_path / "book.txt").write_bytes(b"word " * 200)
     prepare_source(
-        tmp_path / "book.txt", tmp_path / "book", splits=(0, 0, 1), cleaning="concept_neurons"
+        tmp_path / "book.txt", tmp_path / "book", splits=(1, 0, 0), cleaning="concept_neurons"
     )
     figures = tmp_path / "out.json"
     result = launch(
         "evaluate",
         f"--model={trained_population}",
         f"--data={tmp_path / 'book'}",
+        "--split=train",
         "--dynamic",
         "--dynamic_rule=sgd",
         "--dynamic_learning_rate=0.1",
