@@ -25,7 +25,7 @@ job array: the one that ends last joins them.
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
@@ -157,6 +157,7 @@ def main(_) -> None:
 
     if _CACHE.value:
         os.environ["MLSTM_CACHE"] = _CACHE.value
+    _refuse_needless()
     if _LIST.value:
         print(named.table())
         return
@@ -168,11 +169,7 @@ def main(_) -> None:
             prepared.verify(progress)
         print(f"{prepared}\n  every file is as it was prepared")
         return
-    records = _LINES.value or _FORMAT.value != "auto"
-    if not records:
-        for flag in _OF_RECORDS:
-            if flag.present:
-                raise InputError(f"--{flag.name} says nothing without --lines")
+    records = _of_lines()
     given: dict[str, Any] = {"vocabulary": _vocabulary()}
     if _VOCABULARY_OF.value:
         from mlstm.loading import text_of
@@ -216,13 +213,45 @@ def main(_) -> None:
     print(prepared)
 
 
+def _of_lines() -> bool:
+    from mlstm.corpus import named
+
+    return _LINES.value or _FORMAT.value != "auto" or bool(named.field(_INPUT.value))
+
+
+def _refuse_needless() -> None:
+    """Raises InputError for a flag that the others make mean nothing."""
+    for alone, needed in ((_LIST, "cache"), (_VERIFY, "output")):
+        for flag in _ALL if alone.value else ():
+            if flag.present and flag.name not in (alone.name, needed):
+                raise InputError(
+                    f"--{alone.name} prepares nothing, and --{flag.name} says nothing with it"
+                )
+    wanted: list[tuple[bool, str, Sequence[flags.FlagHolder]]] = [
+        (_of_lines(), "lines", _OF_RECORDS),
+        (_SHARDS.value is not None, "shards", [_HELD_OUT_SHARDS]),
+        (bool(_DEDUPLICATE_AGAINST.value), "deduplicate_against", [_DUPLICATE_SHARE]),
+        (_FORMAT.value == "wikitext", "format=wikitext", [_HEADINGS]),
+    ]
+    for there, name, of_it in wanted:
+        for flag in of_it:
+            if flag.present and not there:
+                raise InputError(f"--{flag.name} says nothing without --{name}")
+
+
 def _vocabulary() -> Any:
     from mlstm.corpus import fitting
 
-    chosen = [_UNSEEN.value or "", _WORD_PATTERN.value or "", _MINIMUM_COUNT.value or 0]
-    if _VOCABULARY_OF.value and (_VOCABULARY.value or any([*chosen, _LARGEST.value])):
+    given = (_VOCABULARY, _UNSEEN, _WORD_PATTERN, _MINIMUM_COUNT, _LARGEST)
+    if _VOCABULARY_OF.value and any(flag.value for flag in given):
         raise InputError("--vocabulary_of says all of the vocabulary: leave the other flags out")
-    return fitting.chosen(_VOCABULARY.value or "", *chosen, _LARGEST.value or 0)
+    return fitting.chosen(
+        _VOCABULARY.value or "",
+        _UNSEEN.value or "",
+        _WORD_PATTERN.value or "",
+        _MINIMUM_COUNT.value or 0,
+        _LARGEST.value or 0,
+    )
 
 
 def _of_records() -> dict[str, Any]:
@@ -271,6 +300,11 @@ _OF_RECORDS = (
     _DUPLICATE_SHARE,
     _PROCESSES,
     _SHARD,
+)
+_ALL = (
+    *(_INPUT, _OUTPUT, _LIST, _CACHE, _SPLITS, _SPLITS_BYTES, _LINES, _FORMAT, _CLEANING),
+    *(_VOCABULARY_OF, _VOCABULARY, _UNSEEN, _WORD_PATTERN, _MINIMUM_COUNT, _LARGEST, _RESET),
+    *(_STRICT, _VERIFY, _OVERWRITE, *_OF_RECORDS),
 )
 _AS_IN = {
     "splits": "0.9,0.05,0.05",

@@ -123,7 +123,7 @@ def _both(texts: Texts, piece: list[Record], second: str) -> list[bytes]:
             others.append(value.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:
             raise InputError(
-                f'{texts.file}:{record.line}: field "{second}" beside {record.text[:40]!r} has half '
-                "of a surrogate pair"
+                f'{texts.file}:{record.line}: field "{second}" beside {record.text[:40]!r} has '
+                "half of a surrogate pair"
             ) from None
     return [*(record.text for record in piece), *others]

@@ -20,6 +20,8 @@ from mlstm.errors import InputError
 
 # What may be a character reference in HTML 5, with or without the semicolon at its end.
 _REFERENCE = re.compile(r"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)")
+# Python reads no number of more than some thousand digits; the largest character has seven.
+_LONG_NUMBER = re.compile(r"&#([0-9]{8,})")
 _TAG = re.compile("<[^\n>]*>")
 _SPACE, _NOT_ASCII, _LINE_END = re.compile(r"\s+"), re.compile(r"[^\x00-\x7f]"), re.compile("\n")
 
@@ -153,7 +155,7 @@ def _encoded(text: str) -> bytes:
 
 def _references(text: str) -> Iterator[Edit]:
     for match in _REFERENCE.finditer(text):
-        said, character = match.group(), html.unescape(match.group())
+        said, character = match.group(), _unescaped(match.group())
         if said == character:
             continue
         # A name that is followed by more letters, "&notit;", leaves these as they are.
@@ -206,4 +208,15 @@ def _without_tags(text: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    return html.unescape(text) if "&" in text else text
+    if "&" not in text:
+        return text
+    try:
+        return html.unescape(text)
+    except ValueError:
+        return html.unescape(_LONG_NUMBER.sub(_shortened, text))
+
+
+def _shortened(match: re.Match) -> str:
+    """The reference with a number that stands for the same: U+FFFD where it is out of range."""
+    digits = match[1].lstrip("0") or "0"
+    return f"&#{digits if len(digits) < 8 else '9' * 7}"

@@ -45,6 +45,14 @@ def read_chunks(path: str | os.PathLike) -> Iterator[tuple[bytes, int]]:
         raise _unreadable(path, error) from error
 
 
+def refuse_utf16(path: str | os.PathLike, data: bytes) -> None:
+    """Raises InputError where a text that begins so says that it is in units of two or four bytes:
+    its lines would be cut in the middle of a character."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
+        name = "UTF-32" if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")) else "UTF-16"
+        raise InputError(f"{path} is {name}: convert it to UTF-8 (iconv -f {name} -t UTF-8)")
+
+
 def read_raw(path: str | os.PathLike) -> Iterator[bytes]:
     """The bytes on disk, in pieces. Raises InputError."""
     try:

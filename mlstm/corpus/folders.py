@@ -4,8 +4,8 @@ import contextlib
 import enum
 import errno
 import fcntl
-import glob
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -35,10 +35,22 @@ def writing(folder: Path) -> Iterator[None]:
 def recover(folder: Path) -> None:
     """Clears away what killed processes left beside `folder`. One that died between the two
     renames of a replacement left what was replaced: it gets its name back. Raises CannotWrite."""
-    for remains in folder.parent.glob(f".{glob.escape(folder.name)}.*{_PARTIAL}"):
+    of_mkdtemp = rf"[^.]{{8}}{re.escape(_PARTIAL)}"
+    for remains in beside(folder, of_mkdtemp):
         with _locked(remains) as lock:
             if lock is _Lock.HELD:
                 _clear(remains, folder)
+
+
+def beside(folder: Path, end: str) -> list[Path]:
+    """The hidden neighbours of `folder` that are called `.NAME.` and what the pattern `end` allows;
+    those of a folder `NAME.x` are its own."""
+    try:
+        names = os.listdir(folder.parent)
+    except OSError:
+        return []
+    wanted = re.compile(rf"\.{re.escape(folder.name)}\.{end}", re.DOTALL)
+    return [folder.parent / name for name in sorted(names) if wanted.fullmatch(name)]
 
 
 @contextlib.contextmanager

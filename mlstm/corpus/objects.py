@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +14,7 @@ from mlstm.errors import InputError
 
 DEFAULT_FIELD = "text"
 _DEFAULT_FIELDS = (DEFAULT_FIELD, "reviewText")
+_NAMED, _LONGEST = 10, 40  # names of fields in an error, and characters of each
 
 
 def read_object(line: bytes) -> dict[str, Any]:
@@ -43,9 +45,11 @@ def field_among(fields: Iterable[str], field: str = DEFAULT_FIELD) -> str:
     for name in (field,) if field != DEFAULT_FIELD else _DEFAULT_FIELDS:
         if name in fields:
             return name
-    raise InputError(
-        f'no field "{field}" (fields: {", ".join(map(str, fields))}). Name it with --text_field'
-    )
+    names = list(fields)
+    said = ", ".join(_named(name) for name in names[:_NAMED]) or "none"
+    if (more := len(names) - _NAMED) > 0:
+        said += f" and {more:,} more"
+    raise InputError(f'no field "{field}" (fields: {said}). Name it with --text_field')
 
 
 def encoded(text: str, field: str) -> bytes:
@@ -77,4 +81,13 @@ def _otherwise(line: bytes) -> Any:
 
 
 def _short(value: Any) -> str:
-    return json.dumps(value, default=repr)[:40]
+    try:
+        return json.dumps(value, default=repr)[:_LONGEST]
+    except (TypeError, ValueError, RecursionError):  # a literal may have a tuple for a key
+        return repr(value)[:_LONGEST]
+
+
+def _named(name: Any) -> str:
+    """As it is where that is short and plain."""
+    said = name if isinstance(name, str) and re.fullmatch(r"[\w./-]+", name) else repr(name)
+    return said if len(said) <= _LONGEST else said[:_LONGEST] + "..."

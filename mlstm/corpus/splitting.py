@@ -165,7 +165,9 @@ def check_filled(
     count = sum(shard["documents"] for shards in written.values() for shard in shards)
     if not count:
         bad = skipped["unreadable"]
-        raise InputError(bad[0]["error"] if bad else "there is no text: every document is empty")
+        or_copy = " or a copy of a held-out one" if skipped.get("duplicates") else ""
+        said = f"there is no text: every document is empty{or_copy}"
+        raise InputError(bad[0]["error"] if bad else said)
     for split, wanted in zip(SPLITS, fractions or (1, 0, 0), strict=True):
         if wanted and not written[split]:
             raise InputError(

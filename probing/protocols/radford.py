@@ -250,7 +250,7 @@ def _fit(X: Parts, y: Parts) -> _Fit:
 def _right(found: _Fit, X: Parts, y: Parts) -> tuple[np.ndarray, np.ndarray]:
     """(N,) bool: whether all neurons, and the single one, tell each test document rightly."""
     above = found.threshold.direction * (X["test"][:, found.unit] - found.threshold.value) > 0
-    return found.probe.predict(X["test"]) == y["test"], above == y["test"]
+    return np.equal(found.probe.predict(X["test"]), y["test"]), np.equal(above, y["test"])
 
 
 def best_threshold(values: np.ndarray, labels: np.ndarray) -> Threshold:

@@ -54,6 +54,14 @@ def test_offsets_rise_within_the_cleaned_text(text):
         assert offsets[-1] <= len(data)
 
 
+def test_places_around_a_reference_of_many_digits_are_kept():
+    raw = b"ab &#" + b"5" * 5000 + b"; cd"
+    data, offsets = clean(raw, "openai")
+    assert data == "\n ab \ufffd cd ".encode()
+    assert data[offsets[3] : offsets[len(raw) - 3]] == "\ufffd".encode()
+    assert data[offsets[len(raw) - 2] : offsets[len(raw)]] == b"cd"
+
+
 def test_a_span_goes_through_the_map_end_by_end():
     raw = b"  fish &amp; &quot;chips&quot;\n"
     data, offsets = clean(raw, "openai")

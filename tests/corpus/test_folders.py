@@ -101,8 +101,19 @@ def test_a_folder_whose_replacement_was_killed_gets_its_name_back(folder):
     assert os.listdir(folder.parent) == ["folder"]
 
 
+def test_recovering_leaves_what_is_of_a_folder_with_a_longer_name(folder):
+    remains = folder.parent / ".folder.b.abcd_123.partial"
+    (remains / "old").mkdir(parents=True)
+    (remains / "old" / "text").write_text("of folder.b")
+    shutil.rmtree(folder)
+    recover(folder)
+    assert os.listdir(folder.parent) == [".folder.b.abcd_123.partial"]
+    recover(folder.parent / "folder.b")
+    assert os.listdir(folder.parent) == ["folder.b"]
+
+
 def test_recovering_does_not_touch_a_name_that_is_taken_again(folder):
-    grave = folder.parent / ".folder.x.partial"
+    grave = folder.parent / ".folder.abcd_123.partial"
     (grave / "old").mkdir(parents=True)
     (grave / "old/text").write_text("older")
     recover(folder)

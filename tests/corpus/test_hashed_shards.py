@@ -1,5 +1,6 @@
 """Shards in the order of hashes, and training documents that are copies of held-out ones."""
 
+import functools
 import itertools
 import json
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlstm.corpus import prepare_texts
-from mlstm.corpus.preparing import order, signatures
+from mlstm.corpus.preparing import assembling, order, signatures
 from mlstm.corpus.sources import split_by_name
 from mlstm.errors import InputError
 
@@ -156,6 +157,49 @@ def test_a_prepared_corpus_stands_for_what_it_holds_out(tmp_path):
     )
     kept = {text.strip() for _, text in found(corpus, "train")}
     assert kept == {text for _, text in found(other, "train")}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl", "e.jsonl"])
+def test_the_only_document_is_left_out_where_it_is_a_copy(tmp_path, name):
+    """Whichever split the hash of its name says."""
+    rng = np.random.default_rng(3)
+    copy = words(rng, 40)
+    path, held = write(tmp_path / name, [copy]), write(tmp_path / "held.jsonl", [copy])
+    call = functools.partial(prepare_texts, path, tmp_path / "out" / "c", splits=(0.4, 0.3, 0.3))
+    with pytest.raises(InputError, match="there is no text: every document is empty or a copy"):
+        call(deduplicate_against=[str(held), "own"])
+    other = write(tmp_path / "other.jsonl", [words(rng, 40)])
+    corpus = call(deduplicate_against=[str(other), "own"])
+    assert corpus.manifest["skipped"]["duplicates"] == 0
+    assert b"".join(text for part in corpus.splits for _, text in found(corpus, part)) == (
+        copy.encode()
+    )
+
+
+@pytest.mark.parametrize("shards", [None, 4])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_damaged_notes_of_what_is_a_copy_are_made_anew(tmp_path, monkeypatch, shards, damage):
+    held, copies, near, quoting, new = planted(np.random.default_rng(1))
+    path = write(tmp_path / "a.jsonl", [*copies, *near, *quoting, *new])
+    given = {"shards": shards, "block_bytes": 3000}
+    given["deduplicate_against"] = [str(write(tmp_path / "held.jsonl", held)), "own"]
+    whole = prepare_texts(path, tmp_path / "whole", **given)
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(assembling, "assemble", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_texts(path, tmp_path / "c", **given)
+    (staging,) = tmp_path.glob(".c.*.pieces")
+    notes = [staging / "held out", *staging.glob("*.kept")]
+    assert len(notes) > 3
+    for note in notes:
+        data = bytearray(note.read_bytes())
+        data[-1] ^= 1
+        note.write_bytes({"flip": data, "cut": data[:-1], "empty": b""}[damage])
+    assert prepare_texts(path, tmp_path / "c", **given).digest == whole.digest
 
 
 def signatures_one_by_one(texts):

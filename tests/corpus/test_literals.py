@@ -125,3 +125,27 @@ def test_a_broken_line_says_what_it_should_have_been(line, why):
 
 def test_nan_is_read_as_before():
     assert objects.read_object(b'{"text": "a", "score": NaN}')["text"] == "a"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{'text': {(1, 2): 'x'}}",
+        b"{'text': [{(1, 2): 'x'}]}",
+        b'{"text": ' + b"[" * 900 + b"]" * 900 + b"}",
+    ],
+)
+def test_what_is_no_text_is_told_whatever_it_is(line):
+    with pytest.raises(InputError, match=r'field "text" is [{[].{1,40}, no text'):
+        objects.text_of(objects.read_object(line))
+
+
+def test_of_many_long_names_of_fields_some_are_told_in_one_line():
+    found = {f"line\nend {n} {'x' * 100}": n for n in range(1000)} | {("a", 1): 2}
+    with pytest.raises(InputError) as caught:
+        objects.text_of(found)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert len(said) < 600
+    assert said.startswith('no field "text" (fields: \'line\\nend 0 xxx')
+    assert said.endswith("... and 991 more). Name it with --text_field")

@@ -2,6 +2,8 @@
 
 import bz2
 import csv
+import fcntl
+import functools
 import gzip
 import io
 import json
@@ -17,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlstm.corpus import Document, open_source, prepare, prepare_share, prepare_texts
-from mlstm.corpus.preparing import blocks, crew
-from mlstm.corpus.vocabulary import amino_acids, printable
+from mlstm.corpus import texts as texts_of
+from mlstm.corpus.preparing import assembling, blocks, crew, making, pieces
+from mlstm.corpus.vocabulary import Table, amino_acids, printable
 from mlstm.errors import InputError
 
 WORDS = ["fish &amp; chips", "café", "漢 😀", "plain", " lead", "trail \n x", "&notit;", ""]
@@ -200,11 +203,13 @@ def broken_inputs(tmp_path):
         "empty.jsonl": (b"", "is empty"),
         "blank.jsonl": (b"\n \n\r\n", "there is no text: every document is empty"),
         "blank.txt": (b"\n\r\n\n", "there is no text: every document is empty"),
-        "utf16.jsonl": ("\ufeff" + text.decode()).encode("utf-16")
-        and (
-            b"\xff\xfe" + text.decode().encode("utf-16-le"),
-            "utf16.jsonl:1: no JSON: ",
-        ),
+        "utf16.jsonl": (text.decode().encode("utf-16"), "utf16.jsonl is UTF-16: convert it to"),
+        "utf16.csv": ("\ufefftext\na\n".encode("utf-16-be"), "utf16.csv is UTF-16: convert"),
+        "utf16.txt": ("a\nb\n".encode("utf-16"), "utf16.txt is UTF-16: convert it to UTF-8"),
+        "utf16.txt.gz": (gzip.compress("a\nb\n".encode("utf-16")), "gz is UTF-16: convert it"),
+        "utf32.txt": ("a\nb\n".encode("utf-32"), "utf32.txt is UTF-32: convert it to UTF-8"),
+        "old.csv": (b"n,text\r1,a\r2,b\r", "old.csv:1: no CSV: a line ends in a bare carriage"),
+        "old.tsv": (b"n\ttext\r1\ta\r", "old.tsv:1: no TSV: a line ends in a bare carriage"),
         "latin.csv": (b"a,b\n\xe9,1\n", 'latin.csv:1: no field "text"'),
         "quote.csv": (b'text\n"never ends\n', "quote.csv:2: no CSV: unexpected end of data"),
         "a.zip": (b"PK", "is an archive"),
@@ -295,7 +300,10 @@ def test_any_texts_come_back_from_any_format_cut_into_any_blocks(tmp_path_factor
         body = (end + gap).join(write({"text": text}) for text in texts)
     elif kind == "csv":
         name, out = "a.csv", io.StringIO(newline="")
-        csv.writer(out, lineterminator=end).writerows([["text", "n"], *([t, 1] for t in texts)])
+        # A writer of Python leaves "\r" without quotes where lines end in "\n".
+        quoting = csv.QUOTE_ALL if "\r" in "".join(texts) else csv.QUOTE_MINIMAL
+        writer = csv.writer(out, lineterminator=end, quoting=quoting)
+        writer.writerows([["text", "n"], *([t, 1] for t in texts)])
         body = out.getvalue()
     else:
         texts = [text.replace("\n", "").replace("\r", "") for text in texts]
@@ -358,12 +366,12 @@ def test_pieces_that_are_there_are_not_made_again_and_damaged_ones_are(tmp_path,
     with pytest.raises(KeyboardInterrupt):
         prepare_texts(tmp_path / "a.jsonl", tmp_path / "c", block_bytes=2000)
     (staging,) = tmp_path.glob(".c.*.pieces")
-    pieces = sorted(staging.glob("*.piece"))
-    assert len(pieces) == 5
-    pieces[1].write_bytes(pieces[1].read_bytes()[:-3])
-    flipped = bytearray(pieces[2].read_bytes())
+    there = sorted(staging.glob("*.piece"))
+    assert len(there) == 5
+    there[1].write_bytes(there[1].read_bytes()[:-3])
+    flipped = bytearray(there[2].read_bytes())
     flipped[-1] ^= 1
-    pieces[2].write_bytes(flipped)
+    there[2].write_bytes(flipped)
     made.clear()
     monkeypatch.setattr(
         crew, "results", lambda *given: (made.append(each) or each for each in results(*given))
@@ -420,3 +428,146 @@ def test_a_process_that_dies_is_told_and_leaves_what_is_finished(tmp_path, monke
     assert "signal 9" in said
     monkeypatch.undo()
     prepare_texts(tmp_path / "a.jsonl", tmp_path / "c", processes=2, block_bytes=999)
+
+
+def test_pieces_of_an_output_with_a_longer_name_are_left_alone(tmp_path):
+    write_objects(tmp_path / "a.jsonl", some_texts())
+    prepare_share(tmp_path / "a.jsonl", tmp_path / "c.b", 0, 2, block_bytes=1500)
+    old = tmp_path / f".c.{'0' * 16}.pieces"  # of settings that were given up
+    old.mkdir()
+    (old / "in use").touch()
+    (waiting,) = tmp_path.glob(".c.b.*.pieces")
+    prepare_texts(tmp_path / "a.jsonl", tmp_path / "c")
+    assert list(waiting.glob("*.piece"))
+    assert sorted(os.listdir(tmp_path)) == sorted(["a.jsonl", "c", waiting.name])
+
+
+def broken_in_the_middle(tmp_path):
+    write_objects(tmp_path / "a.jsonl", some_texts(200))
+    lines = (tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "a.jsonl").write_bytes(b"".join([*lines[:120], b"broken\n", *lines[120:]]))
+    return tmp_path / "a.jsonl"
+
+
+def test_strict_holds_for_pieces_that_are_there(tmp_path):
+    path = broken_in_the_middle(tmp_path)
+    given = {"block_bytes": 1000}
+    for _ in range(2):
+        said = one_line(lambda: prepare_texts(path, tmp_path / "c", strict=True, **given))
+        assert said.startswith(f"{path}:121: no JSON: ")
+    assert not (tmp_path / "c").exists()
+    prepare_texts(path, tmp_path / "c", **given)
+    said = one_line(lambda: prepare_texts(path, tmp_path / "c", strict=True, **given))
+    assert said.startswith(f"{path}:121: no JSON: ")
+
+
+def test_strict_holds_for_pieces_of_other_shares(tmp_path):
+    path = broken_in_the_middle(tmp_path)
+    for number in range(2):
+        prepare_share(path, tmp_path / "c", number, 3, block_bytes=1000)
+    share = functools.partial(prepare_share, path, tmp_path / "c", 2, 3, block_bytes=1000)
+    said = one_line(lambda: share(strict=True))
+    assert said.startswith(f"{path}:121: no JSON: ")
+    assert not (tmp_path / "c").exists()
+
+
+def test_all_of_the_first_records_are_broken_the_second_time_too(tmp_path):
+    write_objects(tmp_path / "a.jsonl", ["a text"] * 50)
+    good = (tmp_path / "a.jsonl").read_bytes()
+    (tmp_path / "a.jsonl").write_bytes(b"broken\n" * 600 + good)
+    for _ in range(2):
+        said = one_line(
+            lambda: prepare_texts(tmp_path / "a.jsonl", tmp_path / "c", block_bytes=1000)
+        )
+        assert "all of the first" in said
+
+
+def test_a_share_reads_only_its_own_pieces_and_a_damaged_one_of_others_is_found(
+    tmp_path, monkeypatch
+):
+    write_objects(tmp_path / "a.jsonl", some_texts())
+    whole = prepare_texts(tmp_path / "a.jsonl", tmp_path / "whole")
+    given = {"block_bytes": 1500, "deduplicate_against": ["own"]}
+    share = functools.partial(prepare_share, tmp_path / "a.jsonl", tmp_path / "c", **given)
+    share(0, 3)
+    (staging,) = tmp_path.glob(".c.*.pieces")
+    first = staging / "00000-000000.piece"
+    read, pieces_read = pieces.read, []
+    monkeypatch.setattr(pieces, "read", lambda path: (pieces_read.append(path), read(path))[1])
+    share(1, 3)
+    assert first not in pieces_read
+    first.write_bytes(first.read_bytes()[:-1])
+    assert "was damaged since; run again" in one_line(lambda: share(2, 3))
+    assert share(2, 3).missing == (0,)
+    assert share(0, 3).split("test").documents == whole.split("test").documents
+
+
+def test_the_slower_of_two_without_locks_takes_what_the_faster_made(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(95, "Operation not supported")
+
+    write_objects(tmp_path / "a.jsonl", some_texts())
+    prepare_one = functools.partial(prepare_texts, tmp_path / "a.jsonl", tmp_path / "c")
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assemble = assembling.assemble
+
+    def overtaken(*given, **named):
+        monkeypatch.setattr(assembling, "assemble", assemble)
+        prepare_one()
+        return assemble(*given, **named)
+
+    monkeypatch.setattr(assembling, "assemble", overtaken)
+    prepare_one().verify()
+    assert sorted(os.listdir(tmp_path)) == ["a.jsonl", "c"]
+
+
+def test_a_row_that_the_vocabulary_lacks_is_told_by_its_line(tmp_path):
+    (tmp_path / "a.csv").write_text('text,n\n"a\nb",1\n\nab,2\n"a\n\nc",3\nb,4\n')
+    given = {"vocabulary": Table((None, b"a", b"b", b"\n"), name="ab"), "splits": (1, 0, 0)}
+    corpus = prepare_texts(tmp_path / "a.csv", tmp_path / "c", **given)
+    (bad,) = corpus.manifest["skipped"]["unreadable"]
+    assert bad["error"].startswith(f"{tmp_path}/a.csv:6: b'c' at byte 3 is no symbol")
+
+
+@pytest.mark.parametrize(("name", "line"), [("a.jsonl", 122), ("a.csv", 123)])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_nobody_thought_of_ends_the_work_and_names_the_line(
+    tmp_path, monkeypatch, name, line, processes
+):
+    texts = [f"text {n}" for n in range(300)]
+    texts[121] = "a strange one"
+    if name == "a.csv":
+        (tmp_path / name).write_text("\n".join(["text", *texts]))
+    else:
+        write_objects(tmp_path / name, texts)
+    program = (
+        "from mlstm.corpus.preparing import making\n"
+        "def cleaner(*_):\n"
+        "    def clean(text):\n"
+        "        assert b'strange' not in (text if isinstance(text, bytes) else text.encode())\n"
+        "        return b'x'\n"
+        "    return clean\n"
+        "making._cleaner = cleaner\n"
+    )
+    cleaner = {}
+    exec(program.replace("making._cleaner", "found"), cleaner)
+    monkeypatch.setattr(making, "_cleaner", cleaner["found"])
+    monkeypatch.setattr(crew, "_PROGRAM", program + crew._PROGRAM)
+    given = {"block_bytes": 500, "processes": processes}
+    said = one_line(lambda: prepare_texts(tmp_path / name, tmp_path / "c", **given))
+    assert said == f"{tmp_path}/{name}:{line}: unexpected: AssertionError: "
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_reader_that_fails_among_other_files_ends_the_work_too(tmp_path, monkeypatch):
+    (tmp_path / "texts").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / "texts" / name).write_text("text\none\ntwo\n")
+
+    def table(*_, **__):
+        yield texts_of.Record(b"one", [], 2)
+        raise KeyError("strange")
+
+    monkeypatch.setattr(texts_of, "_table", table)
+    said = one_line(lambda: prepare_texts(tmp_path / "texts", tmp_path / "c"))
+    assert said == f"{tmp_path}/texts/a.csv:3: unexpected: KeyError: 'strange'"

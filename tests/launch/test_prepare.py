@@ -312,6 +312,18 @@ def test_a_file_is_cut_where_the_flag_says(tmp_path, text):
         (["--lines", "--shard=2/2"], "shares are 0 to 1"),
         (["--lines", "--shard=x"], "I/N is wanted"),
         (["--lines", "--shards=3", "--held_out_shards=1"], "two numbers"),
+        (["--lines", "--held_out_shards=2,2"], "--held_out_shards says nothing without --shards"),
+        (
+            ["--lines", "--duplicate_share=0.2"],
+            "--duplicate_share says nothing without --deduplicate_against",
+        ),
+        (["--lines", "--noheadings"], "--headings says nothing without --format=wikitext"),
+        (
+            ["--format=wikitext_lines", "--noheadings"],
+            "--headings says nothing without --format=wikitext",
+        ),
+        (["--verify"], "--verify prepares nothing, and --input says nothing with it"),
+        (["--list"], "--list prepares nothing, and --input says nothing with it"),
         (["--lines", "--deduplicate_against=nowhere"], "nowhere: no such file"),
         (["--format=xml"], "format"),
         (["--cleaning=scrub"], "cleaning"),
@@ -320,3 +332,9 @@ def test_a_file_is_cut_where_the_flag_says(tmp_path, text):
 def test_flags_of_records_that_are_wrong_are_one_line(tmp_path, text, flags, part):
     said = one_line_of_error(f"--input={text}", f"--output={tmp_path / 'out' / 'c'}", *flags)
     assert part in said
+
+
+@pytest.mark.parametrize("flag", ["--lines", "--overwrite", "--strict", "--noheadings", "--list"])
+def test_a_flag_of_preparing_goes_not_with_verify(tmp_path, flag):
+    said = one_line_of_error("--verify", f"--output={tmp_path / 'c'}", flag)
+    assert "says nothing with it" in said

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from mlstm.corpus import agreement, splitting
+from mlstm.corpus import agreement, splitting, texts
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.folders import publish, unfinished, writing
-from mlstm.corpus.preparing import comparing, order, pieces
+from mlstm.corpus.preparing import comparing, duplicates, order, pieces
 from mlstm.corpus.preparing.comparing import Found
 from mlstm.corpus.preparing.joining import Joiner
 from mlstm.corpus.preparing.making import FileOf
@@ -67,6 +67,12 @@ def assemble(
     return Corpus.open(folder)
 
 
+def damaged(folder: Path, path: Path) -> InputError:
+    """For a file among the pieces of the corpus `folder`, which is removed."""
+    path.unlink(missing_ok=True)
+    return InputError(f"{folder}: a part that was made before was damaged since; run again")
+
+
 class _Joined:
     """`written` is what a manifest says of the splits, `skipped` of what was left out."""
 
@@ -96,10 +102,10 @@ class _Joined:
             for number, found in enumerate(self.found):
                 piece, name = self._read(found), self.files[found.file].name
                 for split, part in piece.parts.items():
+                    if split == found.split:
+                        part = self._kept(found, part)
                     if len(part.lengths):
                         last = name, part
-                    if split == "train":
-                        part = self._kept(found, part)
                     with writing(self.folder):
                         joiners[split].add(name, part)
                 self.report((number + 1) / len(self.found))
@@ -163,28 +169,22 @@ class _Joined:
     def _read(self, found: Found) -> Piece:
         piece = pieces.read(found.path)
         if piece is None:
-            found.path.unlink(missing_ok=True)
-            raise InputError(
-                f"{self.folder}: a part that was made before was damaged since; run again"
-            )
+            raise damaged(self.folder, found.path)
         self.records += piece.records
         skipped, file = self.skipped, self.files[found.file]
         skipped["empty"] += piece.empty
         skipped["broken"] += piece.broken
         for line, why in piece.examples[: NAMED - len(skipped["unreadable"])]:
-            place = f"{file.name}:{line}"
-            skipped["unreadable"].append({"name": place, "error": f"{file.path}:{line}: {why}"})
+            error = f"{texts.place(file.path, line, file.format)}: {why}"
+            skipped["unreadable"].append({"name": f"{file.name}:{line}", "error": error})
         return piece
 
     def _kept(self, found: Found, part: Part) -> Part:
-        """The documents of train that are no copies of held-out ones; the others are counted."""
+        """The documents that are no copies of held-out ones; the others are counted."""
         if found.kept is None:
             return part
-        kept = np.fromfile(found.kept, np.bool_)
+        kept = duplicates.read_kept(found.kept)
         if len(kept) != len(part.lengths):
-            found.kept.unlink(missing_ok=True)
-            raise InputError(
-                f"{self.folder}: a part that was made before was damaged since; run again"
-            )
+            raise damaged(self.folder, found.kept)
         self.skipped["duplicates"] += int((~kept).sum())
         return order.keep(part, kept, self.itemsize)

@@ -15,13 +15,22 @@ from typing import Any
 import numpy as np
 
 from mlstm.corpus import texts, wikitext
-from mlstm.corpus.files import compression, read_chunks, read_raw
+from mlstm.corpus.files import compression, read_chunks, read_raw, refuse_utf16
 from mlstm.errors import InputError
 
 BLOCK_BYTES = 16 << 20
 LONGEST = 32 << 20
-"""Bytes of a record; a longer one is left out and told, so that memory is bounded."""
+"""Bytes of a record; a longer one is left out and told, an article cut: memory is bounded."""
 _BLANK = (0x20, 0x09, 0x0D, 0x0B, 0x0C, 0x0A)
+
+
+Row = tuple[int, bytes | str]
+"""The line of a row or an article, or its number where a file has no lines; and its text, or why
+it has none."""
+
+
+class Unexpected(InputError):
+    """What nobody has thought of: it ends the work, also where others would be left out."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class Block:
     size: int  # bytes of the file on disk that it stands for
     start: int | None = None  # where it begins, of a plain file
     data: bytes | None = None
-    rows: list[bytes | tuple[int, str]] | None = None  # a text, or a broken one: line, why
+    rows: list[Row] | None = None
     too_long: int | None = None
 
 
@@ -62,16 +71,20 @@ def blocks(
     survey: Survey,
     headings: bool,
 ) -> Iterator[Block]:
-    """The blocks of a file, which is read once from its begin to its end; `survey` is filled when
-    they are at an end. A file that is damaged has the blocks up to there, and `survey.error`."""
+    """The blocks of a file, which is read from its begin to its end, and then once more for its
+    sha256 where its bytes are not those of the blocks; `survey` is filled when they are at an end.
+    A file that cannot be read to its end has the blocks up to there, and `survey.error`: it is left
+    out as a whole. What is no record or too long is a broken row, and the others are kept."""
     try:
         if format in ("lines", "json"):
             cut = _Lines(path, file, skip_blank=format == "json", block_bytes=block_bytes)
             yield from cut.blocks(survey)
         else:
-            rows = _rows(path, format, text_field, headings)
+            rows = _expected(_rows(path, format, text_field, headings), path, format)
             yield from _row_blocks(path, file, rows, block_bytes, survey)
             survey.sha256 = _digest(path)
+    except Unexpected:
+        raise
     except InputError as error:
         survey.error = str(error)
 
@@ -94,6 +107,8 @@ class _Lines:
         for chunk, consumed in self._chunks():
             if self.plain:
                 content.update(chunk)
+            if not place:
+                refuse_utf16(self.path, chunk)
             if place - line_begin > LONGEST:  # in the middle of a line that is too long
                 end = chunk.find(b"\n") + 1
                 if not end:
@@ -192,13 +207,11 @@ def _count(chunks: list[bytes], skip_blank: bool) -> tuple[int, int]:
     return lines, blank
 
 
-def _rows(
-    path: Path, format: str, text_field: str, headings: bool
-) -> Iterator[bytes | tuple[int, str]]:
-    """The texts of rows or articles, and the line and the fault of what is none."""
+def _rows(path: Path, format: str, text_field: str, headings: bool) -> Iterator[Row]:
     if format == "wikitext":
         lines = texts.lines(path, LONGEST)
-        yield from (text for _, text in wikitext.articles(lines, headings=headings))
+        for number, text in wikitext.articles(lines, headings=headings, longest=LONGEST):
+            yield number, too_long(text.size) if isinstance(text, texts.TooLong) else text
         return
     found = texts.parsed(path, format, text_field, LONGEST, alone=True)
     for record in found:
@@ -207,22 +220,22 @@ def _rows(
         elif len(record.text) > LONGEST:
             yield record.line, too_long(len(record.text))
         else:
-            yield record.text
+            yield record.line, record.text
 
 
 def _row_blocks(
     path: Path,
     file: int,
-    rows: Iterator[bytes | tuple[int, str]],
+    rows: Iterator[Row],
     block_bytes: int,
     survey: Survey,
 ) -> Iterator[Block]:
     size = path.stat().st_size
-    kept: list[bytes | tuple[int, str]] = []
+    kept: list[Row] = []
     record, number, bytes_kept, told, text = 1, 0, 0, 0, 0
     for row in rows:
         kept.append(row)
-        bytes_kept += 64 + (len(row) if isinstance(row, bytes) else 0)
+        bytes_kept += 64 + len(row[1])
         if bytes_kept >= block_bytes:
             text += bytes_kept
             done = min(size, text)  # about: a parser does not tell how far it is
@@ -233,6 +246,23 @@ def _row_blocks(
         yield Block(file, number, 1, record, size - told, rows=kept)
         number += 1
     survey.blocks = number
+
+
+def _expected(rows: Iterator[Row], path: Path, format: str) -> Iterator[Row]:
+    line = 0
+    try:
+        for row in rows:
+            line = row[0]
+            yield row
+    except InputError:
+        raise
+    except Exception as error:
+        raise unexpected(texts.place(path, line + 1, format), error) from error
+
+
+def unexpected(place: str, error: Exception) -> Unexpected:
+    said = " ".join(str(error).split())[:200]
+    return Unexpected(f"{place}: unexpected: {type(error).__name__}: {said}")
 
 
 def too_long(size: int) -> str:

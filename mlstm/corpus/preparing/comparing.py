@@ -21,11 +21,13 @@ from mlstm.corpus.reading import Corpus
 
 
 class Found(NamedTuple):
-    """A piece that is there, and the number of its file."""
+    """A piece that is there, and the numbers of its file and of its block in it."""
 
     path: Path
     file: int
+    number: int = 0
     kept: Path | None = None
+    split: str = "train"  # that `kept` speaks of
 
 
 def key(request: Request) -> list[Any]:
@@ -71,18 +73,36 @@ def compared(
     below = border(found, request)
     vocabulary = request.ids.to_json()
     held_out = staging.folder / "held out"
-    if not held_out.exists():
+    lone = _lone(found, request)
+    split = ALL if request.shards is not None else lone or "train"
+    if not duplicates.is_whole(held_out):
         with writing(staging.output):
-            _held_out(found, request, below).write(held_out)
+            _held_out([] if lone else found, request, below).write(held_out)
     kept = [piece.path.with_suffix(".kept") for piece in found]
     tasks = (
-        Compare(piece.path, held_out, path, request.duplicate_share, vocabulary, below)
+        Compare(piece.path, held_out, path, request.duplicate_share, vocabulary, below, split)
         for piece, path in zip(found, kept, strict=True)
-        if not path.exists()
+        if not duplicates.is_whole(path)
     )
     for _ in crew.results(tasks, min(processes, len(found))):
         pass
-    return [piece._replace(kept=path) for piece, path in zip(found, kept, strict=True)]
+    return [piece._replace(kept=path, split=split) for piece, path in zip(found, kept, strict=True)]
+
+
+def _lone(found: Sequence[Found], request: Request) -> str | None:
+    """The split of the only document of all, which is going to be cut by its bytes, so that train
+    has some of it whichever that is and nothing of its own is held out beside it."""
+    headers = [pieces.header(piece.path) for piece in found]
+    if request.shards is not None or sum(each.records for each in headers if each) != 1:
+        return None
+    for piece in found:
+        parts = pieces.opened(piece.path)
+        if len(parts) == 1:  # the source says where it belongs
+            continue
+        for split, part in parts.items():
+            if len(part.lengths):
+                return split
+    return None
 
 
 def _held_out(found: Sequence[Found], request: Request, below: int | None) -> duplicates.HeldOut:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from mlstm.corpus.preparing import pieces, signatures
-from mlstm.corpus.preparing.making import ALL
 from mlstm.corpus.preparing.pieces import Part
 from mlstm.corpus.preparing.signatures import Signatures
 from mlstm.corpus.vocabulary import Table, from_json
@@ -20,6 +20,7 @@ from mlstm.errors import InputError
 
 MOST_GRAMS = 24_000_000
 """Of held-out text: 8 bytes each, for all processes together; about 140 MB of English."""
+_HEADER = 64  # bytes
 _BITS = 24  # a table of as many bits tells most strangers at once
 
 
@@ -56,8 +57,7 @@ class HeldOut:
         empty = np.empty(0, np.uint64)
         texts = self._texts[0] if self._texts else empty
         grams = self._grams[0] if self._grams else empty
-        header = json.dumps([len(texts), len(grams)]).ljust(64).encode()
-        _write(path, [header, texts.tobytes(), grams])
+        _write(path, [texts, grams])
 
 
 def add_texts(held_out: HeldOut, documents: Iterable[bytes]) -> None:
@@ -91,16 +91,17 @@ def compare(
     share: float,
     vocabulary: dict[str, Any],
     border: int | None,
+    split: str,
 ) -> int:
-    """Writes to `path`, one byte for each document that train may have, whether it is kept.
+    """Writes to `path`, for each document of `split`, whether it is kept: `read_kept`.
 
     It is not where its words are those of a held-out text, or where more than `share` of its runs
     of words are in one or another of them. border: of the hashes, below which all is held out.
     Returns the size of the piece in bytes.
     """
-    part = pieces.opened(piece).get(ALL if border is not None else "train")
+    part = pieces.opened(piece).get(split)
     if part is None:
-        _write(path, [b""])
+        _write(path, [np.empty(0, np.bool_)])
         return piece.stat().st_size
     first = _below(part, border) if border is not None else 0
     of_train = part.lengths[first:]
@@ -123,7 +124,7 @@ def compare(
         copied |= _among(found.texts, texts)
         kept[first + place : first + stop] = ~copied
         place = stop
-    _write(path, [kept.tobytes()])
+    _write(path, [kept])
     return piece.stat().st_size
 
 
@@ -153,16 +154,40 @@ def _text(part: Part, vocabulary: dict[str, Any]) -> np.ndarray:
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with path.open("rb") as file:
-        texts, grams = json.loads(file.read(64))
-    sizes = np.memmap(path, np.uint64, "r", 64, (texts + grams,)) if texts + grams else None
+        _, texts, grams = json.loads(file.read(_HEADER))
+    sizes = np.memmap(path, np.uint64, "r", _HEADER, (texts + grams,)) if texts + grams else None
     if sizes is None:
         return np.empty(0, np.uint64), np.empty(0, np.uint64)
     return np.asarray(sizes[:texts]), np.asarray(sizes[texts:])
 
 
-def _write(path: Path, contents: list[Any]) -> None:
+def read_kept(path: Path) -> np.ndarray:
+    """(documents,) bool: what `compare` wrote."""
+    return np.fromfile(path, np.bool_, offset=_HEADER)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file of `compare` or `HeldOut.write` is there as it was written."""
+    try:
+        with path.open("rb") as file:
+            said, *_ = json.loads(file.read(_HEADER))
+            crc = 0
+            while data := file.read(1 << 20):
+                crc = zlib.crc32(data, crc)
+    except (OSError, ValueError, TypeError):
+        return False
+    return crc == said
+
+
+def _write(path: Path, arrays: list[np.ndarray]) -> None:
+    """Behind a line of JSON: the CRC of what follows, and how long each array is."""
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(array.view(np.uint8).data, crc)
+    header = json.dumps([crc, *map(len, arrays)]).ljust(_HEADER).encode()
     beside = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}.part")
     with beside.open("wb") as file:
-        for content in contents:
-            file.write(content)
+        file.write(header)
+        for array in arrays:
+            file.write(array.data)
     os.replace(beside, path)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlstm.corpus import agreement, identity, sources
+from mlstm.corpus import agreement, identity, sources, texts
 from mlstm.corpus import manifest as manifests
 from mlstm.corpus.files import user_path
 from mlstm.corpus.fitting import Fit
@@ -15,6 +15,7 @@ from mlstm.corpus.folders import recover
 from mlstm.corpus.preparing import assembling, comparing, crew, pieces
 from mlstm.corpus.preparing.blocks import Survey, blocks
 from mlstm.corpus.preparing.making import FileOf
+from mlstm.corpus.preparing.pieces import Piece
 from mlstm.corpus.preparing.request import TOLD, Request, with_splits
 from mlstm.corpus.preparing.staging import Staging
 from mlstm.corpus.preparing.worker import Made, Make
@@ -95,10 +96,27 @@ class _Work:
         self.staging = Staging(folder, key)
         self.surveys: list[Survey | None] = [None] * len(files)
         self.whole_files = _balanced(files, share[1]) if share else None
+        self.whole: dict[Path, bool] = {}  # of own pieces, whether they are
         self.done = self.skipped = 0
 
     def run(self) -> Corpus | Waiting:
         recover(self.folder)
+        try:
+            corpus = self._prepare()
+        except (InputError, OSError):
+            # Where there are no locks, another that was faster has removed the pieces.
+            found = None if self.request.overwrite else self._there()
+            if found is None:
+                raise
+            corpus = found
+        if isinstance(corpus, Corpus):
+            self.staging.remove()
+        return corpus
+
+    def _there(self) -> Corpus | None:
+        return there(self.source, self.folder, self.request, self.request.ids)
+
+    def _prepare(self) -> Corpus | Waiting:
         with self.staging.in_use():
             self._make_pieces()
             if self.share is not None and (missing := self._missing()):
@@ -107,30 +125,27 @@ class _Work:
                 if not held:
                     return Waiting(self.folder, ())
                 # Another that did the same may have been faster.
-                found = there(self.source, self.folder, self.request, self.request.ids)
-                corpus = found or self._join()
-        self.staging.remove()
-        return corpus
+                return self._there() or self._join()
 
     def _make_pieces(self) -> None:
-        there = {
-            name for name in self.staging.finished() if pieces.read(self.staging.folder / name)
-        }
         total = sum(file.size for file in self.files)
         count = min(self.processes, max(1, total // self.request.block_bytes))
-        for made in crew.results(self._tasks(there), count):
-            self._check(made)
+        for made in crew.results(self._tasks(), count):
+            if made.error:
+                raise InputError(made.error)
+            self._check(made.file, made.number, made)
+            self.whole[self.staging.piece(made.file, made.number)] = True
             self.done += made.size
             self._report(0)
 
-    def _tasks(self, there: set[str]) -> Iterator[Make]:
+    def _tasks(self) -> Iterator[Make]:
         """The blocks that are to be made; those whose pieces are there are skipped."""
         for number, (file, described) in enumerate(zip(self.files, self.described, strict=True)):
             if self.share and self.whole_files and self.whole_files[number] != self.share[0]:
                 self.skipped += file.size
                 continue
             survey = self.staging.survey(number)
-            if survey and not survey.error and self._all_there(number, survey, there):
+            if survey and not survey.error and self._all_there(number, survey):
                 self.skipped += file.size
                 self.surveys[number] = survey
                 continue
@@ -145,13 +160,13 @@ class _Work:
                 survey,
                 self.request.headings,
             ):
-                path = self.staging.piece(number, block.number)
-                if path.name in there or not self._mine(number, block.number):
+                mine = self._mine(number, block.number)
+                if not mine or self._is_there(number, block.number):
                     self.skipped += block.size
                     continue
+                path = self.staging.piece(number, block.number)
                 yield Make(block, described, recipe, path)
-            if survey.error and (self.request.strict or len(self.files) == 1):
-                raise InputError(survey.error)
+            self._check_survey(survey)
             self.surveys[number] = survey
             self.staging.write_survey(number, survey)
 
@@ -160,11 +175,20 @@ class _Work:
             return True
         return (file + block) % self.share[1] == self.share[0]
 
-    def _all_there(self, file: int, survey: Survey, there: set[str]) -> bool:
+    def _is_there(self, file: int, block: int) -> bool:
+        """Whether a piece is there and whole. Only own ones are asked for: others' are compared
+        with their sums when they are joined."""
+        path = self.staging.piece(file, block)
+        if path not in self.whole:
+            piece = pieces.read(path)
+            self.whole[path] = piece is not None
+            if piece is not None:
+                self._check(file, block, piece)
+        return self.whole[path]
+
+    def _all_there(self, file: int, survey: Survey) -> bool:
         return all(
-            self.staging.piece(file, block).name in there
-            for block in range(survey.blocks)
-            if self._mine(file, block)
+            self._is_there(file, block) for block in range(survey.blocks) if self._mine(file, block)
         )
 
     def _missing(self) -> tuple[int, ...]:
@@ -184,17 +208,31 @@ class _Work:
                     found.add(self.whole_files[number] if self.whole_files else of_block)
         return tuple(sorted(found - {self.share[0]}))
 
-    def _check(self, made: Made) -> None:
-        if made.error:
-            raise InputError(made.error)
-        if not made.broken:
+    def _check(self, file: int, block: int, known: Made | Piece) -> None:
+        """Raises InputError for broken records, as far as they end the work."""
+        if not known.broken:
             return
-        line, why = made.examples[0]
-        said = f"{self.files[made.file].path}:{line}: {why}"
+        line, why = known.examples[0]
+        described = self.described[file]
+        said = f"{texts.place(described.path, line, described.format)}: {why}"
         if self.request.strict:
             raise InputError(said)
-        if not made.records and made.broken > 1 and (made.file, made.number) == (0, 0):
-            raise InputError(f"{said} (and so are all of the first {made.broken:,} records)")
+        if not known.records and known.broken > 1 and (file, block) == (0, 0):
+            raise InputError(f"{said} (and so are all of the first {known.broken:,} records)")
+
+    def _check_survey(self, survey: Survey) -> None:
+        if survey.error and (self.request.strict or len(self.files) == 1):
+            raise InputError(survey.error)
+
+    def _check_all(self, found: Sequence[comparing.Found]) -> None:
+        """What others have made is compared with its sums where it is looked into before it is
+        joined, which does so again."""
+        for each in found:
+            unread = self.request.deduplicate_against and not self.whole.get(each.path)
+            piece = (pieces.read if unread else pieces.header)(each.path)
+            if piece is None:
+                raise assembling.damaged(self.folder, each.path)
+            self._check(each.file, each.number, piece)
 
     def _report(self, joined: float) -> None:
         if self.progress:
@@ -206,11 +244,13 @@ class _Work:
         surveys = [survey or Survey() for survey in self.surveys]
         found = []
         for number, survey in enumerate(surveys):
+            self._check_survey(survey)
             if not survey.error:
                 found += [
-                    comparing.Found(self.staging.piece(number, block), number)
+                    comparing.Found(self.staging.piece(number, block), number, block)
                     for block in range(survey.blocks)
                 ]
+        self._check_all(found)
         described = identity.describe(
             self.source, self.files, contents=[survey.sha256 for survey in surveys]
         )
@@ -253,6 +293,8 @@ def there(
     alike = alike and all(said.get(name) == own.get(name) for name in TOLD)
     if not alike or not identity.is_same(source, said):
         raise agreement.other(folder, corpus.manifest)
+    if request.strict and (bad := corpus.manifest["skipped"]["unreadable"]):
+        raise InputError(bad[0]["error"])
     return corpus
 
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from mlstm.corpus import objects
 from mlstm.corpus.cleaning import whole_cleaner
-from mlstm.corpus.preparing.blocks import Block, too_long
+from mlstm.corpus.preparing.blocks import Block, too_long, unexpected
 from mlstm.corpus.preparing.pieces import EXAMPLES, Part, Piece
 from mlstm.corpus.sources import SPLITS
+from mlstm.corpus.texts import place
 from mlstm.corpus.vocabulary import Bytes, from_json
 from mlstm.errors import InputError
 
@@ -64,6 +65,8 @@ def make(block: Block, file: FileOf, recipe: Recipe) -> Piece:
             if len(piece.examples) < EXAMPLES:
                 piece.examples.append([line, str(error)])
             continue
+        except Exception as error:
+            raise unexpected(place(file.path, line, file.format), error) from error
         piece.records += 1
         if document:
             documents.append(document)
@@ -149,8 +152,8 @@ def _records(
     if block.too_long is not None:
         yield block.line, InputError(too_long(block.too_long))
     elif block.rows is not None:
-        for number, row in enumerate(block.rows, block.record):
-            yield (number, row) if isinstance(row, bytes) else (row[0], InputError(row[1]))
+        for line, row in block.rows:
+            yield line, row if isinstance(row, bytes) else InputError(row)
     elif file.format == "json":
         for line, data in enumerate(_read(block, file).split(b"\n"), block.line):
             if not data or data.isspace():
@@ -161,6 +164,8 @@ def _records(
                     objects.encoded(text, text_field)
             except InputError as error:
                 yield line, error
+            except Exception as error:
+                raise unexpected(place(file.path, line, file.format), error) from error
             else:
                 yield line, text
     else:

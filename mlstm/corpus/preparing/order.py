@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mlstm.corpus.preparing import pieces
+from mlstm.corpus.preparing.duplicates import read_kept
 from mlstm.corpus.preparing.making import ALL
 from mlstm.corpus.preparing.pieces import Part
 
@@ -121,7 +122,7 @@ class _Cursor:
             bytes(part.ids[self.offset : end]),
         )
         if self.source.kept is not None:
-            kept = np.fromfile(self.source.kept, np.bool_)[chosen]
+            kept = read_kept(self.source.kept)[chosen]
             found = keep(found, kept, self.itemsize)
         self.place, self.offset = stop, end
         return _Taken(self.prefix, found)
@@ -163,4 +164,4 @@ def _part(source: Source) -> Part:
 def _hashes(source: Source) -> np.ndarray:
     hashes = _part(source).hashes
     assert hashes is not None
-    return hashes if source.kept is None else hashes[np.fromfile(source.kept, np.bool_)]
+    return hashes if source.kept is None else hashes[read_kept(source.kept)]

@@ -87,13 +87,17 @@ def read(path: Path) -> Piece | None:
             return None
     except (ValueError, KeyError, TypeError):
         return None
-    return Piece(
-        _parts(header, body),
-        header["records"],
-        header["empty"],
-        header["broken"],
-        header["examples"],
-    )
+    return _piece(header, _parts(header, body))
+
+
+def header(path: Path) -> Piece | None:
+    """A piece without its parts: what is known of its records. None where it is not there or says
+    nothing; whether it is whole only `read` tells."""
+    try:
+        with path.open("rb") as file:
+            return _piece(json.loads(file.readline()), {})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def opened(path: Path) -> dict[str, Part]:
@@ -103,6 +107,11 @@ def opened(path: Path) -> dict[str, Part]:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     end = data.find(b"\n") + 1
     return _parts(json.loads(data[:end]), memoryview(data)[end:])
+
+
+def _piece(header: dict[str, Any], parts: dict[str, Part]) -> Piece:
+    numbers = (header["records"], header["empty"], header["broken"])
+    return Piece(parts, *numbers, header["examples"])
 
 
 def _parts(header: dict[str, Any], body: memoryview) -> dict[str, Part]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mlstm.corpus.folders import writing
+from mlstm.corpus.folders import beside, writing
 from mlstm.corpus.preparing.blocks import Survey
 
 _SUFFIX = ".pieces"
@@ -94,8 +94,7 @@ class Staging:
     def remove(self) -> None:
         """This folder, and those of the same output, unless they are in use: of texts that have
         changed and of settings that were given up."""
-        name = glob.escape(self.output.name)
-        for folder in self.output.parent.glob(f".{name}.*{_SUFFIX}"):
+        for folder in beside(self.output, rf"[0-9a-f]{{16}}{re.escape(_SUFFIX)}"):
             own = folder == self.folder
             with _locked(folder / _USED, fcntl.LOCK_EX, without=own) as held:
                 if held:

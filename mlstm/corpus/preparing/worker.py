@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlstm.corpus.preparing import duplicates, pieces
-from mlstm.corpus.preparing.blocks import Block
+from mlstm.corpus.preparing.blocks import Block, unexpected
 from mlstm.corpus.preparing.making import FileOf, Recipe, make
 from mlstm.errors import InputError
 
@@ -26,6 +26,10 @@ class Make(NamedTuple):
     file: FileOf
     recipe: Recipe
     path: Path
+
+    @property
+    def place(self) -> str:
+        return f"{self.file.path}:{self.block.line}"
 
     def do(self) -> Made:
         try:
@@ -64,11 +68,22 @@ class Compare(NamedTuple):
     share: float
     vocabulary: dict[str, Any]
     border: int | None
+    split: str
+
+    @property
+    def place(self) -> str:
+        return str(self.piece)
 
     def do(self) -> int:
         """Bytes of the piece."""
         return duplicates.compare(
-            self.piece, self.held_out, self.path, self.share, self.vocabulary, self.border
+            self.piece,
+            self.held_out,
+            self.path,
+            self.share,
+            self.vocabulary,
+            self.border,
+            self.split,
         )
 
 
@@ -88,6 +103,8 @@ def serve() -> None:
             answer = ("failed", f"{where}: cannot be written: {error.strerror or error}")
         except InputError as error:
             answer = ("failed", str(error))
+        except Exception as error:
+            answer = ("failed", str(unexpected(task.place, error)))
         try:
             pickle.dump(answer, target)
             target.flush()
