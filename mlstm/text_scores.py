@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from mlstm.corpus.cleaning import check_recipe, clean
 from mlstm.corpus.sentencepieces import SentencePieces
 from mlstm.corpus.tokens import Charged, Tokens
-from mlstm.errors import InputError, check_one
+from mlstm.errors import InputError, TextError, check_one
 from mlstm.model import encoding, text_costs
 from mlstm.model.edits import Edit, make_edits
 from mlstm.output import to_json
@@ -160,7 +160,7 @@ def _read(
             found.append(model.vocabulary.tokens(data))
             charged.append(_charged(model.vocabulary, data, found[-1]))
         except InputError as error:
-            raise InputError(f"texts[{number}]: {error}") from None
+            raise TextError(number, str(error)) from None
     return found, charged
 
 

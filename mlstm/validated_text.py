@@ -1,4 +1,5 @@
-"""Which text a corpus is validated on, whatever vocabulary it is in."""
+"""Which text a run is validated on, and whether two splits are of one text, whatever vocabularies
+they are in."""
 
 from __future__ import annotations
 
@@ -19,6 +20,11 @@ def text_digest(split: Split) -> str:
     for start in range(0, split.length, _CHUNK):
         found.update(split.text(start, min(start + _CHUNK, split.length)))
     return found.hexdigest()
+
+
+def same_text(one: Split, other: Split) -> bool:
+    """Whether two splits hold the same bytes."""
+    return one.bytes == other.bytes and text_digest(one) == text_digest(other)
 
 
 def of_run(folder: Path) -> str | None:
