@@ -131,8 +131,8 @@ def lines(path: Path, longest: int = sys.maxsize) -> Iterator[bytes]:
     bytes."""
     rest: list[bytes] = []
     size = number = 0
-    for chunk, _ in read_chunks(path):
-        if not number and not rest:
+    for place, (chunk, _) in enumerate(read_chunks(path)):
+        if not place:
             refuse_utf16(path, chunk)
         first, *others = chunk.split(b"\n")
         rest.append(first)
