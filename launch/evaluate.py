@@ -10,13 +10,15 @@ has no text of its own: name one with --data. Of a population every model is sco
 one prints.
 
 --dynamic lets the model go on learning from the text as it reads it (Krause et al. 2018, RMS with
-decay), and shows its bits per byte beside those of the same model standing still. The rates are
-tuned on the validation split of --data, or on --dynamic_tune_on, and the text is then read once;
-one --dynamic_learning_rate and one --dynamic_decay, where given, are taken as they are.
+decay), and shows its bits per byte beside those of the same model standing still, in place of the
+compressors'. The rates are tuned on the validation split of --data, or on --dynamic_tune_on, which
+may not be the text that is scored, and the text is then read once; one --dynamic_learning_rate and
+one --dynamic_decay, where given, are taken as they are.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -27,6 +29,7 @@ from mlstm.errors import InputError
 
 if TYPE_CHECKING:
     from mlstm.corpus.reading import Split
+    from mlstm.dynamic_settings import Settings
 
 _MODEL = flags.DEFINE_string("model", None, naming.MODEL, required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint (default: the best, else the newest).")
@@ -53,15 +56,16 @@ _RATES = flags.DEFINE_list(
 _DECAYS = flags.DEFINE_list(
     "dynamic_decay", None, "Back to the trained parameters, 0 to 1; several are tuned over."
 )
-_EPSILON = flags.DEFINE_float("dynamic_epsilon", None, "Added to the root mean square gradients.")
-_SEGMENT = flags.DEFINE_integer("dynamic_segment", None, "Symbols between updates (default: 20).")
+_EPSILON = flags.DEFINE_float("dynamic_epsilon", None, "Added to root mean square gradients.", 0.0)
+_SEGMENT = flags.DEFINE_integer("dynamic_segment", None, "Symbols between updates (default 20).", 1)
 _STREAMS = flags.DEFINE_integer(
     "dynamic_streams",
     None,
     "Pieces read side by side, each with parameters of its own (default 1).",
+    1,
 )
 _BATCHES = flags.DEFINE_integer(
-    "dynamic_batches", None, "Of training text, for the statistics of gradients (default: 200)."
+    "dynamic_batches", None, "Of training text, for the statistics of gradients (default: 200).", 1
 )
 _STATISTICS = flags.DEFINE_string(
     "dynamic_train",
@@ -75,10 +79,10 @@ _TUNE_ON = flags.DEFINE_string(
     "What rates are tuned on: a prepared corpus, whose validation split is read, or a file.",
 )
 _TUNE_BYTES = flags.DEFINE_integer(
-    "dynamic_tune_bytes", None, "Symbols of it that are read at most (default: 100,000)."
+    "dynamic_tune_bytes", None, "Symbols of it that are read at most (default: 100,000).", 1
 )
 _MOST = flags.DEFINE_integer(
-    "dynamic_bytes", 0, "Symbols of the text that are read at most; 0 is all of them."
+    "dynamic_bytes", 0, "Symbols of the text that are read at most; 0 is all of them.", 0
 )
 flags.adopt_module_key_flags(parallel)
 
@@ -103,6 +107,8 @@ def main(_) -> None:
     if _DYNAMIC.value:
         result = _dynamic(model, split, text)
         print(result)
+        if note := otherwise(split.corpus.cleaning, one.cleaning):
+            print(note)
         if figures:
             write_whole(figures, result.to_json() + "\n")
         return
@@ -138,10 +144,18 @@ def _check() -> None:
                 f"--{name}: dynamic evaluation is of one stream, whose state is carried, on one "
                 "device"
             )
+    settings = _settings()
+    unused = []
+    if settings.rule != "rms":
+        unused += [(name, "the rule sgd") for name in ("epsilon", "batches", "train")]
+    if len(settings.grid) == 1:
+        unused += [(name, "one rate and one decay") for name in ("tune_on", "tune_bytes")]
+    for name, why in unused:
+        if flags.FLAGS[f"dynamic_{name}"].present:
+            raise InputError(f"--dynamic_{name} says nothing with {why}")
 
 
-def _dynamic(model: Any, split: Split, text: str) -> Any:
-    from mlstm import dynamic_evaluation
+def _settings() -> Settings:
     from mlstm.dynamic_settings import Settings
 
     given = {
@@ -154,18 +168,27 @@ def _dynamic(model: Any, split: Split, text: str) -> Any:
         "batches": _BATCHES.value,
         "tune_ids": _TUNE_BYTES.value,
     }
-    settings = Settings.of(**{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    return Settings.of(**given).check()
+
+
+def _dynamic(model: Any, split: Split, text: str) -> Any:
+    from mlstm import dynamic_evaluation
+
+    settings = _settings()
     one = model[0] if isinstance(model, list) else model
     validation, tuned_on = _validation(one, split) if len(settings.grid) > 1 else (None, "")
+    train, statistics = _train(one) if settings.rule == "rms" else (None, "")
     with ProgressLines({}) as progress:
         return dynamic_evaluation.evaluate(
             model,
             split,
             settings,
-            train=_train(one) if settings.rule == "rms" else None,
+            train=train,
             validation=validation,
             text=text,
             tuned_on=tuned_on,
+            statistics=statistics,
             most=_MOST.value,
             progress=progress,
         )
@@ -175,20 +198,25 @@ def _numbers(flag: Any) -> tuple[float, ...] | None:
     if flag.value is None:
         return None
     try:
-        return tuple(float(each) for each in flag.value)
+        found = tuple(float(each) for each in flag.value)
     except ValueError:
         raise InputError(
             f"--{flag.name}={','.join(flag.value)}: it is a number, or several with commas between"
         ) from None
+    if not all(0 <= each < math.inf for each in found):
+        raise InputError(
+            f"--{flag.name}={','.join(flag.value)}: it has to be finite, and 0 or more"
+        )
+    return found
 
 
-def _train(model: Any) -> Split:
+def _train(model: Any) -> tuple[Split, str]:
     from mlstm import corpus_of, evaluation
 
     if _STATISTICS.value:
-        return _part(_STATISTICS.value, "train", model)[0]
+        return _part(_STATISTICS.value, "train", model)
     try:
-        return evaluation.open_text(corpus_of(_MODEL.value), "train", model)[0]
+        return evaluation.open_text(corpus_of(_MODEL.value), "train", model)
     except InputError as error:
         raise InputError(
             f"--dynamic_train is needed, the text that the model was trained on or like it: {error}"

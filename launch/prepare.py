@@ -214,7 +214,9 @@ def main(_) -> None:
 
 
 def _of_lines() -> bool:
-    return _LINES.value or _FORMAT.value != "auto"
+    from mlstm.corpus import named
+
+    return _LINES.value or _FORMAT.value != "auto" or bool(named.field(_INPUT.value))
 
 
 def _refuse_needless() -> None:

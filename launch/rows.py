@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlstm.corpus.texts import Record, read_records
-from mlstm.errors import InputError
+from mlstm.errors import InputError, TextError
 
 PIECE_TEXTS, PIECE_BYTES = 1024, 1 << 22  # what is held in memory at a time
 
@@ -53,6 +53,17 @@ class Texts:
             yield piece
         if (done, read) != (self.count, self.bytes):
             raise InputError(f"{self.file}: changed while it was read, or is a pipe; give a file")
+
+
+@contextlib.contextmanager
+def told_by_line(file: str, piece: list[Record]) -> Iterator[None]:
+    """What is wrong in a text of a piece, or of several texts for each of its records that follow
+    one another, is told with the line of the file."""
+    try:
+        yield
+    except TextError as error:
+        line = piece[error.number % len(piece)].line
+        raise InputError(f"{file}:{line}: {error.why}") from None
 
 
 class Rows:

@@ -9,17 +9,20 @@
 A .csv or .tsv has a header, a .jsonl has objects, and one field of each is the text; any other file
 has a text on each line. Each comes out in its place with its fields: "bits" of all its bytes,
 "bytes", and "bits_per_byte"; as .csv, .tsv or .jsonl by the name of the output. Every text is read
-from the zero state, behind a line end or --context, neither of which is charged. --tokens adds the
-bits of each token, and "ends", the byte behind each.
+from the zero state, behind a line end or --context, neither of which is charged; with --first=free
+there is no line end, and the first token of a text is not charged either. --tokens adds the bits of
+each token, and "ends", the byte behind each.
 
 --pair compares two fields of each row, as minimal pairs do: the share in which the first costs less
 (a tie counts half), and beside it what the bits per byte, the shorter text, the letters alone (a
-byte unigram code of the file's own texts) and the untrained twin of the model would say.
+byte unigram code of the file's own texts) and the untrained twin of the model would say, all of the
+bytes that the model is charged for. Pairs with an empty text have no bits per byte.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -53,7 +56,7 @@ _BY = flags.DEFINE_string("by", None, "--pair: the field that says which group a
 _BASELINES = flags.DEFINE_bool("baselines", True, "--pair: what else would choose, beside it.")
 _CONTEXT = flags.DEFINE_string("context", "", "Read before each text, and not charged.")
 _FIRST = flags.DEFINE_enum(
-    "first", "charged", ["charged", "free"], "Whether the first byte of a text is charged."
+    "first", "charged", ["charged", "free"], "Whether the first token is charged."
 )
 _CLEANING = flags.DEFINE_enum(
     "cleaning", None, naming.CLEANINGS, "What is done to a text first (default: the model's own)."
@@ -80,6 +83,7 @@ def main(_) -> None:
         raise InputError(
             f"{output}: bits are written as .csv, .tsv or .jsonl, with --tokens as .jsonl"
         )
+    _check_apart(user_path(_INPUT.value), output, figures)
     for path in (output, figures):
         if path:
             check_folder(path.parent)
@@ -138,6 +142,28 @@ def _check() -> None:
         raise InputError("--tokens is written to a file: name a .jsonl with --output")
 
 
+def _check_apart(source: Path, output: Path | None, figures: Path | None) -> None:
+    """InputError where one file would be written over another."""
+    for name, path, others in (
+        ("output", output, {"input": source}),
+        ("json", figures, {"input": source, "output": output}),
+    ):
+        for other, file in others.items():
+            if path and file and path.resolve() == file.resolve():
+                raise InputError(f"--{name}={path} is the file of --{other}: name another")
+
+
+def _charged(model: Model, text: bytes) -> bytes:
+    """What the model is charged for of a text."""
+    from mlstm.corpus.cleaning import clean_whole
+
+    data = clean_whole(text, _CLEANING.value or model.cleaning)
+    if _FIRST.value == "charged":
+        return data
+    ends = model.vocabulary.tokens(data).ends
+    return data[int(ends[0]) :] if len(ends) else data
+
+
 def _added(model: Model) -> list[str]:
     """The names of the fields that a row gets."""
     if _PAIR.value:
@@ -153,13 +179,14 @@ def _added(model: Model) -> list[str]:
 def _texts(
     model: Model, texts: Texts, score: Score, output: Path | None, progress: Any
 ) -> TextScores:
-    from launch.rows import written
+    from launch.rows import told_by_line, written
     from mlstm import text_scores
 
     parts, read = [], 0
     with written(output, texts) as write:
         for piece in texts.pieces():
-            found = score(model, [record.text for record in piece])
+            with told_by_line(texts.file, piece):
+                found = score(model, [record.text for record in piece])
             for k, record in enumerate(piece):
                 write(record, _row(model, found, k))
             parts.append(found)
@@ -198,6 +225,7 @@ def _pairs(
         list(_PAIR.value or ()),
         _BY.value,
         score,
+        partial(_charged, model),
         output,
         progress,
     )

@@ -7,8 +7,10 @@
 
 Every value is checked before anything runs. Trials are trained one after another, each in a
 process of its own: one that fails is told, and the search goes on. Run the same command again to go
-on: what has finished is not run again, what was interrupted resumes, and more --random or --seeds
-add to it. Each run is a folder under WORKDIR/trials that launch.train and launch.compare can read.
+on: what has finished, or was no longer finite, is not run again; what was interrupted resumes, what
+failed in any other way is tried again, and more --random or --seeds add to it. The exit status is 1
+where there is no trial of which every seed finished. Each run is a folder under WORKDIR/trials that
+launch.train and launch.compare can read.
 The choice is made by the mean of the best validations; the test split is never read. Stopped by
 Ctrl-C or SIGTERM it waits until the training has saved its state.
 """
@@ -34,6 +36,7 @@ from mlstm.errors import InputError
 
 if TYPE_CHECKING:
     from mlstm.training.search import Ended, Search
+    from mlstm.training.search_results import Results
 
 _CONFIG = program.config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the search.", required=True)
@@ -94,6 +97,14 @@ def main(_) -> int | None:
         return _STOPPED
     results = Results.of(whole, now)
     results.save()
+    return _close(results)
+
+
+def _close(results: Results) -> int | None:
+    """Say what was found; 1 where nothing is chosen."""
+    from mlstm.training import search_space
+
+    whole = results.search
     print(f"\n{results}\n")
     best = results.best
     if best is None:
@@ -105,7 +116,9 @@ def main(_) -> int | None:
             f"the best of {len(results.rows)} looks better on what it was chosen by than it is; "
             "the test split was not read:"
         )
-    print(f"python -m launch.evaluate --model={whole.run(best.trial, config.seed)} --split=test")
+    for seed in range(whole.config.seed, whole.config.seed + whole.seeds):
+        model = shlex.quote(str(whole.run(best.trial, seed)))
+        print(f"python -m launch.evaluate --model={model} --split=test")
     return None
 
 
@@ -187,10 +200,8 @@ def _tell(whole: Search, place: tuple[int, int], ended: Ended) -> None:
     from mlstm.training.search_space import shown
 
     trial, seed = place
-    result = f"{ended.bits:.4f} bits per byte" if ended.bits is not None else ended.status
-    if ended.bits is None and ended.message:
-        result += f": {ended.message}"
-    elif ended.bits is None:
+    result = f"{ended.bits:.4f} bits per byte" if ended.bits is not None else ended.told
+    if ended.bits is None and not ended.message:
         result += ", and no validation: the text has no validation split"
     print(f"trial {trial + 1}, seed {seed}, {shown(whole.trials[trial])}: {result}", flush=True)
 

@@ -28,6 +28,7 @@ from mlstm.model.config import ModelConfig
 from mlstm.model.dynamic import Rates, Statistics
 from mlstm.model.scoring import score_window
 from mlstm.trained import Model
+from mlstm.validated_text import same_text
 
 Progress = Callable[[str, int, int], None]
 STEPS = 256  # of a window, about: segments of one call
@@ -60,6 +61,7 @@ def evaluate(
     validation: Split | None = None,
     text: str = "text",
     tuned_on: str = "validation",
+    statistics: str = "training text",
     most: int = 0,
     progress: Progress | None = None,
 ) -> DynamicEvaluation:
@@ -69,12 +71,13 @@ def evaluate(
       train: the text of which the rule "rms" gathers statistics; that which the model was trained
         on, or like it.
       validation: what rates are tuned on, where the settings leave a choice.
-      text, tuned_on: their names, for people.
+      text, tuned_on, statistics: their names and that of `train`, for people.
       most: ids of the split that are read at most, 0 for all.
       progress: called with what is done, the ids read and all ids.
 
     Each model of a list is tuned, and adapts, by itself. Raises InputError for rates that are
-    none, and where a text that is needed is missing, too short, or of another vocabulary.
+    none, and where a text that is needed is missing, too short, or of another vocabulary, and where
+    rates would be tuned on the very text that is scored.
     """
     settings = (settings or Settings()).check()
     several = list(models) if isinstance(models, Sequence) else [models]
@@ -96,6 +99,16 @@ def evaluate(
                 f"the {of} has the vocabulary {each.vocabulary}, the model's is "
                 f"{several[0].vocabulary}"
             )
+    if tuning and validation is not None and same_text(split, validation):
+        raise InputError(
+            f"{tuned_on} is the very text that is scored: rates that are tuned on it would make "
+            "the figure too low; name another text, or give one learning rate and one decay"
+        )
+    gathers = settings.rule == "rms" and train is not None
+    seen = gathers and train is not None and same_text(split, train)
+    tuning_streams = None
+    if tuning and validation is not None:
+        tuning_streams = _windows(Head(validation, settings.tune_ids), settings).batch_size
     readings = []
     for number, model in enumerate(several):
         of = f", model {number + 1} of {len(several)}" if len(several) > 1 else ""
@@ -117,8 +130,11 @@ def evaluate(
         whole.split.spelled(1, whole.length).bytes,
         settings.rule,
         settings.segment,
-        settings.streams,
+        _windows(whole, settings).batch_size,
         tuned_on if tuning else None,
+        tuning_streams,
+        statistics if gathers else None,
+        seen,
         tuple(readings),
     )
 

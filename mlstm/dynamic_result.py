@@ -56,7 +56,14 @@ class DynamicEvaluation:
     rule: str
     segment: int
     streams: int
+    """That the text was read by: fewer than were asked for where it is short."""
     tuned_on: str | None
+    tuning_streams: int | None
+    """The same of the text that rates were tuned on."""
+    statistics: str | None
+    """Of which text the statistics of gradients are; None where the rule needs none."""
+    statistics_of_text: bool
+    """Whether that is the very text that is scored."""
     readings: tuple[Reading, ...]
 
     @property
@@ -79,6 +86,9 @@ class DynamicEvaluation:
                 "segment": self.segment,
                 "streams": self.streams,
                 "tuned_on": self.tuned_on,
+                "tuning_streams": self.tuning_streams,
+                "statistics": self.statistics,
+                "statistics_of_text": self.statistics_of_text,
                 "static_bits_per_byte": self.static,
                 "dynamic_bits_per_byte": self.dynamic,
                 "models": [
@@ -101,11 +111,15 @@ class DynamicEvaluation:
         )
 
     def __str__(self) -> str:
-        streams = "one stream" if self.streams == 1 else f"{self.streams} streams, each by itself"
+        streams = _streams(self.streams)
         lines = [
             f"{'text':10}{self.text}, {self.bytes:,} bytes scored, state carried, {streams}",
             f"{'rule':10}{self.rule}, an update after each {self.segment} symbols",
         ]
+        if self.statistics is not None:
+            lines.append(f"{'gradients':10}of {self.statistics}")
+        if self.statistics_of_text:
+            lines.append(f"{'':10}warning: the very text that is scored, which flatters it")
         for each in self.readings:
             lines += ["", f"{'model':10}{each.model}", *self._tuning(each), *_figures(each)]
         if len(self.readings) > 1:
@@ -130,11 +144,17 @@ class DynamicEvaluation:
                 f"{'tuned on':10}{self.tuned_on}: {best:.4f}, static {each.tried_against:.4f}; the "
                 f"best of {len(each.trials)}"
             )
+            if self.tuning_streams not in (None, self.streams):
+                lines.append(f"{'':10}by {_streams(self.tuning_streams or 1)}")
             if each.at_edge:
                 lines.append(f"{'':10}the {each.at_edge} is at the edge of what was tried")
             if best >= each.tried_against:
                 lines.append(f"{'':10}no rates were better there than standing still")
         return lines
+
+
+def _streams(count: int) -> str:
+    return "one stream" if count == 1 else f"{count} streams, each by itself"
 
 
 def _figures(each: Reading) -> list[str]:

@@ -14,6 +14,14 @@ class NotNow(InputError):
     does not answer. launch.node tries again."""
 
 
+class TextError(InputError):
+    """Wrong in one of several texts: its number from 0, and what is wrong."""
+
+    def __init__(self, number: int, why: str):
+        super().__init__(f"texts[{number}]: {why}")
+        self.number, self.why = number, why
+
+
 def check_one(model: object) -> None:
     """Raise InputError for a list of models, which is what `mlstm.load` gives of a population."""
     if isinstance(model, list):

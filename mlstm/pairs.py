@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t as student
 
 from mlstm.output import to_json
 
 LEVEL, NORMAL = 0.95, 1.959963984540054  # the quantile of a two-sided interval
-DRAWS = 2000
+FEW_GROUPS = 3  # fewer give no interval
 ROUNDING = 1e-5
 """Of the larger cost: what float32 and another order of sums can make of equal texts."""
 
@@ -74,8 +75,9 @@ class PairScores:
     groups: Mapping[str, Share]
     """By the group of a pair, in their order; of the model's bits."""
     across: tuple[float, float, float] | None
-    """The mean of the groups' shares and its 95% interval, from a bootstrap of the groups: what
-    holds for groups of this kind, and not for these alone. None of fewer than two."""
+    """The mean of the groups' shares and its 95% interval, Student's over groups: what holds for
+    groups of this kind, and not for these alone. None of fewer than two groups, and an interval of
+    nan of fewer than `FEW_GROUPS`."""
 
     def to_json(self) -> str:
         return to_json(
@@ -104,9 +106,9 @@ class PairScores:
             lines += [_row(f"  {name}", share, wide) for name, share in self.groups.items()]
         if self.across:
             mean, low, high = self.across
+            told = "too few groups" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
             lines.append(
-                f"{'mean of groups':{wide}}{mean:8.3f}{f'{low:.3f} to {high:.3f}':>18}"
-                f"{len(self.groups):9,} groups, bootstrap"
+                f"{'mean of groups':{wide}}{mean:8.3f}{told:>18}{len(self.groups):9,} groups"
             )
         return "\n".join(lines)
 
@@ -115,7 +117,6 @@ def compare(
     names: tuple[str, str],
     costs: Mapping[str, tuple[np.ndarray, np.ndarray]],
     groups: Sequence[str] | None = None,
-    seed: int = 0,
 ) -> PairScores:
     """Of pairs whose costs are (n,) each, by what they are; the first of `costs` is the model's,
     and is shown by group."""
@@ -126,16 +127,19 @@ def compare(
         of = np.array(groups, object)
         for name in dict.fromkeys(groups):
             found[name] = Share.of(first[of == name], second[of == name])
-    return PairScores(*names, shares, found, _across(list(found.values()), seed))
+    return PairScores(*names, shares, found, _across(list(found.values())))
 
 
-def _across(groups: list[Share], seed: int) -> tuple[float, float, float] | None:
+def _across(groups: list[Share]) -> tuple[float, float, float] | None:
     if len(groups) < 2:
         return None
     shares = np.array([group.share for group in groups])
-    drawn = np.random.default_rng(seed).integers(0, len(shares), (DRAWS, len(shares)))
-    low, high = np.quantile(shares[drawn].mean(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(shares.mean()), float(low), float(high)
+    mean, count = float(shares.mean()), len(shares)
+    if count < FEW_GROUPS:
+        return mean, math.nan, math.nan
+    spread = float(shares.std(ddof=1)) / math.sqrt(count)
+    reach = float(student.ppf((1 + LEVEL) / 2, count - 1)) * spread
+    return mean, max(0.0, mean - reach), min(1.0, mean + reach)
 
 
 def _row(name: str, share: Share, wide: int) -> str:

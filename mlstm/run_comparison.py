@@ -37,9 +37,34 @@ class RunComparison:
         }
 
     @property
-    def texts(self) -> int:
-        """How many corpora there are: figures of different texts do not compare."""
-        return len({run.digest for run in self.runs})
+    def texts(self) -> int | None:
+        """How many texts were validated on, whatever their vocabularies: bits per byte of different
+        ones do not compare. None where it is not known: a corpus that is gone can be told by its
+        digest alone, which is another for another vocabulary."""
+        known = {run.digest: run.text for run in self.runs if run.text is not None}
+        texts = {known.get(run.digest) for run in self.runs} - {None}
+        gone = {run.digest for run in self.runs} - known.keys()
+        alike = all(run.vocabulary == self.runs[0].vocabulary for run in self.runs)
+        return (
+            len(texts) + len(gone)
+            if alike or len(texts) + len(gone) == 1
+            else (None if gone else len(texts))
+        )
+
+    @property
+    def warning(self) -> str:
+        """Why bits per byte do not compare; "" where they do."""
+        if self.texts is None:
+            return (
+                "whether these runs were validated on one text is not known: they have different "
+                "vocabularies, and not every corpus is there"
+            )
+        if self.texts > 1:
+            return (
+                f"these runs were validated on {self.texts} different texts: their bits per byte "
+                "do not compare"
+            )
+        return ""
 
     def to_json(self) -> str:
         return to_json(
@@ -61,7 +86,7 @@ class RunComparison:
                     }
                     for n, run in enumerate(self.runs)
                 ],
-                "corpora": self.texts,
+                "texts": self.texts,
                 "broken": list(self.broken),
             },
             indent=1,

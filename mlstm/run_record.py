@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlstm import validated_text
 from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Corpus
 from mlstm.corpus.vocabulary import Bytes, Table
@@ -34,7 +35,11 @@ class Run:
     config: dict[str, Any]
     """By dotted name, defaults filled in."""
     digest: str
-    """Of its corpus."""
+    """Of its corpus: of its ids and vocabulary."""
+    text: str | None
+    """Digest of the text that is validated on; None where its corpus is not there to say."""
+    vocabulary: Any
+    """As its config tells it."""
     models: int
     parameters: int
     """Of one model."""
@@ -97,6 +102,7 @@ class Run:
             "last_bits_per_byte": last and last[1],
             "standard_deviation": self.spread,
             "digest": self.digest,
+            "validation_text": self.text,
         }
 
 
@@ -117,6 +123,8 @@ def read_run(path: str | Path, name: str = "") -> Run:
         str(folder),
         config,
         str(data.get("digest", "")) if isinstance(data, dict) else "",
+        validated_text.of_run(folder),
+        description.get("vocabulary"),
         models,
         language_model.parameter_count(model),
         step_bytes,

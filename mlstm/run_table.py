@@ -25,12 +25,8 @@ def table(comparison: RunComparison) -> str:
         names = [run.name for run in comparison.runs]
         fields = [[name, *(_shown(v) for v in values)] for name, values in differing.items()]
         lines += ["", *_aligned([["what differs", *names], *fields])]
-    if comparison.texts > 1:
-        lines += [
-            "",
-            f"these runs have {comparison.texts} different corpora: their bits per byte are of "
-            "different texts, and do not compare",
-        ]
+    if comparison.warning:
+        lines += ["", comparison.warning]
     if comparison.broken:
         lines += ["", *(f"left out: {message}" for message in comparison.broken)]
     return "\n".join(lines)

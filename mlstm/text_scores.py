@@ -13,8 +13,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mlstm.corpus.cleaning import check_recipe, clean
-from mlstm.corpus.tokens import Tokens
-from mlstm.errors import InputError, check_one
+from mlstm.corpus.sentencepieces import SentencePieces
+from mlstm.corpus.tokens import Charged, Tokens
+from mlstm.errors import InputError, TextError, check_one
 from mlstm.model import encoding, text_costs
 from mlstm.model.edits import Edit, make_edits
 from mlstm.output import to_json
@@ -35,9 +36,12 @@ class TextScores:
     bits: np.ndarray
     """(N,) of each text, all its charged bytes together."""
     bytes: np.ndarray
-    """(N,) int64: how many bytes are charged. Those of a text as it is read: after cleaning."""
+    """(N,) int64: how many bytes are charged. Those of a text as it is read: after cleaning, and as
+    the tokens of a SentencePiece model spell it."""
     unknown: np.ndarray
     """(N,) int64: how many of its tokens are unknown to the vocabulary, and charged by spelling."""
+    changed: np.ndarray
+    """(N,) int64: how many of its bytes, at the least, its tokens do not spell as they were."""
     tokens: list[np.ndarray] | None = None
     """Of each text the bits of each of its tokens; nan for a first one that is not charged."""
     ends: list[np.ndarray] | None = None
@@ -59,6 +63,7 @@ class TextScores:
 
     def to_json(self) -> str:
         each = {"bits": self.bits, "bytes": self.bytes, "unknown": self.unknown}
+        each |= {"changed": self.changed} if self.changed.any() else {}
         return to_json(
             {
                 "format_version": 1,
@@ -71,6 +76,8 @@ class TextScores:
     def __str__(self) -> str:
         size, unknown = int(self.bytes.sum()), int(self.unknown.sum())
         told = f", {unknown:,} unknown tokens charged by spelling" if unknown else ""
+        if changed := int(self.changed.sum()):
+            told += f"; the vocabulary has changed {changed:,} bytes or more"
         mean = f"{math.fsum(self.bits) / len(self):.2f} bits a text, " if len(self) else ""
         return (
             f"{len(self):,} texts, {size:,} bytes: {mean}{self.bits_per_byte:.4f} bits per byte"
@@ -98,14 +105,14 @@ def score(
     if streams is not None and streams < 1:
         raise InputError(f"streams is {streams}; it must be 1 or more")
     made = make_edits(model.config, edits)
-    found, spelled = _read(model, texts, check_recipe(cleaning or model.cleaning))
+    found, charged = _read(model, texts, check_recipe(cleaning or model.cleaning))
     before = _before(model.vocabulary, context, first)
     # A text without a token has no first one that could be left out.
     read = [np.concatenate([before, each.ids]) if len(each.ids) else each.ids for each in found]
     if streams is None:
         lengths = [max(0, len(each) - 1) for each in read]
         streams = encoding.choose_streams(lengths, WINDOW, mesh=mesh)
-    nats = [cost.copy() for cost in spelled]
+    nats = [each.nats.copy() for each in charged]
     done, total = 0, sum(max(0, len(each) - 1) for each in read)
     for costs in text_costs.stream_nats(
         model.config,
@@ -124,7 +131,7 @@ def score(
         done += costs.read
         if progress:
             progress(done, total)
-    return _scores(found, spelled, nats, first == "free", tokens)
+    return _scores(found, charged, nats, first == "free", tokens)
 
 
 def joined(parts: Sequence[TextScores]) -> TextScores:
@@ -133,27 +140,35 @@ def joined(parts: Sequence[TextScores]) -> TextScores:
         np.concatenate([np.zeros(0), *(part.bits for part in parts)]),
         np.concatenate([np.zeros(0, np.int64), *(part.bytes for part in parts)]),
         np.concatenate([np.zeros(0, np.int64), *(part.unknown for part in parts)]),
+        np.concatenate([np.zeros(0, np.int64), *(part.changed for part in parts)]),
     )
 
 
 def _read(
     model: Model, texts: Iterable[str | bytes], recipe: str
-) -> tuple[list[Tokens], list[np.ndarray]]:
-    """The tokens of each text, cleaned, and their spelling in nats. InputError says which of them
+) -> tuple[list[Tokens], list[Charged]]:
+    """The tokens of each text, cleaned, and what is charged for them. InputError says which of them
     is no text."""
     if isinstance(texts, str | bytes):
         raise InputError("texts is one text; a list of them is needed: score([text])")
-    found, spelled = [], []
+    found, charged = [], []
     for number, text in enumerate(texts):
         if not isinstance(text, str | bytes):
             raise InputError(f"texts[{number}] is a {type(text).__name__}; it must be str or bytes")
         try:
             data = clean(text, recipe).data
             found.append(model.vocabulary.tokens(data))
-            spelled.append(model.vocabulary.spelling(data, found[-1]))
+            charged.append(_charged(model.vocabulary, data, found[-1]))
         except InputError as error:
-            raise InputError(f"texts[{number}]: {error}") from None
-    return found, spelled
+            raise TextError(number, str(error)) from None
+    return found, charged
+
+
+def _charged(vocabulary: Vocabulary, data: bytes, tokens: Tokens) -> Charged:
+    if isinstance(vocabulary, SentencePieces):
+        return vocabulary.charged(data)
+    sizes = np.diff(tokens.ends, prepend=0)
+    return Charged(sizes, vocabulary.spelling(data, tokens), 0)
 
 
 def _before(vocabulary: Vocabulary, context: str | bytes, first: str) -> np.ndarray:
@@ -169,7 +184,7 @@ def _before(vocabulary: Vocabulary, context: str | bytes, first: str) -> np.ndar
 
 def _scores(
     found: Sequence[Tokens],
-    spelled: Sequence[np.ndarray],
+    charged: Sequence[Charged],
     nats: Sequence[np.ndarray],
     free: bool,
     tokens: bool,
@@ -179,14 +194,11 @@ def _scores(
     if free:
         for each in bits:
             each[:1] = math.nan
-    sizes = [
-        int(each.ends[-1] - (each.ends[0] if free else 0)) if len(each.ends) else 0
-        for each in found
-    ]
     return TextScores(
         np.array([math.fsum(each[start:]) for each in bits], np.float64),
-        np.array(sizes, np.int64),
-        np.array([np.count_nonzero(each[start:]) for each in spelled], np.int64),
+        np.array([each.sizes[start:].sum() for each in charged], np.int64),
+        np.array([np.count_nonzero(each.nats[start:]) for each in charged], np.int64),
+        np.array([each.changed for each in charged], np.int64),
         bits if tokens else None,
         [each.ends for each in found] if tokens else None,
     )

@@ -107,8 +107,10 @@ class Model:
           streams, mesh, progress: as of `encode`.
 
         Each text starts from the zero state, and its bits do not depend on the others, but for
-        rounding. Raises InputError for what is no list of texts, no text of the vocabulary, or an
-        edit, a cleaning or a first that there is not.
+        rounding. The tokens of a SentencePiece model may spell another text: its bytes are those
+        that are charged, and how many are not as they were is counted. Raises InputError for what
+        is no list of texts, no text of the vocabulary, or an edit, a cleaning or a first that there
+        is not.
         """
         from mlstm import text_scores
 

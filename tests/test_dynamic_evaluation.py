@@ -1,3 +1,4 @@
+import json
 import math
 
 import jax
@@ -29,10 +30,50 @@ def prepared(request, tmp_path_factory):
     return Model(config, parameters, split.vocabulary, seed=3), split
 
 
-def test_the_static_figure_is_that_of_evaluate_and_the_dynamic_one_is_lower(prepared):
+def other(split, folder):
+    """Another text of the same symbols, and as long."""
+    swapped = TEXT.replace(b"once only zebra", b"zebra only once")
+    (folder / "other.txt").write_bytes(swapped)
+    corpus = prepare_source(
+        folder / "other.txt",
+        folder / "other",
+        splits=(1, 0, 0),
+        vocabulary=None if split.vocabulary.bytewise else split.vocabulary,
+    )
+    return corpus.split("train")
+
+
+def test_the_text_that_is_scored_is_not_tuned_on_and_statistics_of_it_are_told(prepared, tmp_path):
+    model, split = prepared
+    with pytest.raises(InputError, match="validation is the very text that is scored"):
+        dynamic_evaluation.evaluate(model, split, train=split, validation=split)
+    one = Settings(learning_rates=(0.001,), decays=(0.0,), batches=1)
+    found = dynamic_evaluation.evaluate(model, split, one, train=split, statistics="the corpus")
+    assert found.statistics_of_text
+    assert "warning: the very text that is scored" in str(found)
+    assert json.loads(found.to_json())["statistics"] == "the corpus"
+    elsewhere = other(split, tmp_path)
+    found = dynamic_evaluation.evaluate(model, split, one, train=elsewhere)
+    assert not found.statistics_of_text
+    assert "warning" not in str(found)
+
+
+def test_the_streams_that_are_told_are_those_that_were_used(prepared, tmp_path):
+    model, split = prepared
+    settings = Settings("sgd", (0.0, 0.001), (0.0,), segment=100, streams=50, tune_ids=450)
+    validation = other(split, tmp_path)
+    found = dynamic_evaluation.evaluate(model, split, settings, validation=validation)
+    assert found.streams == split.length // 200 < 50
+    assert found.tuning_streams == min(450, validation.length) // 200
+    assert f"{found.streams} streams" in str(found)
+    assert f"by {found.tuning_streams} streams" in str(found)
+
+
+def test_the_static_figure_is_that_of_evaluate_and_the_dynamic_one_is_lower(prepared, tmp_path):
     model, split = prepared
     settings = Settings(learning_rates=(0.001, 0.003), decays=(0.0,), batches=2, tune_ids=100)
-    found = dynamic_evaluation.evaluate(model, split, settings, train=split, validation=split)
+    validation = other(split, tmp_path)
+    found = dynamic_evaluation.evaluate(model, split, settings, train=split, validation=validation)
     static = evaluation.evaluate(model, split)  # of one stream too, for a text as short as this
     assert found.static == pytest.approx(static.bits_per_byte, rel=1e-5)
     assert found.bytes == static.bytes

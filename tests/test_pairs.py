@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_1samp
 
 from mlstm import pairs
 
@@ -27,11 +27,20 @@ def test_groups_are_shown_and_their_mean_is_of_groups_not_of_pairs():
     found = pairs.compare(("good", "bad"), {"bits": (first, second)}, groups)
     assert found.shares["bits"].share == pytest.approx(10 / 12)
     assert [found.groups[name].share for name in ("large", "small")] == [1, 0]
-    assert found.across == (0.5, 0, 1)
     record = json.loads(found.to_json())
-    assert record["across_groups"]["mean"] == 0.5
-    for word in ("large", "small", "mean of groups", "0.833"):
+    assert record["across_groups"] == {"mean": 0.5, "low": None, "high": None}
+    for word in ("large", "small", "mean of groups", "0.833", "too few groups"):
         assert word in str(found)
+
+
+def test_the_interval_over_groups_is_students():
+    shares = [0.9, 0.7, 0.8, 0.75]
+    second = np.concatenate([np.where(np.arange(20) < 20 * s, 1.0, -1.0) for s in shares])
+    groups = np.repeat(["a", "b", "c", "d"], 20).tolist()
+    found = pairs.compare(("good", "bad"), {"bits": (np.zeros(80), second)}, groups)
+    expected = ttest_1samp(shares, 0).confidence_interval(0.95)
+    assert found.across == pytest.approx((np.mean(shares), expected.low, expected.high))
+    assert "too few" not in str(found)
 
 
 def test_letters_alone_cannot_tell_two_orders_of_the_same_letters():

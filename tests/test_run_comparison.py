@@ -1,9 +1,12 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from mlstm.corpus.fitting import FitCharacters, FitWords
+from mlstm.corpus.shards import prepare_source
 from mlstm.errors import InputError
 from mlstm.model import language_model
 from mlstm.model.config import ModelConfig
@@ -83,12 +86,44 @@ def test_other_corpora_are_warned_of_and_broken_folders_told(tmp_path):
     assert found.texts == 2
     assert len(found.broken) == 3
     printed = str(found)
-    assert "2 different corpora" in printed
+    assert "2 different texts" in printed
     for word in ("config.json: cannot be read", "no folder of runs", "gone: no such folder"):
         assert word in printed
     assert printed.count("left out: ") == 3
     with pytest.raises(InputError, match="no such folder"):
         compare_runs([tmp_path / "gone"])
+
+
+def test_runs_in_bytes_and_in_words_of_one_text_compare(tmp_path):
+    text = b"the dog ran; the cat ran once. " * 40
+
+    def run(name, content, vocabulary=None):
+        (tmp_path / f"{name}.txt").write_bytes(content)
+        corpus = prepare_source(
+            tmp_path / f"{name}.txt",
+            tmp_path / f"{name}-corpus",
+            splits=(0.8, 0.2, 0),
+            vocabulary=vocabulary,
+        )
+        folder = write(tmp_path / "runs" / name, digest=corpus.digest)
+        description = json.loads((folder / "config.json").read_text())
+        description["data"]["corpus"] = str(corpus.folder)
+        description["vocabulary"] = corpus.manifest["vocabulary"]
+        (folder / "config.json").write_text(json.dumps(description))
+        return folder
+
+    several = [run("bytes", text), run("characters", text, FitCharacters())]
+    several.append(run("words", text, FitWords(minimum=2)))
+    found = compare_runs(several)
+    assert len({run.digest for run in found.runs}) == 3
+    assert found.texts == 1, [run.text for run in found.runs]
+    assert not found.warning
+    assert compare_runs([*several, run("other", text[::-1])]).texts == 2
+    shutil.rmtree(tmp_path / "words-corpus")
+    gone = compare_runs(several)
+    assert gone.texts is None
+    assert "is not known" in str(gone)
+    assert "not known" in figures.write(gone, tmp_path / "out")["runs"]
 
 
 def test_a_run_without_a_log_has_begun(tmp_path):

@@ -1,3 +1,5 @@
+import io
+import json
 import math
 
 import jax
@@ -7,7 +9,9 @@ import pytest
 
 from mlstm import devices, evaluation
 from mlstm.corpus.fitting import FitCharacters, FitWords
-from mlstm.corpus.shards import prepare_source
+from mlstm.corpus.sentencepieces import FitSentencePieces
+from mlstm.corpus.shards import prepare, prepare_source
+from mlstm.corpus.sources import Document
 from mlstm.corpus.vocabulary import Bytes
 from mlstm.errors import InputError
 from mlstm.model import edits as edit_makers
@@ -147,3 +151,36 @@ def test_no_texts_cost_nothing(model):
 def test_bad_input_is_named(model, texts, options, words):
     with pytest.raises(InputError, match=words):
         model.score(texts, **options)
+
+
+def test_a_sentencepiece_model_is_charged_for_the_bytes_that_it_spells(tmp_path):
+    package = pytest.importorskip("sentencepiece")
+    file = io.BytesIO()
+    package.SentencePieceTrainer.train(
+        sentence_iterator=iter(
+            ["the cat sat on the mat", "a dog and a cat ran after that hat"] * 20
+        ),
+        model_writer=file,
+        minloglevel=2,
+        vocab_size=22,
+    )
+    vocabulary = FitSentencePieces(file.getvalue()).fit([b"the cat sat"])
+    config = ModelConfig(vocabulary=vocabulary.size, embedding=4, hidden=8)
+    parameters = language_model.init_parameters(config, jax.random.key(0))
+    model = Model(config, parameters, vocabulary)
+    texts = [b"a" + b" " * 1000 + b"b", b"the cat", "caté\n".encode()]
+    found = model.score(texts)
+    spelled = [b" a b", b" the cat", " caté".encode()]
+    assert found.bytes.tolist() == [len(text) for text in spelled]
+    assert found.changed.tolist() == [998, 1, 1]
+    assert "has changed 1,000 bytes or more" in str(found)
+    assert json.loads(found.to_json())["changed"] == [998, 1, 1]
+    corpus = prepare(
+        [Document("a", texts[0], "train"), Document("b", texts[2], "validation")],
+        tmp_path / "c",
+        vocabulary=vocabulary,
+    )
+    assert found.bytes[0] == corpus.split("train").bytes
+    assert found.unknown[2] == corpus.split("validation").unknown > 0
+    free = model.score(texts[:1], first="free", tokens=True)
+    assert free.bytes[0] == found.bytes[0] - len(vocabulary.texts[vocabulary.encode(texts[0])[0]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,7 +35,10 @@ class Characters(Symbols):
             raise InputError("a vocabulary of characters holds a piece that is not one character")
 
     def tokens(self, data: bytes) -> Tokens:
-        codes = codes_of(text_of(data))
+        return self.tokens_of([text_of(data)], data)
+
+    def tokens_of(self, texts: Sequence[str], data: bytes) -> Tokens:
+        codes = codes_of("".join(texts))
         sizes = sizes_of(codes) if len(codes) < len(data) else None
         ends = np.arange(1, len(codes) + 1) if sizes is None else np.cumsum(sizes)
         table = self._table

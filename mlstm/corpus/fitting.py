@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from mlstm.errors import InputError
 
 HELD = 1 << 22
 """The most different words that are counted at once: about half a gigabyte."""
+_TOGETHER = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class FitCharacters:
     def fit(self, blocks: Iterable[bytes]) -> Characters:
         """`blocks` of text, none of which ends inside a character."""
         seen, of_bytes, total = np.zeros(0x110000, np.int64), np.zeros(256, np.int64), 0
-        for block in blocks:
-            codes = codes_of(text_of(block))
+        for together in _joined(blocks):
+            codes = codes_of("".join(map(text_of, together)))
             counts = np.bincount(codes)
             seen[: len(counts)] += counts
-            of_bytes += np.bincount(np.frombuffer(block, np.uint8), minlength=256)
+            of_bytes += _counts(together)
             total += len(codes)
         pieces = characters.chosen(seen, self.unseen, self.minimum)
         return Characters(pieces, self.unseen, Spelling.fitted(of_bytes, total))
@@ -85,14 +86,15 @@ class FitWords:
         """`blocks` as `cutting` makes them."""
         seen: Counter[str] = Counter()
         of_bytes, total, rare = np.zeros(256, np.int64), 0, 0
-        for block in blocks:
-            found = words.cut(text_of(block), self.pattern)
-            seen.update(found)
-            of_bytes += np.bincount(np.frombuffer(block, np.uint8), minlength=256)
-            total += len(found)
-            while len(seen) > HELD:
-                rare += 1
-                seen = Counter({word: n for word, n in seen.items() if n > rare})
+        for together in _joined(blocks):
+            of_bytes += _counts(together)
+            for block in together:
+                found = words.cut(text_of(block), self.pattern)
+                seen.update(found)
+                total += len(found)
+                while len(seen) > HELD:
+                    rare += 1
+                    seen = Counter({word: n for word, n in seen.items() if n > rare})
         if self.unseen == "bytes":
             seen = Counter({word: n for word, n in seen.items() if len(bytes_of(word)) > 1})
         pieces = sorted_by_count(seen, self.minimum)
@@ -153,6 +155,23 @@ _NAMES = {
     "minimum": "minimum_count",
     "largest": "largest",
 }
+
+
+def _joined(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Blocks that are small, together: an array is not made for each."""
+    found, size = [], 0
+    for block in blocks:
+        found.append(block)
+        size += len(block)
+        if size >= _TOGETHER:
+            yield found
+            found, size = [], 0
+    if found:
+        yield found
+
+
+def _counts(blocks: list[bytes]) -> np.ndarray:
+    return np.bincount(np.frombuffer(b"".join(blocks), np.uint8), minlength=256)
 
 
 def _check(unseen: str, minimum: int) -> None:

@@ -62,6 +62,20 @@ def splits(source: str | os.PathLike) -> Sequence[float] | None:
     return entry(str(source)).splits if is_name(source) else None
 
 
+def field(source: str | os.PathLike) -> str:
+    """Of a corpus whose files are records, the field of their texts; "" of any other source. Raises
+    InputError for one of which no texts can be prepared."""
+    if not is_name(source):
+        return ""
+    corpus = entry(str(source))
+    if corpus.records and not corpus.field:
+        raise InputError(
+            f"{corpus.name} is {corpus.records}, no text to prepare; --format=lines takes "
+            "its lines as they are"
+        )
+    return corpus.field
+
+
 def _file(corpus: Named, text: Text, progress: Progress | None) -> Path:
     place = folder(corpus.name) / text.name
     advice = f"get it from {corpus.page}, or remove it to have it downloaded"

@@ -59,6 +59,8 @@ class Named:
     """The shares of its bytes that the field trains, validates and tests on."""
     records: str = ""
     """Of a corpus that is no running text, what its files hold."""
+    field: str = ""
+    """The field of the texts among them; none where there are no texts to prepare."""
 
 
 def _mahoney(name: str, sha256: str, size: int, of_text: str | None) -> tuple[Text, ...]:
@@ -204,6 +206,7 @@ CORPORA = (
             },
         ),
         records="csv with the fields label and sentence",
+        field="sentence",
     ),
     Named(
         "ud_english_ewt",
@@ -246,5 +249,6 @@ CORPORA = (
             ),
         ),
         records="JSON lines with the field reviewText",
+        field="reviewText",
     ),
 )

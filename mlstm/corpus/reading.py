@@ -135,8 +135,8 @@ class Corpus:
 class Split:
     """The ids of one split as one long sequence, and its documents.
 
-    .name; .length (ids); .bytes (of its text); .unknown (ids that are); .documents (count);
-    .vocabulary; .corpus, the corpus that it is of.
+    .name; .length (ids); .shards (count); .bytes (of its text); .unknown (ids that are);
+    .documents (count); .vocabulary; .corpus, the corpus that it is of.
     """
 
     def __init__(self, corpus: Corpus, name: str):
@@ -170,6 +170,7 @@ class Split:
             for files, ids, shard in zip(paths, self._ids, part["shards"], strict=True)
             if not bytewise
         ]
+        self.shards = len(self._ids)
         self._ends = np.cumsum([len(ids) for ids in self._ids], dtype=np.int64)
         self._begins = self._ends - [len(ids) for ids in self._ids]
 
@@ -262,15 +263,28 @@ class Split:
         """The number of the shard that each id lies in."""
         return np.searchsorted(self._ends, positions, side="right")
 
+    def starts_of(self, shard: int) -> tuple[np.ndarray, int]:
+        """Where the documents start that begin in a shard, and where the last of them ends: with
+        the shard, or in one behind it."""
+        later = range(shard + 1, len(self._ids))
+        next_start = ((self._shard_starts[n][:1] + self._begins[n]).tolist() for n in later)
+        stop = next((start[0] for start in next_start if start), self.length)
+        return self._shard_starts[shard] + self._begins[shard], stop
+
+    def names_of(self, shard: int) -> Iterator[str]:
+        """The names of the documents that begin in a shard, which may be too many to hold. Raises
+        InputError where their file is damaged."""
+        path = self._name_files[shard]
+        try:
+            with path.open("rb") as stream:
+                yield from map(json.loads, stream)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: damaged ({error}); prepare the corpus again") from error
+
     @functools.cached_property
     def names(self) -> list[str]:
         """The names of the documents. Raises InputError where their file is damaged."""
-        names = []
-        for path in self._name_files:
-            try:
-                names += [json.loads(line) for line in path.read_bytes().splitlines()]
-            except (OSError, ValueError) as error:
-                raise InputError(f"{path}: damaged ({error}); prepare the corpus again") from error
+        names = [name for shard in range(self.shards) for name in self.names_of(shard)]
         if len(names) != self.documents:
             raise InputError(
                 f"{self.corpus.folder}: {len(names)} names for the {self.documents} documents of "

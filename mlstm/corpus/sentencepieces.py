@@ -25,7 +25,7 @@ from mlstm.corpus.cutting import blocks
 from mlstm.corpus.files import user_path
 from mlstm.corpus.spelling import Spelling
 from mlstm.corpus.symbols import Cut, Pieces, bytes_of, codes_of, sizes_of, text_of
-from mlstm.corpus.tokens import Tokens
+from mlstm.corpus.tokens import Charged, Tokens
 from mlstm.errors import InputError
 
 LARGEST = 64 << 20
@@ -152,6 +152,16 @@ class SentencePieces(Pieces):
         )
         more = after - before
         return Cut(ids, unknown, int(max(more[more > 0].sum(), -more[more < 0].sum())))
+
+    def charged(self, data: bytes) -> Charged:
+        """What the tokens of a text spell, as a corpus of it would hold it."""
+        cuts = [self.cut(block) for block in blocks(data)]
+        ids = np.concatenate([np.empty(0, self.dtype), *(each.ids for each in cuts)])
+        sizes, nats = self.lengths[ids], np.zeros(len(ids))
+        if spelled := [token for each in cuts for token in each.unknown]:
+            sizes[ids == self.unknown] = list(map(len, spelled))
+            nats[ids == self.unknown] = list(map(self.spelling_code.nats, spelled))
+        return Charged(sizes, nats, sum(each.changed for each in cuts))
 
     @functools.cached_property
     def beginning(self) -> np.ndarray:

@@ -59,7 +59,8 @@ def prepare(
     `corpus.cleaning` that each document is put through, for which it is held in memory. `source`:
     what the manifest says of their origin.
     Empty documents are left out and counted, and so are those that cannot be read; with `strict`
-    the first of these ends it. `progress` is called with the source bytes read so far.
+    the first of these ends it. `progress` is called with the source bytes read so far;
+    where a vocabulary is made first, up to twice as many.
 
     The same documents give the same files, bit by bit. `folder` appears when all of it is on the
     disk. A folder that exists is left alone unless it is empty; it may be a corpus with the same
@@ -84,6 +85,17 @@ def prepare(
     settings = {"reset": reset, told: vocabulary.to_json(), "cleaning": cleaning}
     agreement.check_output(folder, overwrite, source=source, settings=settings, fractions=fractions)
     if isinstance(vocabulary, Fit):
+        read = 0
+
+        def report(done: int) -> None:
+            if progress:
+                progress(done)
+
+        def reading(done: int) -> None:
+            nonlocal read
+            read = done
+            report(done)
+
         with unfinished(folder) as scratch, unfinished(folder) as new:
             of_bytes = prepare(
                 documents,
@@ -94,9 +106,15 @@ def prepare(
                 source=source,
                 strict=strict,
                 shard_bytes=shard_bytes,
-                progress=progress,
+                progress=reading,
             )
-            manifest = translating.translate(of_bytes, new, vocabulary, output=folder)
+            manifest = translating.translate(
+                of_bytes,
+                new,
+                vocabulary,
+                output=folder,
+                progress=lambda done, total: report(read + done * read // total),
+            )
             if not publish(new, folder, replace=overwrite):
                 agreement.adopt(new, folder, manifest)
         return Corpus.open(folder)
@@ -137,7 +155,7 @@ def prepare_source(
     **settings: Any,
 ) -> Corpus:
     """Prepares "python_stdlib", a public corpus by name, a file or a folder of text; `settings` are
-    those of `prepare`.
+    those of `prepare`. A public corpus of records becomes what `prepare_texts` makes of it.
 
     splits_bytes: of train, validation and test, which are cut from one file in this order and are
     all of it: (90_000_000, 5_000_000, 5_000_000) is the custom for enwik8 and text8.
@@ -145,6 +163,10 @@ def prepare_source(
     `progress` is called with the bytes of the source read so far and in all: files are read
     twice, to know them again and to write them. Raises InputError.
     """
+    if named.field(source):
+        if splits_bytes is not None:
+            raise InputError(f"{source} is records, which cannot be cut by bytes")
+        return prepare_texts(source, folder, progress=progress, **settings)
     files, folder = list(sources.documents(source)), user_path(folder)
     embedded = str(source) == sources.PYTHON_STDLIB
     if settings.get("splits") is None and splits_bytes is None:
@@ -155,10 +177,11 @@ def prepare_source(
             raise InputError(f"{folder} lies inside the text {source}; name an output elsewhere")
     size = sum(file.size for file in files)
     hashed = 0 if embedded else size
+    passes = 2 if isinstance(settings.get("vocabulary"), Fit) else 1
 
     def report(done: int) -> None:
         if progress:
-            progress(done, hashed + size)
+            progress(done, hashed + passes * size)
 
     described = identity.describe(source, files, report)
     documents: Iterable[Document | TextFile | FilePart] = files

@@ -40,6 +40,15 @@ class Cut(NamedTuple):
     changed: int  # bytes, at the least, that are not what they were
 
 
+class Cuts(NamedTuple):
+    """Several texts, each cut by itself."""
+
+    ids: np.ndarray  # (n,) of all of them
+    counts: list[int]  # how many of the ids each has
+    unknown: list[list[bytes]]  # of each, the bytes of its unknown ones
+    changed: list[int]
+
+
 class Pieces:
     """Ids that stand for pieces of text of any size: what they share wherever they come from.
 
@@ -91,6 +100,16 @@ class Pieces:
         tokens = self.tokens(data)
         unknown = [token for _, token in unknown_tokens(self.unknown, data, tokens)]
         return Cut(tokens.ids, unknown, 0)
+
+    def cut_each(self, texts: Sequence[bytes]) -> Cuts:
+        """What `cut` makes of each of several texts, none longer than a block."""
+        cuts = [self.cut(text) for text in texts]
+        return Cuts(
+            np.concatenate([np.empty(0, self.dtype), *(each.ids for each in cuts)]),
+            [len(each.ids) for each in cuts],
+            [each.unknown for each in cuts],
+            [each.changed for each in cuts],
+        )
 
     def decode(self, ids: Any) -> bytes:
         """The text of `ids`, the replacement for an unknown. Raises InputError for no id."""
@@ -182,6 +201,23 @@ class Symbols(Pieces):
         """(1,) the id that is read where there is no text to begin with: a line end, else the
         first piece."""
         return np.array([self.ids.get("\n", min(self._first, self.size - 1))], self.dtype)
+
+    def tokens_of(self, texts: Sequence[str], data: bytes) -> Tokens:
+        """The tokens of several texts, each cut by itself, whose bytes are `data` together."""
+        raise NotImplementedError
+
+    def cut_each(self, texts: Sequence[bytes]) -> Cuts:
+        data = b"".join(texts)
+        tokens = self.tokens_of([text_of(text) for text in texts], data)
+        stops = np.cumsum([len(text) for text in texts])
+        counts = np.diff(np.searchsorted(tokens.ends, stops, side="right"), prepend=0).tolist()
+        unknown: list[list[bytes]] = [[] for _ in texts]
+        if self.unknown is not None:
+            found = unknown_tokens(self.unknown, data, tokens)
+            owners = np.repeat(np.arange(len(texts)), counts)[[place for place, _ in found]]
+            for owner, (_, token) in zip(owners.tolist(), found, strict=True):
+                unknown[owner].append(token)
+        return Cuts(tokens.ids, counts, unknown, [0] * len(texts))
 
     def _refuse(self, start: int, piece: bytes) -> InputError:
         shown = text_of(piece[:60])

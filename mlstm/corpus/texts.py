@@ -1,13 +1,14 @@
 """The texts of one file, in order: a line, a row of a table or an object each, or an article.
 
-A .csv or .tsv has a header, a .parquet columns, and a .jsonl objects (a .json too, where its first
-line is one), of which one field is the text; of any other file each line is one. A name that ends
-in .gz, .bz2, .xz or .zst is decompressed.
+A .csv or .tsv has a header, a .parquet columns, and a .jsonl or .json an object on each line, of
+which one field is the text; of any other file each line is one. A name that ends in .gz, .bz2, .xz
+or .zst is decompressed.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ FORMATS = ("auto", "lines", "json", "csv", "tsv", "parquet", "wikitext", "wikite
 _OF_SUFFIX = {
     ".csv": "csv",
     ".tsv": "tsv",
+    ".json": "json",
     ".jsonl": "json",
     ".ndjson": "json",
     ".parquet": "parquet",
@@ -45,6 +47,15 @@ class Broken(NamedTuple):
 
     line: int
     why: str
+
+
+class TooLong(NamedTuple):
+    """A line that was not kept."""
+
+    size: int
+
+    def why(self, longest: int) -> str:
+        return f"{self.size:,} bytes, longer than the {longest:,} that a record may have"
 
 
 def read_texts(path: str | os.PathLike, field: str = "text") -> list[bytes]:
@@ -81,79 +92,95 @@ def place(path: str | os.PathLike, line: int, format: str) -> str:
 def parsed(
     path: Path, format: str, field: str = "text", longest: int = sys.maxsize, *, alone: bool = False
 ) -> Iterator[Record | Broken]:
-    """The records of a file in a format (`format_of`), and what is none. longest: bytes of a line;
-    alone: of a .parquet no other field is read. Raises InputError where the file as a whole cannot
-    be read."""
+    """The records of a file in a format (`format_of`), and what is none. longest: bytes of a line,
+    a longer one is none, and of an article, which is cut there; alone: of a .parquet no other field
+    is read. Raises InputError where the file as a whole cannot be read."""
     if format == "parquet":
         return _columns(path, field, alone)
     found = lines(path, longest)
     if format in ("csv", "tsv"):
         return _table(path, found, field, longest, tab=format == "tsv")
     if format == "json":
-        return _objects(found, field)
+        return _objects(found, field, longest)
     if format == "wikitext":
-        return (_plain(number, text) for number, text in wikitext.articles(found))
+        articles = wikitext.articles(found, longest=longest)
+        return (_plain(number, text, longest) for number, text in articles)
+    numbered = ((number, _without_end(line)) for number, line in enumerate(found, 1))
     if format == "wikitext_lines":
-        return (
-            _plain(number, _without_end(line))
-            for number, line in enumerate(found, 1)
-            if line.strip() and not wikitext.is_heading(line)
+        numbered = (
+            (number, line)
+            for number, line in numbered
+            if isinstance(line, TooLong) or (line.strip() and not wikitext.is_heading(line))
         )
-    return (_plain(number, _without_end(line)) for number, line in enumerate(found, 1))
+    return (_plain(number, line, longest) for number, line in numbered)
 
 
 def format_of(path: Path) -> str:
-    """How the texts lie in a file, from its name; of a .json the first line tells. Raises
-    InputError."""
-    suffix = Path(text_name(path.name)).suffix.lower()
-    if suffix == ".json":
-        return "json" if _first_byte(path) == b"{" else "lines"
-    return _OF_SUFFIX.get(suffix, "lines")
+    """How the texts lie in a file, from its name."""
+    return _OF_SUFFIX.get(Path(text_name(path.name)).suffix.lower(), "lines")
 
 
-def _first_byte(path: Path) -> bytes:
-    for chunk, _ in read_chunks(path):
-        if text := chunk.removeprefix(b"\xef\xbb\xbf").lstrip():
-            return text[:1]
-    return b""
-
-
-def _plain(number: int, text: bytes) -> Record:
+def _plain(number: int, text: bytes | TooLong, longest: int) -> Record | Broken:
+    if isinstance(text, TooLong):
+        return Broken(number, text.why(longest))
     return Record(text, [("text", text.decode("utf-8", "surrogateescape"))], number)
 
 
-def _without_end(line: bytes) -> bytes:
+def _without_end(line: bytes | TooLong) -> bytes | TooLong:
+    if isinstance(line, TooLong):
+        return line
     return line.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def lines(path: Path, longest: int = sys.maxsize) -> Iterator[bytes]:
-    """With their ends, but perhaps the last. Raises InputError for one of more than `longest`
-    bytes."""
+def lines(path: Path, longest: int = sys.maxsize) -> Iterator[bytes | TooLong]:
+    """With their ends, but perhaps the last; of one of more than `longest` bytes the size."""
     rest: list[bytes] = []
-    size = number = 0
+    size = 0
     for place, (chunk, _) in enumerate(read_chunks(path)):
         if not place:
             refuse_utf16(path, chunk)
         first, *others = chunk.split(b"\n")
-        rest.append(first)
-        size += len(first)
-        if size > longest:
-            raise InputError(f"{path}:{number + 1}: a line of more than {longest:,} bytes")
-        if others:
-            yield b"".join(rest) + b"\n"
-            rest = [others.pop()]
-            size = len(rest[0])
-            number += 1 + len(others)
-            for line in others:
-                yield line + b"\n"
-    if last := b"".join(rest):
-        yield last
+        for part, whole in itertools.zip_longest([first, *others], [True] * len(others)):
+            size += len(part)
+            if size <= longest:
+                rest.append(part)
+            else:
+                rest.clear()
+            if whole:
+                yield b"".join([*rest, b"\n"]) if size <= longest else TooLong(size)
+                rest, size = [], 0
+    if size > longest:
+        yield TooLong(size)
+    elif size:
+        yield b"".join(rest)
+
+
+class _Decoded:
+    """The lines of a table as text; `number` is that of the last. Raises _LongLine for one that is
+    too long, and goes on behind it."""
+
+    def __init__(self, lines: Iterable[bytes | TooLong]):
+        self.lines, self.number = iter(lines), 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self.lines)
+        self.number += 1
+        if isinstance(line, TooLong):
+            raise _LongLine(line)
+        return line.decode("utf-8", "surrogateescape")
+
+
+class _LongLine(Exception):
+    pass
 
 
 def _table(
-    path: Path, lines: Iterable[bytes], field: str, longest: int, *, tab: bool
+    path: Path, lines: Iterable[bytes | TooLong], field: str, longest: int, *, tab: bool
 ) -> Iterator[Record | Broken]:
-    decoded = (line.decode("utf-8", "surrogateescape") for line in lines)
+    decoded = _Decoded(lines)
     rows = (  # quotes are those of RFC 4180; tab-separated values have none
         csv.reader(decoded, delimiter="\t", quoting=csv.QUOTE_NONE)
         if tab
@@ -163,7 +190,7 @@ def _table(
     while True:
         # A text may be longer than the 128 KiB of the default; it is one number for all readers.
         csv.field_size_limit(longest)
-        line = rows.line_num + 1  # where a row begins, which may have several
+        line = decoded.number + 1  # where a row begins, which may have several
         try:
             row = next(rows, None)
         except csv.Error as error:
@@ -171,6 +198,12 @@ def _table(
             if header is None:
                 raise InputError(f"{path}:{line}: {why}") from None
             yield Broken(line, why)
+            continue
+        except _LongLine as error:
+            why = error.args[0].why(longest)
+            if header is None:
+                raise InputError(f"{path}:{decoded.number}: no {kind}: {why}") from None
+            yield Broken(decoded.number, why)
             continue
         if header is None:
             header, place = _header(path, row, field)
@@ -194,8 +227,13 @@ def _header(path: Path, row: list[str] | None, field: str) -> tuple[list[str], i
         raise InputError(f"{path}:1: {error}") from None
 
 
-def _objects(lines: Iterable[bytes], field: str) -> Iterator[Record | Broken]:
+def _objects(
+    lines: Iterable[bytes | TooLong], field: str, longest: int
+) -> Iterator[Record | Broken]:
     for number, line in enumerate(lines, 1):
+        if isinstance(line, TooLong):
+            yield Broken(number, line.why(longest))
+            continue
         if not line.strip():
             continue
         try:

@@ -20,6 +20,14 @@ class Tokens(NamedTuple):
         return np.where(counts > 0, self.at(np.maximum(counts, 1) - 1) + 1, 0)
 
 
+class Charged(NamedTuple):
+    """What is charged for the tokens of one text beside what a model says."""
+
+    sizes: np.ndarray  # (n,) int64, the bytes that each spells
+    nats: np.ndarray  # (n,) the spelling of unknown ones, else 0
+    changed: int  # bytes of the text, at the least, that the tokens spell otherwise
+
+
 def of_bytes(ids: np.ndarray) -> Tokens:
     """Tokens of one byte each."""
     return Tokens(ids, np.arange(1, len(ids) + 1))

@@ -66,6 +66,17 @@ class UnknownWriter:
         self.spelled += Spelled(len(ids), size, count, nats)
         return unknown[count:]
 
+    def write_each(self, ids: np.ndarray, unknown: list[list[bytes]], changed: list[int]) -> None:
+        """`ids` of whole documents, and of each of these what `write` takes."""
+        vocabulary: Any = self.vocabulary
+        spelled = [token for each in unknown for token in each]
+        before = self.spelled.nats
+        self.write(ids, spelled, sum(changed))
+        nats = before  # added as they would be one by one: sums of floats depend on the order
+        for each in filter(None, unknown):
+            nats += sum(map(vocabulary.spelling_code.nats, each))
+        self.spelled = self.spelled._replace(nats=nats)
+
     def mark(self) -> Any:
         """A place to go back to."""
         return self._stream.tell(), self._hash.copy(), self.spelled, self.changed

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from mlstm.corpus import backtracking
 from mlstm.corpus.cutting import blocks
 from mlstm.corpus.symbols import (
     Symbols,
@@ -46,26 +48,25 @@ class Words(Symbols):
     def tokens(self, data: bytes) -> Tokens:
         all_ids, all_ends, begin = [np.empty(0, self.dtype)], [np.empty(0, np.int64)], 0
         for block in blocks(data):
-            ids, ends = self._of_block(block, begin)
+            ids, ends = self.tokens_of([text_of(block)], block, begin)
             all_ids.append(ids)
             all_ends.append(ends + begin)
             begin += len(block)
         return Tokens(np.concatenate(all_ids), np.concatenate(all_ends))
 
-    def _of_block(self, block: bytes, begin: int) -> Tokens:
-        text = text_of(block)
-        words = cut(text, self.pattern)
+    def tokens_of(self, texts: Sequence[str], data: bytes, begin: int = 0) -> Tokens:
+        words = [word for text in texts for word in cut(text, self.pattern)]
         lengths = np.fromiter(map(len, words), np.int64, len(words))
-        ends = ends_in_bytes(text, block, np.cumsum(lengths))
+        ends = ends_in_bytes("".join(texts), data, np.cumsum(lengths))
         unseen = self.size if self.unknown is None else self.unknown
         found = self.ids
         ids = np.fromiter((found.get(word, unseen) for word in words), np.int64, len(words))
         if self.unseen == "bytes":
-            ids, ends = spelled_in_bytes(block, Tokens(ids, ends), unseen)
+            ids, ends = spelled_in_bytes(data, Tokens(ids, ends), unseen)
         elif self.unseen == "refuse" and (ids == unseen).any():
             place = int(np.argmax(ids == unseen))
             start = int(ends[place - 1]) if place else 0
-            raise self._refuse(begin + start, block[start : ends[place]])
+            raise self._refuse(begin + start, data[start : ends[place]])
         return Tokens(ids.astype(self.dtype), ends)
 
     def to_json(self) -> dict[str, Any]:
@@ -82,10 +83,12 @@ class Words(Symbols):
 
 @functools.lru_cache(64)
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Raises InputError for a pattern that is none, or that finds an empty word."""
+    """Raises InputError for a pattern that is none, that finds an empty word, or that might take
+    for ever, also for one that came with somebody's model."""
     if not isinstance(pattern, str) or not pattern:
         raise InputError(f"the pattern of words is {pattern!r}: a regular expression is wanted")
     try:
+        backtracking.check(pattern)
         found = re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise InputError(f"the pattern of words {pattern!r} is wrong: {error}") from None

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,41 @@ class SplitWriter:
         self._written = 0  # ids of the current document
         self._cutter = Cutter()
 
+    def write_each(
+        self, names: Sequence[str], texts: Sequence[bytes], *, new_shard: bool = False
+    ) -> int:
+        """Several documents, none longer than a block, as one by one: how many are left out, which
+        have no ids."""
+        self._make_room(new_shard)
+        shard, cuts = self._open[0], None
+        if isinstance(self.vocabulary, Pieces):
+            with contextlib.suppress(InputError):  # one by one it names the document
+                cuts = self.vocabulary.cut_each(texts)
+        if cuts is None or shard.ids + len(cuts.ids) > self.limit:
+            return sum(map(self._write_whole, names, texts))
+        kept = [number for number, count in enumerate(cuts.counts) if count]
+        ends = shard.ids + np.cumsum(cuts.counts)
+        shard.starts.extend((ends - cuts.counts)[kept].tolist())
+        shard.names += [names[number] for number in kept]
+        shard.stream.write(cuts.ids.data)
+        shard.hash.update(cuts.ids.data)
+        shard.ids += len(cuts.ids)
+        if shard.unknown:
+            changed = [cuts.changed[number] for number in kept]
+            shard.unknown.write_each(cuts.ids, cuts.unknown, changed)
+        return len(names) - len(kept)
+
+    def _write_whole(self, name: str, text: bytes) -> bool:
+        """Whether the document is left out."""
+        self.begin(name)
+        self.write(text)
+        if self.end():
+            return False
+        self.take_back()
+        return True
+
     def begin(self, name: str, *, new_shard: bool = False) -> None:
-        if not self._open or self._open[-1].ids >= self.limit or new_shard:
-            self._next()
-        while len(self._open) > 1:
-            self._finish(self._open.pop(0))
+        self._make_room(new_shard)
         shard = self._open[0]
         unknown = shard.unknown.mark() if shard.unknown else None
         self._mark = (shard.ids, shard.hash.copy(), unknown)
@@ -60,6 +91,12 @@ class SplitWriter:
         shard.names.append(name)
         self._read = self._written = 0
         self._cutter = Cutter()
+
+    def _make_room(self, new_shard: bool) -> None:
+        if not self._open or self._open[-1].ids >= (1 if new_shard else self.limit):
+            self._next()
+        while len(self._open) > 1:
+            self._finish(self._open.pop(0))
 
     def write(self, data: bytes) -> None:
         if self.vocabulary.bytewise:

@@ -102,6 +102,11 @@ class Ended:
     """Bits per byte of its best validation."""
     message: str = ""
 
+    @property
+    def told(self) -> str:
+        """For people, in one line."""
+        return f"{self.status}: {self.message}" if self.message else self.status
+
 
 def begin(
     folder: Path, config: Config, trials: Sequence[Values], seeds: int, asked: dict[str, Any]

@@ -25,7 +25,7 @@ class Row:
     bits: tuple[float, ...]
     """Of the seeds that finished."""
     troubles: tuple[str, ...]
-    """How the others ended."""
+    """How the others ended, and why."""
     waiting: int
 
     @property
@@ -64,7 +64,7 @@ class Results:
                     trial,
                     values,
                     tuple(ended.bits for ended in told if ended.bits is not None),
-                    tuple(ended.status for ended in told if ended.bits is None),
+                    tuple(ended.told for ended in told if ended.bits is None),
                     sum(ended is None for ended in found.values()),
                 )
             )

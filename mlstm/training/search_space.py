@@ -4,7 +4,8 @@
     space   "optimizer.learning_rate=log(1e-4,1e-2);data.batch=16|32"  drawn at random
 
 In a space a field is a choice, a|b|c, or a number from uniform(low,high) or log(low,high): evenly
-in the number or in its logarithm; of a field that is a whole number it is rounded.
+in the number or in its logarithm, and of a field that is a whole number, in whole numbers. No trial
+is drawn twice.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ Values = dict[str, Any]
 """By the dotted name of a field."""
 _DRAWN = re.compile(r"(log|uniform)\(([^,()]+),([^,()]+)\)")
 LARGEST = 10_000  # trials
+MISSES = 100_000  # draws in a row that were drawn before, after which there is nothing left
+VALIDATED = ("data.source", "data.cleaning", "data.splits")
+"""Fields that change which text is validated on: their trials could not be chosen among."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,21 @@ class Between:
     whole: bool
 
     def draw(self, random: np.random.Generator) -> float | int:
+        # Each whole number has all that is rounded to it, those at the ends too.
+        reach = 0.5 if self.whole else 0.0
+        low, high = self.low - reach, self.high + reach
         if self.log:
-            found = math.exp(random.uniform(math.log(self.low), math.log(self.high)))
+            found = math.exp(random.uniform(math.log(low), math.log(high)))
         else:
-            found = random.uniform(self.low, self.high)
-        # Three digits: what stands in tables and names is what was run.
-        return round(found) if self.whole else float(f"{found:.3g}")
+            found = random.uniform(low, high)
+        if self.whole:
+            return min(max(round(found), int(self.low)), int(self.high))
+        return float(f"{found:.3g}")  # what stands in tables and names is what was run
+
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        return self.high - self.low + 1 if self.whole else math.inf
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,11 @@ class Choice:
 
     def draw(self, random: np.random.Generator) -> Any:
         return self.values[int(random.integers(len(self.values)))]
+
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        return len(self.values)
 
 
 def grid(text: str) -> list[Values]:
@@ -73,11 +91,26 @@ def grid(text: str) -> list[Values]:
 
 
 def draws(text: str, count: int, seed: int) -> list[Values]:
-    """So many at random; the first ones are the same whatever the count. Raises InputError."""
+    """So many at random, no two the same; the first ones are the same whatever the count. Raises
+    InputError, also where there are not so many."""
     space = {name: _range(name, given) for name, given in _fields(text, "--space").items()}
     _check_count(count)
+    size = math.prod(each.size for each in space.values())
+    if count > size:
+        raise InputError(f"--random={count}: --space has {size:,.0f} different trials, no more")
     random = np.random.default_rng(seed)
-    return [{name: each.draw(random) for name, each in space.items()} for _ in range(count)]
+    found: dict[tuple[Any, ...], Values] = {}
+    misses = 0
+    while len(found) < count:
+        values = {name: each.draw(random) for name, each in space.items()}
+        misses = misses + 1 if tuple(values.values()) in found else 0
+        found.setdefault(tuple(values.values()), values)
+        if misses == MISSES:
+            raise InputError(
+                f"--random={count}: {len(found):,} different trials were drawn from --space, and "
+                "no others come"
+            )
+    return list(found.values())
 
 
 def check(config: Config, trials: Sequence[Values], seeds: int) -> list[Config]:
@@ -87,6 +120,12 @@ def check(config: Config, trials: Sequence[Values], seeds: int) -> list[Config]:
         raise InputError(
             f"config.seeds={config.seeds}: a search trains a model at a time; give --seeds instead"
         )
+    for name in VALIDATED:
+        if len({values.get(name) for values in trials}) > 1:
+            raise InputError(
+                f"config.{name} changes what is validated on, and bits per byte of different texts "
+                "do not compare: make a search for each"
+            )
     found = []
     for number, values in enumerate(trials):
         try:
@@ -173,7 +212,10 @@ def _value(name: str, text: str) -> Any:
 def _range(name: str, text: str) -> Between | Choice:
     match = _DRAWN.fullmatch(text.replace(" ", ""))
     if match is None:
-        return Choice(tuple(_value(name, each) for each in text.split("|")))
+        values = tuple(_value(name, each) for each in text.split("|"))
+        if len(set(values)) < len(values):
+            raise InputError(f"--space: {name} has a value twice")
+        return Choice(values)
     kind, log = kind_of(name), match[1] == "log"
     if kind not in (int, float):
         raise InputError(f"--space: config.{name} is no number: give choices, a|b|c")
@@ -186,6 +228,10 @@ def _range(name: str, text: str) -> Between | Choice:
             f"--space: {name}={text}: the first end is below the second"
             f"{', and above 0' if log else ''}"
         )
+    if kind is int:
+        low, high = math.ceil(low), math.floor(high)
+        if low > high:
+            raise InputError(f"--space: {name}={text}: no whole number lies between")
     return Between(low, high, log, kind is int)
 
 

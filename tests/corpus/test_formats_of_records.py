@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlstm.corpus import prepare_source, prepare_texts, wikitext
+from mlstm.corpus.preparing import blocks
 from mlstm.corpus.texts import read_records, read_texts
 from mlstm.errors import InputError
 
@@ -140,12 +141,24 @@ def test_broken_rows_of_a_table_are_left_out_and_named(tmp_path):
         prepare_texts(tmp_path / "a.csv", tmp_path / "d", strict=True)
 
 
-def test_a_json_file_is_objects_where_its_first_line_is_one(tmp_path):
+def test_a_json_file_has_an_object_on_each_line_and_is_never_raw_text(tmp_path):
     line = json.dumps({"reviewText": "a review"})
     (tmp_path / "a.json.gz").write_bytes(gzip.compress(f"\n{line}\n".encode()))
     assert read_texts(tmp_path / "a.json.gz") == [b"a review"]
-    (tmp_path / "b.json").write_text("[1,\n2]\n")
-    assert read_texts(tmp_path / "b.json") == [b"[1,", b"2]"]
+    for name, text in {"array": f"[{line}]\n", "lines": f"[\n{line},\n{line}\n]\n"}.items():
+        (tmp_path / f"{name}.json").write_text(text)
+        with pytest.raises(InputError, match=f"{name}.json:1: no (object|JSON)"):
+            read_texts(tmp_path / f"{name}.json")
+        with pytest.raises(InputError, match=f"{name}.json(:1: no object| is a JSON array)"):
+            prepare_texts(tmp_path / f"{name}.json", tmp_path / "none")
+    (tmp_path / "comment.json").write_text(f"// mine\n{line}\n{line}\n")
+    made = prepare_texts(tmp_path / "comment.json", tmp_path / "one", splits=(1, 0, 0))
+    assert [text for _, text in found(made)] == [b"a review"] * 2
+    assert "comment.json:1: no JSON" in made.manifest["skipped"]["unreadable"][0]["error"]
+    made = prepare_texts(
+        tmp_path / "comment.json", tmp_path / "raw", splits=(1, 0, 0), format="lines"
+    )
+    assert next(text for _, text in found(made)) == b"// mine\n"
 
 
 SIZES = st.lists(st.integers(1, 50), min_size=3, max_size=3)
@@ -179,3 +192,34 @@ def test_bytes_that_are_not_the_whole_file_are_refused(tmp_path, name, sizes):
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="no single file"):
         prepare_source("python_stdlib", tmp_path / "c", splits_bytes=(1, 2, 3))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz"])
+def test_a_line_of_a_table_that_is_too_long_is_one_broken_record(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(blocks, "LONGEST", 1000)
+    mark = "\t" if "tsv" in name else ","
+    rows = [f"{k}{mark}text {k}\n" for k in range(40)]
+    rows[7] = f"7{mark}{'x' * 3000}\n"
+    data = f"n{mark}text\n{''.join(rows)}".encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    corpus = prepare_texts(path, tmp_path / "c", splits=(1, 0, 0))
+    assert [text for _, text in found(corpus)] == [b"text %d" % k for k in range(40) if k != 7]
+    (bad,) = corpus.manifest["skipped"]["unreadable"]
+    assert bad["error"] == f"{path}:9: 3,002 bytes, longer than the 1,000 that a record may have"
+    with pytest.raises(InputError, match=r"a\.\w+.*:9: 3,002 bytes, longer"):
+        prepare_texts(path, tmp_path / "d", splits=(1, 0, 0), strict=True)
+
+
+def test_an_article_that_is_too_long_is_cut_and_never_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "LONGEST", 100)
+    lines = [b"line %d\n" % k for k in range(50)]
+    (tmp_path / "wiki.txt").write_bytes(b"".join(lines) + b" = T = \n" + b"y" * 200 + b"\nend\n")
+    corpus = prepare_texts(
+        tmp_path / "wiki.txt", tmp_path / "c", format="wikitext", splits=(1, 0, 0)
+    )
+    texts = [text for _, text in found(corpus)]
+    assert b"".join(texts) == b"".join(lines) + b" = T = \nend\n"
+    assert max(map(len, texts)) <= 100
+    assert texts[-1] == b" = T = \nend\n"
+    assert "200 bytes, longer" in corpus.manifest["skipped"]["unreadable"][0]["error"]

@@ -204,3 +204,32 @@ def test_digests_are_those_of_the_real_files(mlstm_data):
     for name, folder in here.items():
         data = (mlstm_data / folder / name).read_bytes()
         assert (sha256(data), len(data)) == (files[name].sha256, files[name].bytes)
+
+
+def test_a_corpus_of_records_is_prepared_as_them_and_markup_is_refused(
+    server, cache, monkeypatch, tmp_path
+):
+    data = b"label,sentence\n1,a fine film\n0,so bad\n"
+    text = Text(of_server(server, "a.csv", data), "train")
+    known(monkeypatch, text, records="csv", field="sentence")
+    prepared = [
+        corpus.prepare_source("plays", tmp_path / "one"),
+        corpus.open_source("plays", tmp_path / "two"),
+        corpus.prepare_texts("plays", tmp_path / "three"),
+    ]
+    for each in prepared:
+        train = each.split("train")
+        texts = [train.document(k) for k in range(train.documents)]
+        assert sorted(texts) == [b"a fine film", b"so bad"]
+    assert corpus.open_source("plays", tmp_path / "two").digest == prepared[1].digest
+    known(monkeypatch, text, records="CoNLL-U")
+    for prepare in (corpus.prepare_source, corpus.prepare_texts, corpus.open_source):
+        with pytest.raises(InputError, match="plays is CoNLL-U, no text to prepare"):
+            prepare("plays", tmp_path / "four")
+    kept = corpus.prepare_texts("plays", tmp_path / "four", format="lines", cleaning="none")
+    assert kept.split("train").documents == 3
+
+
+def test_the_records_among_the_public_corpora_say_their_field():
+    fields = {corpus.name: corpus.field for corpus in CORPORA if corpus.records}
+    assert fields == {"sst": "sentence", "amazon_reviews": "reviewText", "ud_english_ewt": ""}

@@ -246,3 +246,37 @@ def test_words_without_a_list_are_refused():
         FitWords(minimum=5).fit([b"a b c"])
     with pytest.raises(InputError, match="is empty"):
         Words((), "refuse")
+
+
+SLOW = [
+    r"(\w+)+!",
+    r"(?:\w\w?)+!",
+    r"(\w*?)*!",
+    r"(?:ab|a|b)*!",
+    r"(?=(?:a+)+b)\w",
+    r"(?:a{0,9}){0,99}!",
+]
+
+
+@pytest.mark.parametrize("pattern", SLOW)
+def test_a_pattern_that_could_take_for_ever_is_refused_wherever_it_comes_from(pattern):
+    with pytest.raises(InputError, match="could take for ever"):
+        FitWords(pattern=pattern)
+    with pytest.raises(InputError, match="could take for ever"):
+        chosen("words", pattern=pattern)
+    saved = FitWords(minimum=1).fit([b"a b"]).to_json()
+    with pytest.raises(InputError, match="could take for ever"):
+        from_json(saved | {"pattern": pattern})
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *words.NAMED.values(),
+        r"[a-z]+|\d+(?:\.\d+)?|\S",
+        r"(?:\d{3},)+\d{3}|\w",
+        r"\w++(?:'\w++)*+|\W",
+    ],
+)
+def test_usual_patterns_are_taken(pattern):
+    assert FitWords(pattern=pattern).pattern == pattern

@@ -92,6 +92,9 @@ def test_a_tsv_has_no_place_for_a_line_end(tmp_path):
         (["--pair=good,bad"], "has lines and no fields"),
         (["--by=UID"], "--by says nothing without --pair"),
         (["--tokens"], "name a .jsonl with --output"),
+        (["--output=out.jsonl", "--json=./out.jsonl"], "--json=out.jsonl is the file of --output"),
+        (["--json=INPUT"], "is the file of --input"),
+        (["--input=PAIRS", "--text_field=good", "--output=PAIRS"], "is the file of --input"),
         (["--output=out.txt"], "as .csv, .tsv or .jsonl"),
         (["--edit=5.c[1]=0"], "5.c"),
         (["--input=PAIRS", "--pair=good,worse"], 'no field "worse" (fields: UID, good, bad'),
@@ -100,7 +103,9 @@ def test_a_tsv_has_no_place_for_a_line_end(tmp_path):
 def test_bad_input_is_one_line_and_exit_code_2(launch, trained_run, tmp_path, flags, words):
     (tmp_path / "in.txt").write_text("a\nb\n")
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, PAIRS)))
-    flags = [flag.replace("PAIRS", str(tmp_path / "pairs.jsonl")) for flag in flags]
+    files = {"PAIRS": str(tmp_path / "pairs.jsonl"), "INPUT": str(tmp_path / "in.txt")}
+    for word, file in files.items():
+        flags = [flag.replace(word, file) for flag in flags]
     result = launch("score", f"--model={trained_run}", f"--input={tmp_path / 'in.txt'}", *flags)
     assert result.returncode == 2, result.stderr
     assert result.stderr.count(b"\n") == 1

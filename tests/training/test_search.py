@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from launch.search import _close
 from mlstm.errors import InputError
 from mlstm.training import search, search_space
 from mlstm.training.config import from_config_dict, to_dict
@@ -53,6 +54,35 @@ def test_draws_lie_in_their_ranges_and_the_first_stay_when_there_are_more():
     assert search_space.draws(space, 5, 1) != few
 
 
+def test_no_trial_is_drawn_twice_and_an_exhausted_space_says_so():
+    space = "data.batch=16|32;model.hidden=uniform(7.5,10)"
+    found = search_space.draws(space, 6, 0)
+    assert len({tuple(each.values()) for each in found}) == 6
+    with pytest.raises(InputError, match="--random=7: --space has 6 different trials"):
+        search_space.draws(space, 7, 0)
+    with pytest.raises(InputError, match="no others come"):
+        search_space.draws("optimizer.learning_rate=uniform(0.1,0.1001)", 3, 0)
+
+
+def test_whole_numbers_are_drawn_evenly():
+    for log, shares in ((False, [1 / 3] * 3), (True, np.diff(np.log([0.5, 1.5, 2.5, 3.5])))):
+        between = search_space.Between(1, 3, log, True)
+        random = np.random.default_rng(0)
+        counts = np.bincount([between.draw(random) for _ in range(3000)], minlength=4)[1:]
+        expected = np.array(shares) / np.sum(shares)
+        np.testing.assert_allclose(counts / 3000, expected, atol=0.03)
+
+
+def test_trials_of_different_validation_texts_are_refused():
+    for grid in ("data.source=a,b", "data.cleaning=none,openai"):
+        with pytest.raises(InputError, match="changes what is validated on"):
+            search_space.check(CONFIG, search_space.grid(grid), 1)
+    splits = search_space.draws("data.splits=0.9,0.1,0|0.8,0.2,0", 2, 0)
+    with pytest.raises(InputError, match=r"data\.splits changes what is validated on"):
+        search_space.check(CONFIG, splits, 1)
+    search_space.check(CONFIG, search_space.grid("data.source=a;data.vocabulary=bytes,words"), 1)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -80,6 +110,8 @@ def test_a_grid_that_cannot_be_is_refused_by_name(text, words):
         ("optimizer.learning_rate=uniform(2,1)", "the first end is below the second"),
         ("optimizer.name=log(1,2)", "is no number"),
         ("model.hidden=uniform(a,b)", "have to be numbers"),
+        ("model.hidden=uniform(8.2,8.4)", "no whole number"),
+        ("model.hidden=8|8", "a value twice"),
     ],
 )
 def test_a_range_that_cannot_be_is_refused(text, words):
@@ -126,11 +158,30 @@ def test_the_choice_is_the_lowest_mean_of_best_validations_of_trials_whose_seeds
     reach = student.ppf(0.975, 1) * np.std([2.0, 2.2], ddof=1) / math.sqrt(2)
     assert results.best.reach == pytest.approx(reach)
     assert results.rows[0].trial == 2  # shown, with what went wrong
-    assert "failed, code -9" in str(results)
+    assert "failed, code -9: Killed" in str(results)
     results.save()
     record = json.loads((tmp_path / "s" / "results.json").read_text())
     assert record["chosen"] == {"trial": 1, "model.hidden": 8}
+    assert record["trials"][0]["troubles"] == ["failed, code -9: Killed"]
+    assert "code -9: Killed" in (tmp_path / "s" / "results.csv").read_text()
     assert (tmp_path / "s" / "results.csv").read_text().count("\n") == 4
+
+
+def test_every_seed_of_the_chosen_trial_is_to_be_evaluated_and_none_is_exit_status_1(
+    tmp_path, capsys
+):
+    found = begin(tmp_path / "s", "model.hidden=8,16", seeds=2)
+    for seed, bits in ((0, 2.0), (1, 2.2)):
+        finish(found, 1, seed, [bits])
+    assert _close(Results.of(found)) is None
+    printed = capsys.readouterr().out
+    for seed in (0, 1):
+        assert f"launch.evaluate --model={found.run(1, seed)} --split=test" in printed
+    none = begin(tmp_path / "t", "model.hidden=8")
+    ended = none.note(0, 0, 2, "a.txt: no such file")
+    assert _close(Results.of(none, {(0, 0): ended})) == 1
+    assert "failed, code 2: a.txt: no such file" in capsys.readouterr().out
+    assert begin(tmp_path / "t", "model.hidden=8").ended(0, 0) is None
 
 
 def test_what_ended_for_good_is_not_run_again_and_a_crash_is(tmp_path):

@@ -20,7 +20,7 @@ from mlstm.errors import InputError
 
 BLOCK_BYTES = 16 << 20
 LONGEST = 32 << 20
-"""Bytes of a record; a longer one is left out and told, so that memory is bounded."""
+"""Bytes of a record; a longer one is left out and told, an article cut: memory is bounded."""
 _BLANK = (0x20, 0x09, 0x0D, 0x0B, 0x0C, 0x0A)
 
 
@@ -71,9 +71,13 @@ def blocks(
     survey: Survey,
     headings: bool,
 ) -> Iterator[Block]:
-    """The blocks of a file, which is read once from its begin to its end; `survey` is filled when
-    they are at an end. A file that is damaged has the blocks up to there, and `survey.error`."""
+    """The blocks of a file, which is read from its begin to its end, and then once more for its
+    sha256 where its bytes are not those of the blocks; `survey` is filled when they are at an end.
+    A file that cannot be read to its end has the blocks up to there, and `survey.error`: it is left
+    out as a whole. What is no record or too long is a broken row, and the others are kept."""
     try:
+        if format == "json":
+            _refuse_array(path)
         if format in ("lines", "json"):
             cut = _Lines(path, file, skip_blank=format == "json", block_bytes=block_bytes)
             yield from cut.blocks(survey)
@@ -85,6 +89,15 @@ def blocks(
         raise
     except InputError as error:
         survey.error = str(error)
+
+
+def _refuse_array(path: Path) -> None:
+    """Of an array over several lines the last object alone could be read."""
+    lines = texts.lines(path, LONGEST)
+    first = next((line for line in lines if isinstance(line, texts.TooLong) or line.strip()), b"")
+    text = first.strip(b"\xef\xbb\xbf \t\r\n") if isinstance(first, bytes) else b""
+    if text.startswith(b"[") and not text.endswith(b"]"):
+        raise InputError(f"{path} is a JSON array; an object on each line is wanted")
 
 
 class _Lines:
@@ -208,7 +221,8 @@ def _count(chunks: list[bytes], skip_blank: bool) -> tuple[int, int]:
 def _rows(path: Path, format: str, text_field: str, headings: bool) -> Iterator[Row]:
     if format == "wikitext":
         lines = texts.lines(path, LONGEST)
-        yield from wikitext.articles(lines, headings=headings)
+        for number, text in wikitext.articles(lines, headings=headings, longest=LONGEST):
+            yield number, too_long(text.size) if isinstance(text, texts.TooLong) else text
         return
     found = texts.parsed(path, format, text_field, LONGEST, alone=True)
     for record in found:

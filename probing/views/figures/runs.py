@@ -20,7 +20,7 @@ from probing.views.figures.style import BLUE, INK, ORANGE, SOFT, STYLE, WIDTH, k
 AGAINST = {
     "steps": "steps",
     "bytes": "bytes read",
-    "flops": "FLOPs, six for each weight and byte",
+    "flops": "FLOPs, six for each weight and symbol",
     "seconds": "seconds of training",
 }
 LINES = ("-", "--", ":", "-.")
@@ -47,8 +47,13 @@ def figures(comparison: RunComparison) -> dict[str, Figure]:
         bits = list(itertools.chain.from_iterable(run.log.bits for run in shown))
         if max(bits) / min(bits) > 2 > 0:
             panels[0, 0].set_ylim(min(bits) * 0.97, np.quantile(bits, 0.9) * 1.1)
-        if comparison.texts > 1:
-            figure.supxlabel("of different texts: the heights do not compare", fontsize=8)
+        if comparison.texts != 1:
+            figure.supxlabel(
+                "not known to be of one text"
+                if comparison.texts is None
+                else "of different texts: the heights do not compare",
+                fontsize=8,
+            )
         key(figure, panels[0, 0])
     return {"runs": figure}
 
