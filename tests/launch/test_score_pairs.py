@@ -1,6 +1,7 @@
 """Pairs of a file with a model that costs what it is told to."""
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -21,10 +22,11 @@ class Costs:
 
     def __call__(self, model, texts):
         sizes = np.array([len(self.clean(text)) for text in texts], np.int64)
-        return TextScores(sizes.astype(float), sizes, np.zeros(len(texts), np.int64))
+        none = np.zeros(len(texts), np.int64)
+        return TextScores(sizes.astype(float), sizes, none, none)
 
 
-def run(path, rows, *, by=None, clean=bytes):
+def run(path, rows, *, by=None, clean: Callable[[bytes], bytes] = bytes):
     path.write_text("\n".join(map(json.dumps, rows)))
     texts = Texts(str(path), "good", added(FIELDS))
     model = object()
