@@ -6,8 +6,8 @@
 A folder that is no run stands for the runs in it. Bytes, FLOPs and seconds are those of training,
 from the log; a run that goes on is shown as far as it is. --output writes runs.csv, a row for each
 run, comparison.json with the curves, and runs.svg and .png, bits per byte against steps, bytes,
-FLOPs and seconds. Runs on different corpora are shown with a warning: their bits per byte are of
-different texts.
+FLOPs and seconds. Runs that were validated on different texts are shown with a warning; of one text
+the bits per byte of any vocabularies compare.
 """
 
 from absl import flags

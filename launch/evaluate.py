@@ -235,13 +235,10 @@ def _validation(model: Any, split: Split) -> tuple[Split, str]:
 
 
 def _part(source: str, name: str, model: Any) -> tuple[Split, str]:
-    """A split of a prepared corpus, or all of a file, and its name."""
+    """A split of a corpus, or all of a file, and its name."""
     from mlstm import evaluation
-    from mlstm.corpus import manifest
-    from mlstm.corpus.files import user_path
 
-    prepared = (user_path(source) / manifest.NAME).exists()
-    return evaluation.open_text(source, name if prepared else None, model)
+    return evaluation.open_text(source, name if evaluation.has_splits(source) else None, model)
 
 
 def run() -> None:

@@ -54,10 +54,12 @@ class Recipe:
         return f"| {' | '.join(cells)} |"
 
     def __str__(self) -> str:
+        told = self.published_parameters
+        published = f" (published: {told:,})" if told else ""
         return (
             f"{self.name}\n  {self.source}\n  published: {self.published}\n  needs: {self.needs}\n"
-            f"  {self.parameters:,} parameters, {self.reads:,} symbols read, {self.flops:.2g} FLOP:"
-            f" about {self.hours(GPU)} of one H100, {self.hours(CORES)} of two cores"
+            f"  {self.parameters:,} parameters{published}, {self.reads:,} symbols read, "
+            f"{self.flops:.2g} FLOP: {self.hours(GPU)} of an H100, {self.hours(CORES)} of two cores"
         )
 
 
@@ -75,10 +77,11 @@ def all_recipes() -> list[Recipe]:
 
 def read(name: str) -> Recipe | None:
     """The recipe that a shipped config is; None where it is no published experiment."""
-    told = runpy.run_path(str(shipped.find(name)))
+    path = str(shipped.FOLDER / f"{name}.py")
+    told = runpy.run_path(path)
     if "SOURCE" not in told:
         return None
-    return made(name, told, shipped.load(name))
+    return made(name, told, shipped.load(path))
 
 
 def made(name: str, told: dict[str, Any], config: Any) -> Recipe:

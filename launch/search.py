@@ -116,10 +116,27 @@ def _close(results: Results) -> int | None:
             f"the best of {len(results.rows)} looks better on what it was chosen by than it is; "
             "the test split was not read:"
         )
-    for seed in range(whole.config.seed, whole.config.seed + whole.seeds):
-        model = shlex.quote(str(whole.run(best.trial, seed)))
-        print(f"python -m launch.evaluate --model={model} --split=test")
+    runs = [
+        whole.run(best.trial, seed)
+        for seed in range(whole.config.seed, whole.config.seed + whole.seeds)
+    ]
+    if not _has_test(runs[0]):
+        print("(its text has no test split: another text tells how good it is)")
+        return None
+    for run in runs:
+        print(f"python -m launch.evaluate --model={shlex.quote(str(run))} --split=test")
     return None
+
+
+def _has_test(run: Path) -> bool:
+    """Whether a run's text has a test split, as far as it is still there."""
+    from mlstm import corpus_of
+    from mlstm.corpus import Corpus
+
+    try:
+        return "test" in Corpus.open(corpus_of(run)).splits
+    except InputError:
+        return True
 
 
 def _trials() -> list:

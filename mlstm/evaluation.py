@@ -16,7 +16,7 @@ from typing import Any, overload
 import numpy as np
 from jax.sharding import Mesh
 
-from mlstm.corpus import manifest, shards, sources
+from mlstm.corpus import manifest, named, shards, sources
 from mlstm.corpus.files import user_path
 from mlstm.corpus.reading import Split
 from mlstm.corpus.stream import Batch, Stream
@@ -36,8 +36,9 @@ def open_text(
 ) -> tuple[Split, str]:
     """A text to score, and its name for people.
 
-    source: a prepared corpus or "python_stdlib", of which `split` is taken ("test" unless given);
-        or a file or folder of text, all of it. Raises InputError, also for a split of the latter.
+    source: a prepared corpus, "python_stdlib" or a public one by name, of which `split` is taken
+        ("test" unless given); or a file or folder of text, all of it. Raises InputError, also for a
+        split of the latter.
     model: whose vocabulary and cleaning a text gets that is not prepared; bytes as they are
         without one.
     """
@@ -45,8 +46,8 @@ def open_text(
         {"vocabulary": model.vocabulary, "cleaning": model.cleaning} if model else {}
     )
     cleaned = f", cleaned as {model.cleaning}" if model and model.cleaning != "none" else ""
-    prepared = (user_path(source) / manifest.NAME).exists()
-    if prepared or str(source) == sources.PYTHON_STDLIB:
+    prepared = _is_prepared(source)
+    if has_splits(source):
         split = split or "test"
         corpus = shards.open_source(source) if prepared else shards.open_source(source, **given)
         return corpus.split(split), f"{source} ({split}){'' if prepared else cleaned}"
@@ -54,6 +55,18 @@ def open_text(
         raise InputError(f"{source} is not a prepared corpus: it is scored whole, not its {split}")
     corpus = shards.open_source(source, splits=(1, 0, 0), **given)
     return corpus.split("train"), f"{source}{cleaned}"
+
+
+def has_splits(source: str | os.PathLike) -> bool:
+    """Whether a source is in splits before it is asked for any: a prepared corpus, or one with a
+    name."""
+    return (
+        _is_prepared(source) or str(source) == sources.PYTHON_STDLIB or named.is_name(str(source))
+    )
+
+
+def _is_prepared(source: str | os.PathLike) -> bool:
+    return (user_path(source) / manifest.NAME).exists()
 
 
 def evaluate(

@@ -1,48 +1,55 @@
 """Whether a regular expression might take for ever on some text, seen from the expression alone.
 
-What is refused is what takes exponential time: a part that repeats many times, and inside of it a
-choice of how much of the text it takes. Possessive parts (\\w++) choose once and stand anywhere.
+What is refused is what takes exponential time: choices of how much of the text a part takes, or of
+alternatives, that multiply with each repeat of what they are in. Possessive parts (\\w++) choose
+once and stand anywhere.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from re import _constants, _parser  # pyright: ignore[reportAttributeAccessIssue]
 from typing import Any
 
 from mlstm.errors import InputError
 
-_MANY = 16
-"""So many repeats are as good as any number."""
+MOST = 32.0
+"""Bits of choice at the most. Without exponential growth an expression has few."""
+_UNBOUNDED = 4.0
+"""Bits of an unbounded repeat: it chooses a place in a line, which is no exponential growth."""
+_OFTEN = 1000  # times that an unbounded repeat repeats what is in it, or more
 _REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
 _FINAL = (_constants.POSSESSIVE_REPEAT, _constants.ATOMIC_GROUP)
 
 
 def check(pattern: str) -> None:
     """Raises InputError for an expression that may, and re.error for one that is none."""
-    if _chooses(_parser.parse(pattern), repeated=False):
+    if choices(_parser.parse(pattern), 1) > MOST:
         raise InputError(
             f"the pattern of words {pattern!r} could take for ever: a part that repeats has in it "
             r"one that repeats or has alternatives. Possessive ones may, as in \w++(?:-\w++)*+"
         )
 
 
-def _chooses(parts: Any, *, repeated: bool) -> bool:
-    """Whether there is such a part; `repeated`: in one that repeats many times."""
+def choices(parts: Any, times: float) -> float:
+    """The bits of choice of an expression that is repeated so many times."""
+    bits = 0.0
     for operator, argument in parts:
-        inside = repeated
         if operator in _FINAL:
-            inside = False
-        elif operator is _constants.BRANCH and repeated:
-            return True
+            bits += sum(choices(part, 1) for part in _parts(argument))
+        elif operator is _constants.BRANCH:
+            _, alternatives = argument
+            bits += times * math.log2(len(alternatives))
+            bits += max(choices(part, times) for part in alternatives)
         elif operator in _REPEATS:
-            least, most, _ = argument
-            if repeated and least != most:
-                return True
-            inside = repeated or most >= _MANY
-        if any(_chooses(part, repeated=inside) for part in _parts(argument)):
-            return True
-    return False
+            least, most, part = argument
+            unbounded = most is _constants.MAXREPEAT
+            bits += times * (_UNBOUNDED if unbounded else math.log2(most - least + 1))
+            bits += choices(part, times * (_OFTEN if unbounded else max(most, 1)))
+        else:
+            bits += sum(choices(part, times) for part in _parts(argument))
+    return bits
 
 
 def _parts(argument: Any) -> Iterator[Any]:

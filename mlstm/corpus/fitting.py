@@ -75,7 +75,7 @@ class FitWords:
     def __post_init__(self):
         _check(self.unseen, self.minimum)
         words.compiled(self.pattern)
-        own = {"unknown": 1, "bytes": 256, "refuse": 0}[self.unseen]
+        own = UNSEEN[self.unseen]
         if self.largest and self.largest <= own:
             raise InputError(
                 f"a vocabulary of {self.largest} symbols has no room for words: with unseen "
@@ -99,7 +99,7 @@ class FitWords:
             seen = Counter({word: n for word, n in seen.items() if len(bytes_of(word)) > 1})
         pieces = sorted_by_count(seen, self.minimum)
         if self.largest:
-            pieces = pieces[: self.largest - {"unknown": 1, "bytes": 256, "refuse": 0}[self.unseen]]
+            pieces = pieces[: self.largest - UNSEEN[self.unseen]]
         if not pieces and self.unseen != "bytes":
             raise InputError(
                 f"no word is seen {self.minimum} times or more in the training text: a lower "
@@ -137,6 +137,8 @@ def chosen(
         raise InputError(
             f"{_NAMES[min(wrong)]} says nothing of a vocabulary of {vocabulary or 'bytes'}"
         )
+    if kind in kinds and unseen == "refuse":
+        given.setdefault("minimum", 1)
     if "pattern" in given:
         given["pattern"] = words.NAMED.get(given["pattern"], given["pattern"])
     if kind == "sentencepiece" and place:
@@ -179,3 +181,8 @@ def _check(unseen: str, minimum: int) -> None:
         raise InputError(f"unseen is {unseen!r}; it may be {', '.join(UNSEEN)}")
     if minimum < 1:
         raise InputError(f"a minimum count of {minimum}: 1 is the least")
+    if unseen == "refuse" and minimum > 1:
+        raise InputError(
+            f"unseen is 'refuse' and the minimum count {minimum}: the training text itself would "
+            "be refused; a minimum of 1 is needed"
+        )

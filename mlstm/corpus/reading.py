@@ -222,12 +222,6 @@ class Split:
         """The text of a document, exactly. Raises IndexError."""
         return self.text(*self._range(number))
 
-    def document_chunks(self, number: int) -> Iterator[bytes]:
-        """The same in pieces, for documents of any size."""
-        start, stop = self._range(number)
-        for at in range(start, stop, _CHUNK):
-            yield self.text(at, min(at + _CHUNK, stop))
-
     def _range(self, number: int) -> tuple[int, int]:
         if not 0 <= number < self.documents:
             raise IndexError(f"document {number} of {self.documents}")
@@ -258,10 +252,6 @@ class Split:
             low, high = max(start, begin), min(stop, end)
             if low < high:
                 yield part, int(low - begin), int(high - begin)
-
-    def shard_of(self, positions: np.ndarray) -> np.ndarray:
-        """The number of the shard that each id lies in."""
-        return np.searchsorted(self._ends, positions, side="right")
 
     def starts_of(self, shard: int) -> tuple[np.ndarray, int]:
         """Where the documents start that begin in a shard, and where the last of them ends: with

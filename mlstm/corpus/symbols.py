@@ -19,7 +19,7 @@ from mlstm.corpus.spelling import Spelling
 from mlstm.corpus.tokens import Tokens
 from mlstm.errors import InputError
 
-UNSEEN = ("unknown", "bytes", "refuse")
+UNSEEN = {"unknown": 1, "bytes": 256, "refuse": 0}
 """What becomes of a piece that the vocabulary has not: one symbol for all, with a spelling; a
 symbol for each of its 256 bytes; an error."""
 
@@ -171,7 +171,7 @@ class Symbols(Pieces):
     @property
     def _first(self) -> int:
         """The id of the first piece."""
-        return {"unknown": 1, "bytes": 256, "refuse": 0}[self.unseen]
+        return UNSEEN[self.unseen]
 
     @property
     def unknown(self) -> int | None:

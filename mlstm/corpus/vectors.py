@@ -94,6 +94,8 @@ def _lines(text: Reader, dimensions: int) -> Found:
     while (line := text.until(b"\n")) is not None:
         text.number += 1
         line = line.rstrip(b" \r\t")
+        if not line and text.number > 1:
+            continue
         if text.number == 1 and (header := _header(line)):
             _check(text, header[1], dimensions)
             continue

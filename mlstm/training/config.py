@@ -129,7 +129,8 @@ class TrainConfig:
     # or a list for each with ";" between
     prune: str = setting("")
     # a file of word vectors (GloVe, word2vec): the rows of the embedding that begin as these
-    vectors: str = setting("", resume="they are read when a run begins, and not again")
+    # (freeze_embedding: of a tied readout too, whose weight it is)
+    vectors: str = setting("")
     freeze_embedding: bool = setting(False)  # it stays as it begins
     patience: int = setting(0, low=0, resume="looks only at validations still to come")
     # seconds without a step after which the process shows where it stands and ends; 0 is never

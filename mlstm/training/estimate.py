@@ -67,14 +67,14 @@ def estimate(setup: Setup) -> Estimate:
     began = time.monotonic()
     compiled = setup.compiled_step()
     seconds = time.monotonic() - began
-    step_bytes, models = setup.stream.window_bytes, setup.config.seeds
+    tokens, models = setup.stream.window_bytes, setup.config.seeds
     return Estimate(
         parameters=language_model.parameter_count(setup.config.model),
         models=models,
         steps=setup.steps,
-        step_bytes=step_bytes,
-        step_flops=models * _computed_flops(setup.config.model, step_bytes),
-        counted_flops=models * language_model.flops_per_byte(setup.config.model) * step_bytes,
+        step_bytes=round(setup.step_bytes),
+        step_flops=models * _computed_flops(setup.config.model, tokens),
+        counted_flops=models * language_model.flops_per_byte(setup.config.model) * tokens,
         state_bytes=sum(
             leaf.size * leaf.dtype.itemsize
             for leaf in jax.tree.leaves(setup.abstract())

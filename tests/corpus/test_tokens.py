@@ -23,11 +23,14 @@ some_bytes = st.one_of(
         b"".join
     ),
 )
-unseen = st.sampled_from(UNSEEN)
+unseen = st.sampled_from(list(UNSEEN))
 
 
 def fits(unseen_way: str) -> list:
-    return [FitCharacters(unseen_way), FitCharacters(unseen_way, 3)] + [
+    return [
+        FitCharacters(unseen_way),
+        FitCharacters(unseen_way, 1 if unseen_way == "refuse" else 3),
+    ] + [
         FitWords(pattern, 1, 0 if unseen_way != "bytes" else 400, unseen_way)
         for pattern in PATTERNS
     ]
@@ -37,7 +40,7 @@ VOCABULARIES = {way: [fit.fit(cutting.blocks(TRAIN)) for fit in fits(way)] for w
 
 
 @settings(max_examples=300, deadline=None)
-@given(some_bytes, st.sampled_from(UNSEEN), st.integers(0, 6))
+@given(some_bytes, st.sampled_from(list(UNSEEN)), st.integers(0, 6))
 def test_tokens_tile_any_bytes_and_decode_to_them_but_for_the_unknown(data, way, number):
     vocabulary = VOCABULARIES[way][number]
     try:
@@ -227,6 +230,7 @@ def test_a_damaged_vocabulary_is_one_clear_line(damage):
         (("words", "", "x*"), "finds empty words"),
         (("words", "bytes", "", 0, 256), "no room for words"),
         (("words", "", "", -1), "a minimum count of -1"),
+        (("words", "refuse", "", 2), "the training text itself would be refused"),
     ],
 )
 def test_a_wrong_choice_says_what_may_be_chosen(given_, says):
@@ -255,6 +259,9 @@ SLOW = [
     r"(?:ab|a|b)*!",
     r"(?=(?:a+)+b)\w",
     r"(?:a{0,9}){0,99}!",
+    r"(?:\w{1,15}){1,15}!",
+    r"(?:(?:a|aa){15}){15}!",
+    "a?" * 40 + "!",
 ]
 
 
