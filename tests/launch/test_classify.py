@@ -121,7 +121,7 @@ def slow(*case):
         slow("in.csv", "text,b\n1\n", [], "in.csv:2: 1 fields; the header names 2"),
         ("in.csv", "text,predicted\n1,2\n", [], 'has a field "predicted", which is added'),
         slow("in.csv", "text,b,b\n1,2,3\n", [], 'two fields have the name "b"'),
-        ("in.jsonl", '{"text": "a"}\n{', [], "in.jsonl:2: no JSON"),
+        ("in.jsonl", '{"text": "a"}\n{', [], "in.jsonl:2: neither JSON nor a Python literal"),
         slow("in.jsonl", '{"text": 3}\n', [], 'in.jsonl:1: field "text" is 3, no text'),
         ("in.tsv", "text\n", ["--probe=nosuch"], "nosuch/classifier.json: cannot be read"),
         ("in.txt", "a\n", ["--output=out.npy"], "written as .csv or .jsonl"),
