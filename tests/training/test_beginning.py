@@ -102,7 +102,7 @@ def test_a_text_with_another_vocabulary_says_how_to_prepare_it(folder, corpus, t
     file = tmp_path / "proteins.safetensors"
     mlstm.save(Model(proteins, parameters(proteins), amino_acids()), file)
     config, _ = beginning.adopt(config_of(corpus), str(file), tmp_path / "run")
-    with pytest.raises(InputError, match=r"needs 256 .*--vocabulary_of=MODEL"):
+    with pytest.raises(InputError, match=r"needs 256.*--vocabulary_of=MODEL"):
         loop.run(config, tmp_path / "run", init_from=str(file))
     text = tmp_path / "text.txt"
     text.write_bytes(b"MKVLAA" * 300)
