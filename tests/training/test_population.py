@@ -309,8 +309,8 @@ def test_a_run_says_which_of_its_models_is_not_finite(
 ):
     create = Setup.create
 
-    def spoiled(self, parameters=None):
-        state = create(self, parameters)
+    def spoiled(self, parameters=None, rows=None):
+        state = create(self, parameters, rows)
         embedding = state.parameters["embedding"].at[1].set(jnp.nan)
         return state._replace(parameters=state.parameters | {"embedding": embedding})
 
