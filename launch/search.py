@@ -32,6 +32,7 @@ from absl import flags
 from launch import program
 from launch.progress import ProgressLine
 from launch.supervised import SUPERVISOR
+from launch.supervision.codes import SAVED_AND_STOPPED
 from mlstm.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ _RANDOM = flags.DEFINE_integer("random", None, "How many trials are drawn from -
 _DRAW_SEED = flags.DEFINE_integer("draw_seed", 0, "Of the drawing of trials.", 0)
 _SEEDS = flags.DEFINE_integer("seeds", 1, "Trainings of each trial, from config.seed on.", 1)
 _STEPS = flags.DEFINE_integer("steps", None, "Steps of every training (default: the config's).", 1)
-_STOPPED = 42  # launch.train's exit code when it has saved its state and stopped
 
 
 class _Terminated(Exception):
@@ -89,12 +89,12 @@ def main(_) -> int | None:
         for number, place in enumerate(left):
             ended = _run(whole, place, number, len(left), began)
             if ended is None:
-                return _STOPPED
+                return SAVED_AND_STOPPED
             now[place] = ended
             _tell(whole, place, ended)
             Results.of(whole, now).save()
     except _Terminated:
-        return _STOPPED
+        return SAVED_AND_STOPPED
     results = Results.of(whole, now)
     results.save()
     return _close(results)
@@ -181,7 +181,7 @@ def _run(
         except (KeyboardInterrupt, _Terminated) as stop:
             _stop(child, tell=isinstance(stop, _Terminated))
             raise
-    if child.returncode == _STOPPED:
+    if child.returncode == SAVED_AND_STOPPED:
         return None
     return whole.note(*place, child.returncode, _last_line(log) if child.returncode else "")
 

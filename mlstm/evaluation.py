@@ -66,7 +66,7 @@ def has_splits(source: str | os.PathLike) -> bool:
 
 
 def _is_prepared(source: str | os.PathLike) -> bool:
-    return (user_path(source) / manifest.NAME).exists()
+    return manifest.is_in(user_path(source))
 
 
 def evaluate(

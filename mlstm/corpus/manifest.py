@@ -19,6 +19,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,11 @@ def digest(manifest: dict[str, Any]) -> str:
     }
     seen = [manifest["vocabulary"], manifest["cleaning"], manifest["reset"], files]
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+
+def is_in(folder: Path) -> bool:
+    """Whether there is one, so that the folder is meant as a prepared corpus."""
+    return os.path.exists(folder / NAME)
 
 
 def write(manifest: dict[str, Any], folder: Path) -> None:

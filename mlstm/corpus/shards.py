@@ -221,7 +221,7 @@ def open_source(
     """
     if str(source) not in ("", sources.PYTHON_STDLIB):
         path = user_path(source)
-        if _holds_corpus(path):
+        if manifests.is_in(path):
             return agreement.with_settings(Corpus.open(path), splits, reset, vocabulary, cleaning)
     settings = {
         "splits": splits,
@@ -239,7 +239,7 @@ def open_source(
         weakref.finalize(corpus, temporary.remove, scratch)
         return corpus
     cache = user_path(cache)
-    if not _holds_corpus(cache):
+    if not manifests.is_in(cache):
         return prepare_source(source, cache, **settings)
     corpus = Corpus.open(cache)
     described = corpus.manifest["source"]
@@ -249,7 +249,3 @@ def open_source(
             "was changed since: put the old one back, remove that folder or use another"
         )
     return agreement.with_settings(corpus, splits, reset, vocabulary, cleaning)
-
-
-def _holds_corpus(folder: Path) -> bool:
-    return os.path.exists(folder / manifests.NAME)

@@ -161,7 +161,7 @@ def open_corpus(config: Config, workdir: Path | None, *, keep: bool = True) -> C
     folder = workdir / "corpus" if workdir else None
     if data.folder:
         folder = user_path(data.folder)
-    if folder and not keep and not (folder / manifest.NAME).exists():
+    if folder and not keep and not manifest.is_in(folder):
         folder = None
     return open_source(
         data.source,

@@ -39,7 +39,7 @@ def _key(name: str) -> str:
     if name == OWN:
         return OWN
     path = user_path(name)
-    if (path / manifests.NAME).exists():
+    if manifests.is_in(path):
         return Corpus.open(path).digest
     return identity.status((file.name, file.path) for file in sources.documents(path))
 
@@ -123,7 +123,7 @@ def _held_out(found: Sequence[Found], request: Request, below: int | None) -> du
 def _texts(path: Path, request: Request) -> Iterator[bytes]:
     """Of a prepared corpus what it holds out, or all where it holds nothing out; of other files
     their records, cleaned as the corpus is."""
-    if (path / manifests.NAME).exists():
+    if manifests.is_in(path):
         corpus = Corpus.open(path)
         for name in [split for split in corpus.splits if split != "train"] or ["train"]:
             split = corpus.split(name)

@@ -281,7 +281,7 @@ def there(
         "fitted" if isinstance(vocabulary, Fit) else "vocabulary": vocabulary.to_json(),
         "cleaning": request.cleaning,
     }
-    if request.overwrite or not os.path.exists(folder / manifests.NAME):
+    if request.overwrite or not manifests.is_in(folder):
         agreement.check_output(
             folder, request.overwrite, source={}, settings=settings, fractions=request.fractions
         )
